@@ -1,0 +1,48 @@
+# Every target sets up what it needs; a fresh machine needs Python 3.11 and make.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+UV_VERSION := 0.13.9
+
+export NUMBA_CACHE_DIR ?= $(CURDIR)/.build/numba
+
+.PHONY: install demo test lint bench conformance lock proto clean
+
+install: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	$(BIN)/python -m kernels.jit
+	touch $@
+
+demo: install
+	$(BIN)/tidegate demo $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: bench-serving
+
+bench-%: install
+	bash benchmarks/setup.sh
+	$(BIN)/python -m benchmarks.$* $(ARGS)
+
+conformance: install
+	bash tests/conformance/run $(ARGS)
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --no-emit-package tidegate --python-version 3.11 --universal --generate-hashes -q -o requirements.lock
+
+proto: install
+	$(BIN)/python proto/generate.py
+
+clean:
+	rm -rf $(VENV) .build dist

@@ -1,0 +1,31 @@
+"""Time and randomness, passed in everywhere else: the only importer of `time` and `random` in the gateway."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What a component may ask about time. Durations come from `now`, records carry `wall`."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since the Unix epoch; may jump."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    now = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
+
+
+def seeded_random(seed: int | None = None) -> random.Random:
+    """A private generator; `None` seeds it from the operating system."""
+    return random.Random(seed)  # noqa: S311 - jitter and sampling, never secrets

@@ -1,0 +1,4 @@
+"""The composition of everything above into one process.
+
+Rooms, in reading order: service, health, rest, worker.
+"""

@@ -1,0 +1,4 @@
+"""The offline job: data to a published version. Meets the gateway only through what the registry stores.
+
+Rooms, in reading order: dataset, train, export.
+"""
