@@ -1,4 +1,4 @@
 """The online process.
 
-Rooms, in reading order: pb, errors, clock, config, protocol, wire, serving, observe, control, client, demo, cli.
+Rooms, in reading order: pb, errors, clock, limits, config, protocol, wire, serving, observe, control, client, demo, cli.
 """
