@@ -1,0 +1,245 @@
+"""gRPC calls over HTTP/2 streams: routing by path, deadlines, unary and streaming messages, statuses. Knows no message type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.errors import Code, TidegateError
+from gateway.limits import Limits
+from gateway.wire.grpc_framing import MessageReader, message_frame, parse_timeout, payload, percent_encode
+from gateway.wire.head import RequestHead
+from gateway.wire.hpack import encode_headers, encode_literal
+from gateway.wire.status import grpc_pushback, grpc_status
+from gateway.wire.stream import Acceptor, Stream
+
+# Answers use static-table and literal representations only, so these bytes are the same on every connection.
+RESPONSE_HEAD = encode_headers([(b":status", b"200"), (b"content-type", b"application/grpc")])
+OK_TRAILERS = encode_literal(b"grpc-status", b"0")
+_ACCEPTS = {False: b"identity", True: b"identity,gzip,deflate"}
+_BODY_PREFIX = 5
+
+Message = bytes | memoryview
+
+
+class MessageSink(Protocol):
+    """One streaming call as the application sees it: messages in order, then the half-close, or `stream.cancelled` at any time."""
+
+    def message(self, message: Message, owed: int) -> None:
+        """The next message. `stream.consume(owed)` follows when it is worked off: until then the peer's window stays smaller."""
+        ...
+
+    def half_closed(self) -> None:
+        """No more messages will come; the application still answers with `finish`."""
+        ...
+
+
+UnaryHandler = Callable[[Stream, Message, float], None]  # (stream, message, deadline in clock seconds)
+StreamHandler = Callable[[Stream, float], MessageSink]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC: exactly one of the two handlers."""
+
+    unary: UnaryHandler | None = None
+    streaming: StreamHandler | None = None
+
+
+class GrpcRouter:
+    """Chooses who takes a gRPC request. Acceptors without a timeout are shared by all connections."""
+
+    def __init__(self, methods: dict[bytes, Method], limits: Limits, *, compression: bool = False) -> None:
+        self.methods = methods
+        self.limits = limits
+        self.compression = compression
+
+    def route(self, head: RequestHead) -> Acceptor:
+        """By exact path bytes: no decoding, no normalising (CVE-2026-33186)."""
+        if head.method != b"POST":
+            return Refusal(Code.UNIMPLEMENTED, "gRPC calls use POST")
+        method = self.methods.get(head.path)
+        if method is None:
+            return Refusal(Code.UNIMPLEMENTED, f"unknown method {head.path[:128].decode('ascii', 'replace')}")
+        serving = self.limits.serving
+        try:
+            timeout_s = parse_timeout(head.timeout) if head.timeout else serving.default_deadline_s
+        except TidegateError as error:
+            return Refusal(error.code, error.message)
+        timeout_s = min(timeout_s, serving.max_deadline_s)
+        if method.unary is not None:
+            return UnaryAcceptor(method.unary, timeout_s, head.encoding, self)
+        assert method.streaming is not None
+        return StreamingAcceptor(method.streaming, timeout_s if head.timeout else float("inf"), head.encoding, self)
+
+
+class UnaryAcceptor:
+    """A unary call: one message in, one out."""
+
+    streaming = False
+    __slots__ = ("_compression", "_encoding", "_handler", "_limit", "_timeout_s", "max_body_bytes")
+
+    def __init__(self, handler: UnaryHandler, timeout_s: float, encoding: bytes, router: GrpcRouter) -> None:
+        self._handler = handler
+        self._timeout_s = timeout_s
+        self._encoding = encoding
+        self._compression = router.compression
+        self._limit = router.limits.wire.max_body_bytes
+        self.max_body_bytes = self._limit + _BODY_PREFIX
+
+    def complete(self, stream: Stream, body: bytes) -> None:
+        """The hot path: one uncompressed message is handed on without a copy of more than its small body."""
+        size = len(body) - 5
+        if 0 <= size < 65_536 and body[0] == 0 and body[3] << 8 | body[4] == size and not body[1] and not body[2]:
+            self._handler(stream, body[5:], stream.arrival + self._timeout_s)
+            return
+        if not body:
+            fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")
+            return
+        try:
+            message = payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression)
+        except TidegateError as error:
+            fail(stream, error.code, error.message, compression=self._compression)
+            return
+        self._handler(stream, message, stream.arrival + self._timeout_s)
+
+    def too_large(self, stream: Stream) -> None:
+        """The message passed the limit while it arrived."""
+        fail(stream, Code.TOO_LARGE, f"message is over the limit of {self._limit} bytes")
+
+    def timed_out(self, stream: Stream) -> None:
+        """The message did not arrive in time."""
+        fail(stream, Code.DEADLINE_EXCEEDED, "the request did not arrive in time")
+
+    def begin(self, stream: Stream) -> None:
+        """Not for unary calls."""
+        raise AssertionError
+
+    data = end = begin  # type: ignore[assignment]
+
+
+class StreamingAcceptor:
+    """A call with a stream of messages in."""
+
+    streaming = True
+    __slots__ = ("_encoding", "_handler", "_router", "_timeout_s", "max_body_bytes")
+
+    def __init__(self, handler: StreamHandler, timeout_s: float, encoding: bytes, router: GrpcRouter) -> None:
+        self._handler = handler
+        self._timeout_s = timeout_s
+        self._encoding = encoding
+        self._router = router
+        self.max_body_bytes = router.limits.wire.max_body_bytes
+
+    def begin(self, stream: Stream) -> None:
+        """Start the application's half."""
+        reader = MessageReader(limit=self.max_body_bytes, encoding=self._encoding, compression=self._router.compression)
+        stream.state = reader, self._handler(stream, stream.arrival + self._timeout_s)
+
+    def data(self, stream: Stream, chunk: bytes) -> None:
+        """Cut into messages. Bytes of an unfinished message are credited at once, or a message above the window could never end."""
+        reader, sink = stream.state  # type: ignore[misc]
+        try:
+            for message, owed in reader.feed(chunk):
+                sink.message(message, owed)
+                if stream.closed:
+                    return
+        except TidegateError as error:
+            finish(stream, error.code, error.message)
+            return
+        stream.consume(reader.advance())
+
+    def end(self, stream: Stream) -> None:
+        """Half-close."""
+        reader, sink = stream.state  # type: ignore[misc]
+        if reader.partial:
+            finish(stream, Code.INTERNAL, "the stream ended inside a message")
+        else:
+            sink.half_closed()
+
+    def complete(self, stream: Stream, body: bytes) -> None:
+        """Not for streaming calls."""
+        raise AssertionError
+
+    def too_large(self, stream: Stream) -> None:
+        """Not for streaming calls."""
+        raise AssertionError
+
+    timed_out = too_large
+
+
+class Refusal:
+    """Answers every request with one status, after its body or at once where it is large."""
+
+    streaming = False
+    max_body_bytes = 65_536
+    __slots__ = ("_code", "_message")
+
+    def __init__(self, code: Code, message: str) -> None:
+        self._code = code
+        self._message = message
+
+    def complete(self, stream: Stream, body: bytes) -> None:
+        """Answer."""
+        fail(stream, self._code, self._message)
+
+    def too_large(self, stream: Stream) -> None:
+        """Answer before the end."""
+        fail(stream, self._code, self._message)
+
+    timed_out = too_large
+
+    def begin(self, stream: Stream) -> None:
+        """Not streaming."""
+        raise AssertionError
+
+    data = end = begin  # type: ignore[assignment]
+
+
+def reply(stream: Stream, message: bytes) -> None:
+    """The whole answer of a unary call."""
+    stream.outbound.respond(stream, RESPONSE_HEAD, b"\x00" + len(message).to_bytes(4, "big") + message, OK_TRAILERS)
+
+
+def reply_parts(stream: Stream, parts: list[Message]) -> None:
+    """As `reply`, for a large message in pieces that should not be copied together."""
+    outbound = stream.outbound
+    outbound.send_headers(stream, RESPONSE_HEAD)
+    outbound.send_data(stream, b"\x00" + sum(map(len, parts)).to_bytes(4, "big"))
+    for part in parts[:-1]:
+        outbound.send_data(stream, part)
+    outbound.send_data(stream, parts[-1], last=True, trailers=OK_TRAILERS)
+
+
+def send(stream: Stream, message: bytes) -> None:
+    """One message of a streaming answer."""
+    if not stream.headers_sent:
+        stream.outbound.send_headers(stream, RESPONSE_HEAD)
+    stream.outbound.send_data(stream, message_frame(message))
+
+
+def finish(stream: Stream, code: Code = Code.OK, message: str = "") -> None:
+    """End a streaming answer with its status."""
+    if not stream.headers_sent:
+        if code != Code.OK:
+            fail(stream, code, message)
+            return
+        stream.outbound.send_headers(stream, RESPONSE_HEAD)
+    stream.outbound.send_data(stream, b"", last=True, trailers=_trailers(code, message))
+
+
+def fail(stream: Stream, code: Code, message: str, *, compression: bool = False) -> None:
+    """A trailers-only answer with an error."""
+    block = RESPONSE_HEAD + _trailers(code, message)
+    if code == Code.UNIMPLEMENTED:
+        block += encode_literal(b"grpc-accept-encoding", _ACCEPTS[compression])
+    stream.outbound.send_headers(stream, block, last=True)
+
+
+def _trailers(code: Code, message: str) -> bytes:
+    if code == Code.OK:
+        return OK_TRAILERS
+    block = encode_literal(b"grpc-status", b"%d" % grpc_status(code)) + encode_literal(b"grpc-message", percent_encode(message))
+    pushback = grpc_pushback(code)
+    return block if pushback is None else block + encode_literal(b"grpc-retry-pushback-ms", b"%d" % pushback)

@@ -1,0 +1,125 @@
+"""The head of one HTTP/2 request: pseudo-header and field rules of RFC 9113 §8.2–8.3, held once per header block."""
+
+from __future__ import annotations
+
+import re
+
+from gateway.wire.exchange import Headers
+
+CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+PSEUDO = {b":method": 0, b":scheme": 1, b":path": 2, b":authority": 3}
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
+_known_names: set[bytes] = {b"te", b"content-type", b"content-length", b"user-agent", b"grpc-timeout", b"grpc-accept-encoding"}
+_KNOWN_NAMES_MAX = 512
+
+
+class MalformedHead(Exception):
+    """A block that is no request (RFC 9113 §8.1.1): the stream is reset with PROTOCOL_ERROR."""
+
+
+class RequestHead:
+    """What a header block says. Immutable after parsing, so one object serves every request with the same block."""
+
+    method: bytes
+    path: bytes
+    scheme: bytes
+    authority: bytes
+    content_type: bytes
+    content_length: int  # -1 when absent
+    timeout: bytes  # grpc-timeout, b"" when absent
+    encoding: bytes  # grpc-encoding, b"" when absent
+    fields: Headers  # all regular fields
+
+    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "path", "scheme", "timeout")
+
+
+def oversized_head() -> RequestHead:
+    """Stands for a request whose header list was over its limit: it is answered, never served."""
+    head = RequestHead()
+    _set_target(head, [b"", b"", b"/", b""])
+    _set_fields(head, [])
+    head.fields = []
+    return head
+
+
+def parse_head(fields: Headers) -> RequestHead:
+    """Hold a decoded block against the rules.
+
+    Raises MalformedHead for: unknown, repeated, late or missing pseudo-headers, upper-case or otherwise invalid names, NUL/CR/LF or
+    outer white space in a value, connection-specific fields, `te` other than trailers, a bad content-length.
+    """
+    pseudo: list[bytes | None] = [None, None, None, None]
+    position = 0
+    for name, value in fields:
+        slot = PSEUDO.get(name)
+        if slot is None:
+            break
+        if pseudo[slot] is not None:
+            raise MalformedHead("repeated pseudo-header")
+        pseudo[slot] = value
+        position += 1
+    head = RequestHead()
+    regular = fields[position:]
+    head.fields = regular
+    _check_values(fields)
+    _set_target(head, pseudo)
+    _set_fields(head, regular)
+    return head
+
+
+def check_trailers(fields: Headers) -> None:
+    """Trailers carry no pseudo-header and no connection-specific field (RFC 9113 §8.1)."""
+    _check_values(fields)
+    _set_fields(RequestHead(), fields)
+
+
+def _check_values(fields: Headers) -> None:
+    values = b"".join([value for _, value in fields])
+    if b"\n" in values or b"\r" in values or b"\x00" in values:
+        raise MalformedHead("control character in a field value")
+
+
+def _set_target(head: RequestHead, pseudo: list[bytes | None]) -> None:
+    method, scheme, path, authority = pseudo
+    if method is None or scheme is None or path is None:
+        raise MalformedHead("missing pseudo-header")
+    if not path or (path[0] != 0x2F and not (path == b"*" and method == b"OPTIONS")):
+        raise MalformedHead("bad :path")
+    head.method, head.scheme, head.path, head.authority = method, scheme, path, authority or b""
+
+
+def _set_fields(head: RequestHead, regular: Headers) -> None:
+    head.content_type = head.timeout = head.encoding = b""
+    head.content_length = -1
+    for name, value in regular:
+        if name not in _known_names:
+            _check_name(name)
+        if value.strip() != value:
+            raise MalformedHead("white space around a field value")
+        if name == b"content-type":
+            head.content_type = value
+        elif name == b"grpc-timeout":
+            head.timeout = value
+        elif name == b"te":
+            if value != b"trailers":
+                raise MalformedHead("te other than trailers")
+        elif name == b"content-length":
+            head.content_length = _length(head, value)
+        elif name == b"grpc-encoding":
+            head.encoding = value
+
+
+def _length(head: RequestHead, value: bytes) -> int:
+    if not value.isdigit() or len(value) > 18 or head.content_length not in (-1, int(value)):
+        raise MalformedHead("bad content-length")
+    return int(value)
+
+
+def _check_name(name: bytes) -> None:
+    """A regular field's name; good ones are remembered, boundedly, since every request repeats them."""
+    if name in CONNECTION_FIELDS:
+        raise MalformedHead("connection-specific field")
+    if not _NAME.match(name):
+        raise MalformedHead("bad field name")
+    if len(_known_names) < _KNOWN_NAMES_MAX and len(name) <= 64:
+        _known_names.add(name)

@@ -1,0 +1,406 @@
+"""The server's half of one HTTP/2 connection (RFC 9113): frames in, streams out. Sans-IO; knows no gRPC and no tensor.
+
+Rule 1: everything that the peer can break is checked and becomes a ConnectionFault (GOAWAY, close) or a StreamFault (RST_STREAM).
+Rule 2: a request that arrives whole in one HEADERS and one DATA frame, as small unary calls do, passes `_read` only and makes one object.
+Rule 3: nothing grows without a bound of `WireLimits`: streams, header blocks, bodies, resets, control frames, answers nobody takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.limits import WireLimits
+from gateway.wire import frames
+from gateway.wire.blocks import Entry, HeaderBlocks, Router
+from gateway.wire.controls import Controls
+from gateway.wire.floods import FloodGuard
+from gateway.wire.frames import ConnectionFault, ErrorCode, Setting, StreamFault
+from gateway.wire.stream import Outbound, Stream
+
+
+class Http2Connection:
+    """One connection. The owner feeds bytes to `receive` and calls `tick` about once a second."""
+
+    def __init__(
+        self,
+        limits: WireLimits,
+        router: Router,
+        *,
+        now: Callable[[], float],
+        write: Callable[[list[bytes]], None],
+        wake: Callable[[Outbound], None],
+        close: Callable[[], None],
+    ) -> None:
+        self.limits = limits
+        self.outbound = Outbound(limits, write=write, wake=wake)
+        self.streams = self.outbound.streams
+        self.buffered_bytes = 0  # incomplete bodies
+        self.draining = self.closed = False
+        self.opened_at = self.active_at = now()
+        self.drained_at = 0.0
+        self.age_limit_s = limits.max_age_s  # the owner spreads it, so that connections do not end together
+        self._now = now
+        self._close = close
+        self._floods = FloodGuard(limits)
+        self._blocks = HeaderBlocks(limits, router)
+        self.controls = Controls(self.outbound, self._floods)
+        self.started = False  # preface seen
+        self._tail: list[bytes] = []  # an incomplete frame
+        self._tail_size = 0
+        self._tail_needs = 0
+        self._data_left = 0  # of a large DATA frame whose payload is taken as it comes
+        self._data_stream = 0
+        self._data_last = False
+        self._rest = b""  # what follows the frame that raised a StreamFault
+        self._uncredited = 0
+        self._greet()
+
+    def _greet(self) -> None:
+        limits = self.limits
+        settings = {
+            Setting.HEADER_TABLE_SIZE: limits.hpack_table_bytes,
+            Setting.MAX_CONCURRENT_STREAMS: limits.max_streams,
+            Setting.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
+            Setting.MAX_FRAME_SIZE: limits.max_frame_bytes,
+            Setting.MAX_HEADER_LIST_SIZE: limits.max_header_bytes,
+        }
+        self.outbound.emit(frames.settings_frame(settings))
+        self.outbound.emit(frames.window_update(0, limits.connection_window_bytes - frames.DEFAULT_WINDOW))
+
+    @property
+    def header_block_open(self) -> bool:
+        """A header block has begun and not ended."""
+        return bool(self._blocks.stream_id)
+
+    # --- bytes in --------------------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take what arrived, in any chunking. Never raises for what a peer sends."""
+        if self.closed:
+            return
+        self.outbound.awake = True  # the flush below
+        self.active_at = now = self._now()
+        try:
+            self._feed(data, now)
+        except ConnectionFault as fault:
+            self.fail(fault.code, fault.reason)
+        if self._uncredited >= self.limits.connection_window_bytes >> 2:
+            self.outbound.emit(frames.window_update(0, self._uncredited))
+            self._uncredited = 0
+        self.outbound.flush()
+
+    def _feed(self, data: bytes, now: float) -> None:
+        if self._data_left:
+            data = self._continue_data(data, now)
+        if self._tail:
+            self._tail.append(data)
+            self._tail_size += len(data)
+            if self._tail_size < self._tail_needs:
+                return
+            data = b"".join(self._tail)
+            self._tail = []
+        if not self.started:
+            data = self._preface(data)
+        while data:
+            try:
+                data = self._read(data, now)
+            except StreamFault as fault:
+                self._stream_fault(fault)
+                data = self._rest
+
+    def _preface(self, data: bytes) -> bytes:
+        size = len(frames.PREFACE)
+        if data[:size] != frames.PREFACE[: len(data)]:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "not an HTTP/2 preface")
+        if len(data) < size:
+            self._keep(data, size)
+            return b""
+        self.started = True
+        return data[size:]
+
+    def _keep(self, data: bytes, needs: int) -> None:
+        """Hold an incomplete frame until `needs` bytes are here; joined once, so that small chunks cost linear time."""
+        self._tail = [data]
+        self._tail_size = len(data)
+        self._tail_needs = needs
+
+    def _read(self, data: bytes, now: float) -> bytes:
+        """Work through whole frames. Returns b"" when all is used or kept; after a StreamFault `_rest` has what follows."""
+        unpack = frames.FRAME_HEADER.unpack_from
+        streams, outbound, blocks, decoder = self.streams, self.outbound, self._blocks, self._blocks.decoder
+        room = self.limits.max_streams
+        fresh: Stream | None = None  # its head was the frame before
+        position, size = 0, len(data)
+        while size - position >= 9:
+            high, low, kind, flags, number = unpack(data, position)
+            start = position + 9
+            position = end = start + (high << 8 | low)
+            if end > size:
+                position = start - 9
+                break
+            if kind == 0 and flags == 1 and fresh is not None and number == fresh.id and fresh.head.content_length < 0:
+                # The hot path: the whole body of the request whose head came just before.
+                self._uncredited += end - start
+                fresh.remote_closed = True
+                fresh.acceptor.complete(fresh, data[start:end])
+                fresh = None
+                continue
+            if kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and decoder.generation == blocks.generation:
+                entry = blocks.known.get(data[start:end])
+                if entry is not None and number & 1 and not blocks.stream_id and len(streams) < room and not self.draining:
+                    if fresh is not None:
+                        fresh.opened = now
+                    outbound.last_id = number
+                    fresh = Stream()
+                    fresh.id = number
+                    fresh.outbound = outbound
+                    fresh.head, fresh.acceptor = entry
+                    fresh.arrival = now
+                    streams[number] = fresh
+                    if fresh.acceptor.streaming:
+                        self._begin(fresh, now)
+                        fresh = None
+                    continue
+            if fresh is not None:  # its body does not follow at once: from now on its arrival is timed
+                fresh.opened = now
+            self._rest = data[position:]
+            fresh = self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
+        if fresh is not None:
+            fresh.opened = now
+        if position < size:
+            self._rest = b""
+            self._incomplete(data[position:], now)
+        return b""
+
+    def _incomplete(self, data: bytes, now: float) -> None:
+        """The last frame is not whole. A large DATA frame is taken as it comes; anything else waits."""
+        if len(data) < 9:
+            self._keep(data, 9)
+            return
+        high, low, kind, flags, number = frames.FRAME_HEADER.unpack_from(data)
+        length = high << 8 | low
+        if length > self.limits.max_frame_bytes:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
+        stream = self.streams.get(number)
+        takes = stream is not None and not stream.remote_closed and not self._blocks.stream_id
+        if kind == frames.DATA and not flags & frames.PADDED and takes:
+            self._data_stream, self._data_left, self._data_last = number, length, bool(flags & frames.END_STREAM)
+            self._continue_data(data[9:], now)
+            return
+        self._keep(data, 9 + length)
+
+    def _continue_data(self, data: bytes, now: float) -> bytes:
+        """More of a DATA frame that is taken as it comes. Returns what follows the frame."""
+        chunk = data if len(data) <= self._data_left else data[: self._data_left]
+        self._data_left -= len(chunk)
+        try:
+            self._data(self._data_stream, chunk, last=self._data_last and not self._data_left, padding=0, now=now)
+        except StreamFault as fault:
+            self._stream_fault(fault)
+        return data[len(chunk) :]
+
+    # --- frames ----------------------------------------------------------------------------------------------------------------
+
+    def _frame(self, kind: int, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
+        """Any frame that is not on the hot path. Returns the stream whose body may follow at once."""
+        if len(payload) > self.limits.max_frame_bytes:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
+        if not self.controls.settled and (kind != frames.SETTINGS or flags & frames.ACK):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        if self._blocks.stream_id and (kind != frames.CONTINUATION or number != self._blocks.stream_id):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "another frame inside a header block")
+        if kind == frames.DATA:
+            body = frames.unpad(payload, number) if flags & frames.PADDED else payload
+            last = bool(flags & frames.END_STREAM)
+            if not body and not last:
+                self.controls.count(now)
+            self._data(number, body, last=last, padding=len(payload) - len(body), now=now)
+            return None
+        if kind == frames.HEADERS:
+            return self._headers(flags, number, payload, now)
+        if kind == frames.CONTINUATION:
+            return self._continuation(flags, number, payload, now)
+        self.controls.handle(kind, flags, number, payload, now)
+        return None
+
+    def _data(self, number: int, body: bytes, *, last: bool, padding: int, now: float) -> None:
+        """DATA on any stream; flow control counts padding too (RFC 9113 §6.9.1)."""
+        size = len(body)
+        self._uncredited += size + padding
+        self.controls.received += size
+        stream = self.streams.get(number)
+        if stream is None or stream.remote_closed:
+            self._stray(number, stream)
+            return
+        stream.received += size
+        stream.arrival = now
+        if stream.received > self.limits.stream_window_bytes + stream.credited:
+            raise StreamFault(number, ErrorCode.FLOW_CONTROL_ERROR, "more than the stream's window")
+        length = stream.head.content_length
+        if length >= 0 and (stream.received > length or (last and stream.received != length)):
+            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length differs from the body")
+        if padding:
+            stream.consume(padding)
+        if stream.acceptor.streaming:
+            self._pass_on(stream, body, last=last)
+        else:
+            self._collect(stream, body, last=last)
+
+    def _pass_on(self, stream: Stream, body: bytes, *, last: bool) -> None:
+        stream.remote_closed = last
+        if body:
+            stream.acceptor.data(stream, body)
+        if last and not stream.closed:
+            stream.acceptor.end(stream)
+
+    def _collect(self, stream: Stream, body: bytes, *, last: bool) -> None:
+        """A whole body, piece by piece."""
+        if stream.received > stream.acceptor.max_body_bytes:
+            self._release(stream)
+            stream.remote_closed = last
+            stream.acceptor.too_large(stream)
+        elif last:
+            pieces = stream.body
+            self._release(stream)
+            stream.remote_closed = True
+            stream.acceptor.complete(stream, b"".join([*pieces, body]) if pieces else body)
+        else:
+            if stream.body is None:
+                stream.body = []
+            stream.body.append(body)
+            self.buffered_bytes += len(body)
+            if self.buffered_bytes > self.limits.max_buffered_bytes:
+                raise StreamFault(stream.id, ErrorCode.ENHANCE_YOUR_CALM, "too many incomplete bodies")
+            stream.consume(len(body))
+
+    def _release(self, stream: Stream) -> None:
+        if stream.body:
+            self.buffered_bytes -= sum(map(len, stream.body))
+        stream.body = None
+
+    def _stray(self, number: int, stream: Stream | None) -> None:
+        """DATA where no request is open (RFC 9113 §5.1). What crossed our own end of the stream is let go."""
+        if number == 0 or not number & 1 or number > self.outbound.last_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "DATA on an idle stream")
+        if stream is not None or number not in self.outbound.refused:
+            raise StreamFault(number, ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
+
+    # --- header blocks ---------------------------------------------------------------------------------------------------------
+
+    def _headers(self, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
+        if number == 0 or not number & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that clients cannot open")
+        if flags & frames.PADDED:
+            payload = frames.unpad(payload, number)
+        depends_on_itself = False
+        if flags & frames.PRIORITIZED:
+            if len(payload) < 5:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
+            depends_on_itself = int.from_bytes(payload[:4], "big") & frames.MAX_WINDOW == number
+            payload = payload[5:]
+        if not flags & frames.END_HEADERS:
+            self._blocks.begin(number, flags, payload)
+            return None
+        stream = self._whole_block(flags, number, payload, now)
+        if depends_on_itself:
+            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "stream depends on itself")
+        return stream
+
+    def _continuation(self, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
+        if not self._blocks.stream_id:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        self._blocks.extend(payload)
+        if not flags & frames.END_HEADERS:
+            return None
+        return self._whole_block(self._blocks.flags, number, self._blocks.finish(), now)
+
+    def _whole_block(self, flags: int, number: int, block: bytes, now: float) -> Stream | None:
+        """A complete header block: a new request, or trailers of one that is open."""
+        last = bool(flags & frames.END_STREAM)
+        if number <= self.outbound.last_id:
+            self._trailers(number, block, last=last, now=now)
+            return None
+        self.outbound.last_id = number
+        if self.draining or len(self.streams) >= self.limits.max_streams:
+            self._blocks.decode(block)  # keeps the dynamic table in step
+            self._floods.reset(now, opened=self.outbound.opened)
+            raise StreamFault(number, ErrorCode.REFUSED_STREAM, "too many streams")
+        return self._open(number, self._blocks.request(number, block), now, last=last)
+
+    def _open(self, number: int, entry: Entry, now: float, *, last: bool) -> Stream | None:
+        stream = Stream()
+        stream.id = number
+        stream.outbound = self.outbound
+        stream.head, stream.acceptor = entry
+        stream.arrival = now
+        self.streams[number] = stream
+        if last and stream.head.content_length > 0:
+            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length without a body")
+        if stream.acceptor.streaming:
+            self._begin(stream, now)
+        if not last:
+            return None if stream.acceptor.streaming else stream
+        self._half_close(stream)
+        return None
+
+    def _begin(self, stream: Stream, now: float) -> None:
+        stream.opened = now
+        stream.acceptor.begin(stream)
+
+    def _half_close(self, stream: Stream) -> None:
+        """END_STREAM outside a DATA frame."""
+        stream.remote_closed = True
+        if stream.closed:
+            return
+        if stream.acceptor.streaming:
+            stream.acceptor.end(stream)
+            return
+        pieces = stream.body
+        self._release(stream)
+        stream.acceptor.complete(stream, b"".join(pieces or ()))
+
+    def _trailers(self, number: int, block: bytes, *, last: bool, now: float) -> None:
+        stream = self.streams.get(number)
+        if stream is None or stream.remote_closed:
+            self._blocks.decode(block)
+            if number not in self.outbound.refused:
+                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+            return
+        self._blocks.trailers(number, block)
+        if not last:
+            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "a second header block that does not end the stream")
+        if stream.head.content_length not in (-1, stream.received):
+            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length differs from the body")
+        self._half_close(stream)
+
+    # --- ends and time ---------------------------------------------------------------------------------------------------------
+
+    def _stream_fault(self, fault: StreamFault) -> None:
+        stream = self.streams.get(fault.stream_id)
+        if stream is None:
+            self.outbound.refuse(fault.stream_id)
+            self.outbound.emit(frames.rst_stream(fault.stream_id, fault.code))
+            return
+        self._release(stream)
+        self.outbound.reset(stream, fault.code)
+        stream.cancel()
+
+    def fail(self, code: ErrorCode, reason: str) -> None:
+        """End the connection: GOAWAY, close, and every open request is cancelled."""
+        self.outbound.emit(frames.goaway(self.outbound.last_id, code, reason))
+        self.outbound.flush()
+        self.lost()
+        self._close()
+
+    def lost(self) -> None:
+        """The transport is gone."""
+        self.closed = True
+        self.buffered_bytes = 0
+        for stream in list(self.streams.values()):
+            self.outbound.drop(stream)
+
+    def drain(self, now: float) -> None:
+        """Take no new streams (GOAWAY, NO_ERROR); close when the open ones are answered."""
+        if not self.draining:
+            self.draining, self.drained_at = True, now
+            self.outbound.emit(frames.goaway(self.outbound.last_id, ErrorCode.NO_ERROR))

@@ -1,0 +1,268 @@
+"""Sockets: accepts connections, finds out which protocol each speaks, and moves bytes. The only asyncio in the wire.
+
+Writes of one tick leave together: connections that have something to say are collected in `dirty` and flushed once, at the end of the
+batch that answered them or of the tick, whichever is first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.clock import Clock
+from gateway.limits import WireLimits
+from gateway.wire import frames, timeouts
+from gateway.wire.blocks import Router
+from gateway.wire.exchange import HttpApplication
+from gateway.wire.http1 import Http1Connection
+from gateway.wire.http2 import Http2Connection
+from gateway.wire.stream import Outbound
+
+_TICK_S = 1.0
+_DECIDED = 3  # bytes after which "PRI" and every HTTP/1.1 method differ
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands behind the wire: requests over HTTP/2 are routed by head, HTTP/1.1 by the application itself."""
+
+    route: Router
+    application: HttpApplication
+
+
+class Listener:
+    """All connections of one event loop."""
+
+    def __init__(self, limits: WireLimits, behind: Behind, *, clock: Clock, rng: random.Random) -> None:
+        self.limits = limits
+        self.behind = behind
+        self.clock = clock
+        self.rng = rng
+        self.peers: set[Peer] = set()
+        self.refused = 0  # connections closed at once: over a limit
+        self.draining = False
+        self._by_address: dict[str, int] = {}
+        self._dirty: list[Outbound] = []
+        self._flush_due = False
+        self._servers: list[asyncio.Server] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_TICK_S, self._tick)
+
+    async def listen(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        """Serve on a bound socket."""
+        options = {} if context is None else {"ssl": context, "ssl_handshake_timeout": self.limits.handshake_timeout_s}
+        server = await self._loop.create_server(lambda: Peer(self), sock=sock, backlog=1024, **options)  # type: ignore[arg-type]
+        self._servers.append(server)
+
+    # --- output of one tick ----------------------------------------------------------------------------------------------------
+
+    def wake(self, outbound: Outbound) -> None:
+        """Bytes wait on a connection; they leave at the end of this tick at the latest."""
+        self._dirty.append(outbound)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """One write per connection that has something to say."""
+        self._flush_due = False
+        dirty, self._dirty = self._dirty, []
+        for outbound in dirty:
+            outbound.flush()
+
+    # --- bounds ----------------------------------------------------------------------------------------------------------------
+
+    def admit(self, peer: Peer) -> bool:
+        """Count a new connection, or refuse it."""
+        count = self._by_address.get(peer.address, 0)
+        if self.draining or len(self.peers) >= self.limits.max_connections or count >= self.limits.max_connections_per_peer:
+            self.refused += 1
+            return False
+        self._by_address[peer.address] = count + 1
+        self.peers.add(peer)
+        return True
+
+    def leave(self, peer: Peer) -> None:
+        """A counted connection is gone."""
+        if peer in self.peers:
+            self.peers.remove(peer)
+            left = self._by_address[peer.address] - 1
+            if left:
+                self._by_address[peer.address] = left
+            else:
+                del self._by_address[peer.address]
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(_TICK_S, self._tick)
+        now = self.clock.now()
+        for peer in list(self.peers):
+            peer.tick(now)
+
+    # --- end -------------------------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Stop accepting; tell every connection to finish what it has."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        now = self.clock.now()
+        for peer in list(self.peers):
+            peer.drain(now)
+
+    async def close(self) -> None:
+        """Close everything at once."""
+        self._timer.cancel()
+        self.flush()
+        for server in self._servers:
+            server.close()
+        for peer in list(self.peers):
+            peer.close()
+        await asyncio.sleep(0)
+
+
+class Peer(asyncio.Protocol):
+    """One accepted connection."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.address = ""
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self._http2: Http2Connection | None = None
+        self._http1: Http1Connection | None = None
+        self._first = b""  # bytes before the protocol is known
+        self._opened_at = listener.clock.now()
+        self._stuck_at = 0.0  # since when the transport takes no more
+        self._receive: Callable[[bytes], None] = self._detect
+
+    # --- asyncio ---------------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Accept or refuse."""
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]
+        name = transport.get_extra_info("peername")
+        self.address = str(name[0]) if isinstance(name, tuple) else ""
+        if not self._listener.admit(self):
+            transport.abort()  # type: ignore[attr-defined]
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes in."""
+        self._receive(data)
+
+    def eof_received(self) -> bool:
+        """Half-close: HTTP/1.1 may still want its answers; HTTP/2 is over."""
+        if self._http1 is not None:
+            self._http1.eof()
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone: open requests are cancelled."""
+        self._listener.leave(self)
+        if self._http2 is not None:
+            self._http2.lost()
+        if self._http1 is not None:
+            self._http1.connection_lost()
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """The peer takes no more: send nothing, read nothing."""
+        self._stuck_at = self._listener.clock.now()
+        if self._http2 is not None:
+            self._http2.outbound.writable = False
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """The peer takes more."""
+        self._stuck_at = 0.0
+        if self._http2 is not None:
+            self._http2.outbound.writable = True
+            self._http2.outbound.pump()
+        self._resume()
+
+    # --- protocol --------------------------------------------------------------------------------------------------------------
+
+    def _detect(self, data: bytes) -> None:
+        """Either port speaks either protocol: the first bytes tell."""
+        self._first = data = self._first + data
+        if frames.PREFACE.startswith(data[:_DECIDED]):
+            if len(data) < _DECIDED:
+                return
+            self._start_http2()
+        else:
+            self._start_http1()
+        self._first = b""
+        self._receive(data)
+
+    def _start_http2(self) -> None:
+        listener = self._listener
+        self._http2 = Http2Connection(
+            listener.limits, listener.behind.route, now=listener.clock.now, write=self._write, wake=listener.wake, close=self.close
+        )
+        self._http2.age_limit_s *= listener.rng.uniform(0.9, 1.1)
+        self._receive = self._http2.receive
+
+    def _start_http1(self) -> None:
+        listener = self._listener
+        self._http1 = Http1Connection(
+            listener.limits, listener.behind.application, now=listener.clock.now, write=self._write_one, close=self.close,
+            pause=self._pause, resume=self._resume,
+        )  # fmt: skip
+        self._receive = self._http1.receive
+
+    def tick(self, now: float) -> None:
+        """Time limits, about once a second."""
+        limits = self._listener.limits
+        if self._stuck_at and now - self._stuck_at > limits.write_timeout_s:
+            self.abort()
+        elif self._transport is not None and self._transport.get_write_buffer_size() > limits.max_send_buffer_bytes:
+            self.abort()
+        elif self._http2 is not None:
+            timeouts.tick(self._http2, now)
+        elif self._http1 is not None:
+            self._http1.tick(now)
+        elif now - self._opened_at > limits.header_timeout_s:
+            self.abort()
+
+    def drain(self, now: float) -> None:
+        """Finish what is open, then close."""
+        if self._http2 is not None:
+            self._http2.drain(now)
+        elif self._http1 is not None:
+            self._http1.drain()
+        else:
+            self.close()
+
+    # --- bytes out -------------------------------------------------------------------------------------------------------------
+
+    def _write(self, parts: list[bytes]) -> None:
+        if self._transport is not None:
+            self._transport.write(b"".join(parts))
+
+    def _write_one(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _pause(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._transport is not None and not self._stuck_at:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close when everything written has left."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):
+                self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,282 @@
+"""One HTTP/2 stream, and the outbound half of a connection: windows, frames, what waits for a window.
+
+Sans-IO: bytes leave through the `write` callable. Every answer that fits its windows is three frames in one piece of bytes; the rest
+waits per stream in the order it came and is sent round robin as windows open.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.limits import WireLimits
+from gateway.wire import frames
+from gateway.wire.frames import ErrorCode
+
+if TYPE_CHECKING:
+    from gateway.wire.head import RequestHead
+
+_HEADERS_OPEN = b"\x01\x04"  # HEADERS with END_HEADERS
+_HEADERS_LAST = b"\x01\x05"  # … and END_STREAM
+_DATA_OPEN = b"\x00\x00"
+
+
+class Acceptor(Protocol):
+    """Who takes a request once its head is known. One serves every stream whose header block is the same."""
+
+    streaming: bool  # True: `begin`, `data`, `end`; False: `complete` with the whole body
+    max_body_bytes: int  # of a whole body; a streaming acceptor bounds its messages itself
+
+    def complete(self, stream: Stream, body: bytes) -> None:
+        """The whole request is here."""
+        ...
+
+    def begin(self, stream: Stream) -> None:
+        """A streaming request has begun."""
+        ...
+
+    def data(self, stream: Stream, chunk: bytes) -> None:
+        """More of a streaming request; `stream.consume` gives the window back."""
+        ...
+
+    def end(self, stream: Stream) -> None:
+        """The peer has half-closed."""
+        ...
+
+    def too_large(self, stream: Stream) -> None:
+        """The body passed `max_body_bytes`: answer, the rest is discarded."""
+        ...
+
+    def timed_out(self, stream: Stream) -> None:
+        """The body did not arrive in time: answer, the rest is discarded."""
+        ...
+
+
+class Stream:
+    """A request and its answer. The class attributes are the state of a fresh stream, so that opening one sets four fields."""
+
+    id: int
+    outbound: Outbound
+    acceptor: Acceptor
+    head: RequestHead
+    arrival: float  # clock.now() of the read that brought its last byte so far
+
+    window = 0  # send window, relative to the peer's INITIAL_WINDOW_SIZE
+    received = 0  # DATA bytes so far
+    uncredited = 0  # of these, not yet given back to the peer's window
+    credited = 0  # windows given beyond the initial one
+    body: list[bytes] | None = None
+    opened = 0.0  # arrival of the head, set when the body did not come with it
+    remote_closed = False
+    headers_sent = False
+    closed = False  # answered whole, or reset by either side
+    cancelled = False  # reset by the peer, or its connection is gone
+    on_cancel: Callable[[], None] | None = None
+    pending: deque[tuple[memoryview, bool]] | None = None  # (payload, is the last before trailers)
+    trailers: bytes | None = None
+    state: object = None  # the acceptor's own
+
+    def consume(self, size: int) -> None:
+        """Give `size` bytes of a streaming body back to the peer's window."""
+        self.uncredited += size
+        if not self.remote_closed and not self.closed and self.uncredited >= self.outbound.limits.stream_window_bytes // 2:
+            self.outbound.emit(frames.window_update(self.id, self.uncredited))
+            self.credited += self.uncredited
+            self.uncredited = 0
+
+    def cancel(self) -> None:
+        """The peer is gone: whoever works on the request is told once."""
+        self.cancelled = self.closed = True
+        self.pending = None
+        if self.on_cancel is not None:
+            callback, self.on_cancel = self.on_cancel, None
+            callback()
+
+
+class Outbound:
+    """What this end sends on one connection."""
+
+    def __init__(self, limits: WireLimits, *, write: Callable[[list[bytes]], None], wake: Callable[[Outbound], None]) -> None:
+        """`wake(outbound)` is called when the first bytes wait outside a read, so that the owner flushes once a tick."""
+        self.limits = limits
+        self.streams: dict[int, Stream] = {}
+        self.last_id = 0  # the highest stream that the peer opened
+        self.refused: dict[int, None] = {}  # ids that we ended before the peer did; its frames in flight are ignored
+        self.parts: list[bytes] = []
+        self.awake = False  # a flush is already sure to come
+        self.window = frames.DEFAULT_WINDOW
+        self.peer_window = frames.DEFAULT_WINDOW
+        self.peer_frame = frames.DEFAULT_FRAME
+        self.writable = True  # False while the transport's buffer is full
+        self.blocked: dict[int, Stream] = {}
+        self.blocked_bytes = 0
+        self.moved_at = 0.0  # when a waiting body last moved; the owner's clock
+        self._write = write
+        self._wake = wake
+
+    @property
+    def opened(self) -> int:
+        """Streams that the peer opened since the connection began."""
+        return (self.last_id + 1) // 2
+
+    # --- bytes out -------------------------------------------------------------------------------------------------------------
+
+    def emit(self, data: bytes) -> None:
+        """Queue bytes for the next flush."""
+        self.parts.append(data)
+        if not self.awake:
+            self.awake = True
+            self._wake(self)
+
+    def flush(self) -> None:
+        """Hand everything queued to the transport in one write."""
+        self.awake = False
+        parts = self.parts
+        if parts:
+            self.parts = []
+            self._write(parts)
+
+    # --- answers ---------------------------------------------------------------------------------------------------------------
+
+    def respond(self, stream: Stream, head: bytes, body: bytes, trailers: bytes | None) -> None:
+        """A whole answer: a HEADERS block, a body, and a block of trailers (None: the body ends the stream)."""
+        if stream.closed:
+            return
+        size = len(body)
+        if size > self.window or size > stream.window + self.peer_window or size > self.peer_frame or self.blocked or not size:
+            self.send_headers(stream, head)
+            self.send_data(stream, body, last=True, trailers=trailers)
+            return
+        self.window -= size
+        number = stream.id.to_bytes(4, "big")
+        if trailers is None:
+            piece = (len(head).to_bytes(3, "big"), _HEADERS_OPEN, number, head, size.to_bytes(3, "big"), b"\x00\x01", number, body)
+        else:
+            piece = (  # type: ignore[assignment]
+                len(head).to_bytes(3, "big"), _HEADERS_OPEN, number, head, size.to_bytes(3, "big"), _DATA_OPEN, number, body,
+                len(trailers).to_bytes(3, "big"), _HEADERS_LAST, number, trailers)  # fmt: skip
+        self.emit(b"".join(piece))
+        self._finish(stream)
+
+    def send_headers(self, stream: Stream, head: bytes, *, last: bool = False) -> None:
+        """A HEADERS frame; with `last` it is the whole answer (trailers-only)."""
+        if stream.closed:
+            return
+        stream.headers_sent = True
+        self.emit(_headers(stream.id, head, last=last))
+        if last:
+            self._finish(stream)
+
+    def send_data(self, stream: Stream, body: bytes | memoryview, *, last: bool = False, trailers: bytes | None = None) -> None:
+        """Body bytes, as far as windows allow now, the rest later. `last` ends the body, with trailers where given."""
+        if stream.closed:
+            return
+        if last:
+            stream.trailers = trailers
+        if stream.pending is None:
+            stream.pending = deque()
+        stream.pending.append((memoryview(body), last))
+        self.blocked[stream.id] = stream
+        self.blocked_bytes += len(body)
+        self.pump()
+
+    def reset(self, stream: Stream, code: int) -> None:
+        """End a stream without an answer."""
+        if not stream.closed:
+            self.emit(frames.rst_stream(stream.id, code))
+            self._forget(stream)
+
+    # --- windows ---------------------------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Send what the windows and the transport take, one frame per stream and turn."""
+        while self.blocked and self.writable:
+            sent = 0
+            for stream in list(self.blocked.values()):
+                sent += self._pump_stream(stream)
+            if not sent:
+                return
+
+    def _pump_stream(self, stream: Stream) -> int:
+        """One frame of one stream; 0 when it must wait."""
+        pending = stream.pending
+        if stream.closed or not pending:
+            self._unblock(stream)
+            return 0
+        payload, last = pending[0]
+        size = min(len(payload), self.window, stream.window + self.peer_window, self.peer_frame)
+        if size <= 0 and len(payload):
+            return 0
+        rest = len(payload) - size
+        end = last and not rest
+        self.window -= size
+        stream.window -= size
+        self.blocked_bytes -= size
+        self._emit_data(stream, payload[:size], end=end and stream.trailers is None)
+        if rest:
+            pending[0] = (payload[size:], last)
+        else:
+            pending.popleft()
+        if end:
+            self._end(stream)
+        elif not pending:
+            self._unblock(stream)
+        return 1
+
+    def _emit_data(self, stream: Stream, payload: memoryview, *, end: bool) -> None:
+        size = len(payload)
+        if size or end:
+            self.emit(frames.FRAME_HEADER.pack(size >> 8, size & 0xFF, frames.DATA, int(end), stream.id))
+            self.parts.append(payload)  # type: ignore[arg-type]  # join takes any buffer, so no copy here
+
+    def _end(self, stream: Stream) -> None:
+        self._unblock(stream)
+        if stream.trailers is not None:
+            self.emit(_headers(stream.id, stream.trailers, last=True))
+        self._finish(stream)
+
+    def _unblock(self, stream: Stream) -> None:
+        if self.blocked.pop(stream.id, None) is not None and stream.pending:
+            self.blocked_bytes -= sum(len(payload) for payload, _ in stream.pending)
+
+    # --- ends ------------------------------------------------------------------------------------------------------------------
+
+    def _finish(self, stream: Stream) -> None:
+        """The answer is whole. A peer that still sends its request is told to stop (RFC 9113 §8.1)."""
+        if stream.remote_closed:
+            stream.closed = True
+            self.streams.pop(stream.id, None)
+        else:
+            self.emit(frames.rst_stream(stream.id, ErrorCode.NO_ERROR))
+            self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        self._unblock(stream)
+        stream.closed = True
+        self.streams.pop(stream.id, None)
+        self.refuse(stream.id)
+
+    def refuse(self, stream_id: int) -> None:
+        """Remember, boundedly, that frames of this stream may still be on their way."""
+        if len(self.refused) >= 4 * self.limits.max_streams:
+            self.refused.pop(next(iter(self.refused)))
+        self.refused[stream_id] = None
+
+    def drop(self, stream: Stream) -> None:
+        """The peer reset this stream."""
+        self._unblock(stream)
+        self.streams.pop(stream.id, None)
+        stream.cancel()
+
+
+def _headers(stream_id: int, block: bytes, *, last: bool) -> bytes:
+    """A header block as HEADERS and, past 16 KiB, CONTINUATION frames."""
+    flag = frames.END_STREAM if last else 0
+    if len(block) <= frames.DEFAULT_FRAME:
+        return frames.frame(frames.HEADERS, flag | frames.END_HEADERS, stream_id, block)
+    pieces = [block[at : at + frames.DEFAULT_FRAME] for at in range(0, len(block), frames.DEFAULT_FRAME)]
+    out = [frames.frame(frames.HEADERS, flag, stream_id, pieces[0])]
+    out += [frames.frame(frames.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    out.append(frames.frame(frames.CONTINUATION, frames.END_HEADERS, stream_id, pieces[-1]))
+    return b"".join(out)
