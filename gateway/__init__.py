@@ -1,4 +1,5 @@
 """The online process.
 
-Rooms, in reading order: pb, errors, clock, limits, config, protocol, wire, serving, observe, control, client, demo, cli.
+Rooms, in reading order: pb, errors, clock, limits, typed_yaml, config, config_explain, protocol, wire, serving, observe, control, client,
+doctor, demo, commands, cli.
 """

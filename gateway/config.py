@@ -1,0 +1,242 @@
+"""The settings of a server: one YAML file under command-line flags, nothing from the environment.
+
+A setting is declared once, here or in `limits.py`: its comment is what `tidegate config explain` and
+`docs/configuration.md` print. Unknown, misplaced, repeated and ill-typed settings are errors; none is ignored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from gateway import typed_yaml
+from gateway.limits import Limits
+from gateway.typed_yaml import MisfitError, Problem, YamlError
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Rows = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
+Microseconds = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+
+MIN_WINDOW_BYTES, MAX_WINDOW_BYTES = 65_535, (1 << 31) - 1  # RFC 9113 §6.9.2: the initial window, and the largest one
+MIN_FRAME_BYTES, MAX_FRAME_BYTES = 1 << 14, (1 << 24) - 1  # RFC 9113 §6.5.2, SETTINGS_MAX_FRAME_SIZE
+_WIRE_RANGES = {
+    "max_frame_bytes": (MIN_FRAME_BYTES, MAX_FRAME_BYTES),
+    "stream_window_bytes": (MIN_WINDOW_BYTES, MAX_WINDOW_BYTES),
+    "connection_window_bytes": (MIN_WINDOW_BYTES, MAX_WINDOW_BYTES),
+    "max_streams": (1, MAX_WINDOW_BYTES),
+}
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the gateway listens. Port 0 lets the system choose one."""
+
+    name: str = "tidegate"  # reported by ServerMetadata and GET /v2
+    host: str = "127.0.0.1"  # address of all three listeners; another than loopback needs `tls`, or `insecure: true`
+    http_port: Port = 8000  # REST; recognises gRPC and HTTP/2 too
+    grpc_port: Port = 8001  # gRPC; recognises HTTP/1.1 too
+    metrics_port: Port = 8002  # Prometheus metrics and health, read-only
+    insecure: bool = False  # allow a host that others can reach without TLS
+
+    def __post_init__(self) -> None:
+        ports = {name: getattr(self, name) for name in ("http_port", "grpc_port", "metrics_port")}
+        for name, port in ports.items():
+            twin = next(other for other, taken in ports.items() if taken == port)
+            if port and twin != name:
+                raise MisfitError(name, f"{port} is the {twin} already")
+
+
+class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the models are."""
+
+    path: Path  # a registry made by `tidegate publish`, or a Triton model repository (`<model>/<version>/model.onnx`)
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Encryption of the HTTP and gRPC ports. Leave the section out to serve without it."""
+
+    certificate: Path  # PEM: the server's certificate, then the chain to its issuer
+    key: Path  # PEM: the certificate's private key, not encrypted
+    client_ca: Path | None = None  # PEM: the authorities that client certificates are checked against
+    client_certificates: Literal["none", "optional", "required"] = "none"  # whether callers present one
+
+    def __post_init__(self) -> None:
+        if self.client_certificates != "none" and self.client_ca is None:
+            raise MisfitError("client_certificates", f"{self.client_certificates!r} needs client_ca")
+
+
+class Grpc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The gRPC transport."""
+
+    compression: bool = False  # accept gzip and deflate messages; without it they are refused as UNIMPLEMENTED
+
+
+class Rest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The HTTP transport."""
+
+    strict_json: bool = False  # refuse an answer that JSON cannot express (NaN, Infinity), naming the output
+
+
+class Logging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log on standard error. It never contains payloads."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"  # the least severe lines that are written
+    format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, JSON lines elsewhere
+    access_share: Share = 0.0  # share of requests that get an access line, 0 to 1
+
+
+class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How requests are put together, unless a model says otherwise."""
+
+    max_batch_size: Rows = 256  # rows of one run; a larger request is split
+    max_queue_delay_ms: Milliseconds = 0.0  # wait for more rows; 0 sends what arrived together, which suits most models
+    inline_max_us: Microseconds = 250  # runs expected to be shorter execute on the event loop, longer ones in a thread
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which versions of a model are served: at most one of the three; without any, the latest one."""
+
+    latest: Count | None = None  # so many of the highest numbers
+    specific: tuple[Count, ...] = ()  # exactly these numbers
+    all: bool = False  # every version there is
+
+    def __post_init__(self) -> None:
+        chosen = [name for name in ("latest", "specific", "all") if getattr(self, name)]
+        if len(chosen) > 1:
+            raise MisfitError(chosen[1], f"{chosen[0]} is set already; choose one")
+
+    def chosen(self, available: tuple[int, ...]) -> tuple[int, ...]:
+        """The versions to serve, ascending; of `specific`, only those that are available."""
+        if self.all:
+            return tuple(sorted(available))
+        if self.specific:
+            return tuple(sorted(set(self.specific) & set(available)))
+        return tuple(sorted(available)[-(self.latest or 1) :])
+
+
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one model does differently, under its name."""
+
+    max_batch_size: Rows | None = None  # instead of batching.max_batch_size
+    max_queue_delay_ms: Milliseconds | None = None  # instead of batching.max_queue_delay_ms
+    versions: Versions = Versions()  # which versions are served
+    allow_empty: bool = False  # answer a request of no rows with no rows, instead of refusing it
+    intra_op_threads: Threads = 1  # threads of one run; more than 1 pays off for large models only
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """The settings of one model with the defaults filled in."""
+
+    max_batch_size: int
+    max_queue_delay_ms: float
+    inline_max_us: int
+    versions: Versions
+    allow_empty: bool
+    intra_op_threads: int
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All settings of one server."""
+
+    server: Server = Server()
+    repository: Repository
+    tls: Tls | None = None
+    grpc: Grpc = Grpc()
+    rest: Rest = Rest()
+    logging: Logging = Logging()
+    batching: Batching = Batching()
+    models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if not (is_loopback(self.server.host) or self.tls or self.server.insecure):
+            raise MisfitError(
+                "server.host", f"{self.server.host!r} can be reached by others: add a `tls` section, or set server.insecure to true"
+            )
+        _check_limits(self.limits)
+
+    def model(self, name: str) -> ModelPlan:
+        """The settings that hold for a model, also for one that the file does not name."""
+        own = self.models.get(name, ModelSettings())
+        batch, delay = own.max_batch_size, own.max_queue_delay_ms
+        return ModelPlan(
+            max_batch_size=self.batching.max_batch_size if batch is None else batch,
+            max_queue_delay_ms=self.batching.max_queue_delay_ms if delay is None else delay,
+            inline_max_us=self.batching.inline_max_us,
+            versions=own.versions,
+            allow_empty=own.allow_empty,
+            intra_op_threads=own.intra_op_threads,
+        )
+
+
+class ConfigError(Exception):
+    """Every mistake of the settings, with file, line and column."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+def load(path: Path | None, overrides: Mapping[str, object] | None = None, *, assignments: tuple[str, ...] = ()) -> Config:
+    """The settings of a file under those of the command line. Raises `ConfigError` with every mistake.
+
+    `overrides` maps a dotted path to a value, `None` leaving the file's; `assignments` are texts `dotted.path=value`
+    and win over both. Relative paths are taken from the file's folder, those of the command line from the current one.
+    """
+    try:
+        root = typed_yaml.compose(_content(path), source=str(path) if path else "settings")
+        for key, value in (overrides or {}).items():
+            if value is not None:
+                root = typed_yaml.overlay(root, key.split("."), value, source=flag_of(key))
+        for text in assignments:
+            key, equals, value = text.partition("=")
+            if not (key and equals):
+                raise ConfigError((Problem("--set", 0, 0, "", f"expected section.setting=value, got {text!r}"),))
+            root = typed_yaml.overlay_text(root, key.split("."), value, source=f"--set {key}")
+        return typed_yaml.read(root, Config, folder=path.parent if path else Path())
+    except YamlError as error:
+        raise ConfigError(error.problems) from None
+
+
+def flag_of(key: str) -> str:
+    """The command-line flag that sets `key`: `--http-port` for `server.http_port`, `--repository` for `repository.path`."""
+    return "--repository" if key == "repository.path" else "--" + key.rpartition(".")[2].replace("_", "-")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a listener on `host`. A name other than `localhost` counts as public."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _content(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(typed_yaml.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError((Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}"),)) from None
+
+
+def _check_limits(limits: Limits) -> None:
+    for section in msgspec.structs.fields(Limits):
+        bounds = getattr(limits, section.name)
+        for info in msgspec.structs.fields(type(bounds)):
+            value = getattr(bounds, info.name)
+            low, high = _WIRE_RANGES.get(info.name, (None, None))
+            if value <= 0:
+                raise MisfitError(f"limits.{section.name}.{info.name}", f"expected a number above 0, got {value}")
+            if low is not None and high is not None and not low <= value <= high:
+                raise MisfitError(f"limits.{section.name}.{info.name}", f"HTTP/2 allows {low} to {high}, got {value}")
