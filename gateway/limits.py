@@ -19,14 +19,14 @@ class WireLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_decompression_ratio: int = 100  # decompressed size over wire size; more is a bomb
     max_buffered_bytes: int = 64 * MIB  # incomplete request bodies of one connection together
     max_header_bytes: int = 16 * KIB  # all names and values of one request, HPACK-decoded (RFC 9113 §6.5.2 counts 32 more each)
-    max_headers: int = 64
+    max_headers: int = 64  # fields of one request
     max_target_bytes: int = 4 * KIB  # request target; 414 past it
     max_chunks: int = 65_536  # of one chunked HTTP/1.1 body
     max_pipelined: int = 128  # HTTP/1.1 requests waiting for their turn; reading pauses past it
     max_streams: int = 128  # concurrent HTTP/2 streams of one connection (SETTINGS_MAX_CONCURRENT_STREAMS)
     hpack_table_bytes: int = 4 * KIB  # SETTINGS_HEADER_TABLE_SIZE
     stream_window_bytes: int = 4 * MIB  # SETTINGS_INITIAL_WINDOW_SIZE
-    connection_window_bytes: int = 16 * MIB
+    connection_window_bytes: int = 16 * MIB  # what all streams of a connection may have under way together
     max_frame_bytes: int = 1 * MIB  # SETTINGS_MAX_FRAME_SIZE: larger frames cost less to parse
     max_send_buffer_bytes: int = 64 * MIB  # answers that a peer does not take; the connection is closed past it
     max_resets: int = 500  # RST_STREAM from the peer per flood_window_s (CVE-2023-44487); GOAWAY ENHANCE_YOUR_CALM past it
@@ -42,23 +42,23 @@ class WireLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     keepalive_s: float = 60.0  # HTTP/2 PING to a silent peer with open streams
     keepalive_timeout_s: float = 20.0  # until its answer
     max_age_s: float = 1_800.0  # GOAWAY after so long, ± 10 %, so that load balancers can rebalance
-    max_age_grace_s: float = 60.0
+    max_age_grace_s: float = 60.0  # for its open requests, until the connection is closed
 
 
 class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one inference request may hold."""
 
-    max_json_bytes: int = 16 * MIB
-    max_json_depth: int = 16
-    max_inputs: int = 64
-    max_outputs: int = 64
-    max_parameters: int = 32
-    max_rank: int = 8
+    max_json_bytes: int = 16 * MIB  # a JSON body, or the JSON part of one with binary tensors
+    max_json_depth: int = 16  # nested arrays and objects
+    max_inputs: int = 64  # tensors of one request
+    max_outputs: int = 64  # requested outputs of one request
+    max_parameters: int = 32  # of a request, and of each of its tensors
+    max_rank: int = 8  # dimensions of one tensor
     max_elements: int = 16 * MIB  # of one tensor
-    max_string_elements: int = 1 * MIB
-    max_string_bytes: int = 1 * MIB  # of one element
-    max_id_bytes: int = 256
-    max_name_bytes: int = 128
+    max_string_elements: int = 1 * MIB  # of one BYTES tensor
+    max_string_bytes: int = 1 * MIB  # of one element of a BYTES tensor
+    max_id_bytes: int = 256  # the request id
+    max_name_bytes: int = 128  # names of models, versions, tensors and parameters
 
 
 class ServingLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
