@@ -1,4 +1,8 @@
-"""Tensors as the protocol describes them, before any runtime sees them: datatypes, specs, requests, and their checks."""
+"""Tensors as the protocol describes them, before any runtime sees them: datatypes, specs, requests, and how texts name them.
+
+Knows no JSON, no protobuf and no limits; what may not be said about a tensor is checked in `payload`, what does not fit a
+model in `binding`.
+"""
 
 from __future__ import annotations
 
@@ -78,3 +82,20 @@ class BoundRequest:
     data: tuple[bytes | memoryview | list[str], ...]  # per input
     outputs: tuple[int, ...] | None  # requested outputs as indices into the signature; None: all
     size: int  # bytes held while in flight
+
+
+SHOWN_CHARACTERS = 64  # of one caller's name in a text: enough to recognise it, too few to flood a log
+
+
+def shown(name: str) -> str:
+    """A caller's name as an error text may carry it: cut, and on one line whatever it holds."""
+    if len(name) <= SHOWN_CHARACTERS and name.isprintable():
+        return name
+    cut = name[:SHOWN_CHARACTERS]
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
+    return text if cut == name else text + "..."
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """`[-1,16]`, the form that clients of this protocol look for in texts."""
+    return f"[{','.join(map(str, shape))}]"
