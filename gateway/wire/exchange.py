@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Protocol
 
-Headers = list[tuple[bytes, bytes]]  # names lower-case, in the order received
+MAX_MESSAGE_BYTES = 512  # of a text that leaves in an error
+JSON_TYPE = (b"content-type", b"application/json")
+
+Headers = list[tuple[bytes, bytes]]  # names lower-case, in the order received; shared between requests, so never changed by who receives it
 
 
 class HttpRefusal(Exception):
@@ -16,6 +20,12 @@ class HttpRefusal(Exception):
         self.status = status
         self.message = message
         self.headers: Headers = headers or []
+
+
+def error_body(message: str) -> bytes:
+    """`{"error": "…"}`, the text cut between characters to MAX_MESSAGE_BYTES, and ASCII: nothing can reach a terminal unescaped."""
+    clipped = message.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
+    return json.dumps({"error": clipped}).encode("ascii").replace(b"\x7f", b"\\u007f")
 
 
 class HttpExchange:
