@@ -78,7 +78,7 @@ def compose(data: bytes, *, source: str) -> yaml.MappingNode:
         raise YamlError([_problem(source, None, str(error).splitlines()[0])]) from None
     except RecursionError:
         raise YamlError([_problem(source, None, "nested too deeply")]) from None
-    if node is None:
+    if node is None or _is_null(node):
         return yaml.MappingNode("tag:yaml.org,2002:map", [], _flag_mark(source))
     if not isinstance(node, yaml.MappingNode):
         raise YamlError([_problem(source, node.start_mark, f"expected a mapping of settings, got {_kind(node)}")])

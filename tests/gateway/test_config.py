@@ -1,0 +1,175 @@
+"""The settings of a server: what is accepted, what is refused, and what wins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway import config_explain
+from gateway.config import Config, ConfigError, ModelSettings, Repository, Versions, is_loopback, load
+from gateway.limits import Limits, WireLimits
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "tidegate.yaml"
+    path.write_text(text)
+    return path
+
+
+def refused(path: Path | None = None, overrides: dict[str, object] | None = None, assignments: tuple[str, ...] = ()) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides, assignments=assignments)
+    return [f"{problem.path}: {problem.message}" for problem in caught.value.problems]
+
+
+def test_only_the_repository_is_required() -> None:
+    """Everything else has a default, and it is the documented one."""
+    config = load(None, {"repository.path": "models"})
+    assert Config(repository=Repository(path=Path("models"))) == config
+    assert ["repository.path: required: a path"] == refused()
+
+
+def test_flags_win_over_the_file_and_assignments_over_both(tmp_path: Path) -> None:
+    """File, then flag, then --set; a flag that was not given leaves the file's value."""
+    path = written(tmp_path, "repository: {path: m}\nserver: {name: a, http_port: 1, grpc_port: 2}\n")
+    config = load(path, {"server.http_port": 3, "server.grpc_port": 4, "server.host": None}, assignments=("server.grpc_port=5",))
+    assert ("a", "127.0.0.1", 3, 5) == (config.server.name, config.server.host, config.server.http_port, config.server.grpc_port)
+
+
+def test_paths_of_the_file_are_relative_to_it(tmp_path: Path) -> None:
+    """A file can be moved together with what it names; a flag means the current folder."""
+    path = written(tmp_path, "repository: {path: m}\ntls: {certificate: c.pem, key: /k.pem}\n")
+    config = load(path)
+    assert config.tls is not None
+    assert (tmp_path / "m", tmp_path / "c.pem", Path("/k.pem")) == (config.repository.path, config.tls.certificate, config.tls.key)
+    assert Path("m") == load(path, {"repository.path": "m"}).repository.path
+
+
+def test_a_public_address_needs_tls_or_an_explicit_word(tmp_path: Path) -> None:
+    """The gateway is not opened to a network by accident."""
+    path = written(tmp_path, "repository: {path: m}\nserver:\n  host: 0.0.0.0\n")
+    with pytest.raises(ConfigError, match=r"tidegate\.yaml:3:9: server\.host: '0\.0\.0\.0' can be reached by others"):
+        load(path)
+    assert load(path, {"server.insecure": True}).server.insecure
+    assert load(path, {"tls.certificate": "c", "tls.key": "k"}).tls
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_hosts(host: str) -> None:
+    """What only this machine reaches is served without TLS."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.example.org", ""])
+def test_public_hosts(host: str) -> None:
+    """A name could resolve to anything, so it counts as public."""
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("server: {http_port: 9, grpc_port: 9}", "server.grpc_port: 9 is the http_port already"),
+        ("tls: {certificate: c, key: k, client_certificates: required}", "tls.client_certificates: 'required' needs client_ca"),
+        ("tls: {certificate: c}", "tls.key: required: a path"),
+        ("models: {m: {versions: {latest: 1, specific: [2]}}}", "models.m.versions.specific: latest is set already; choose one"),
+        ("models: [m]", "models: expected a mapping by name, got a list"),
+        ("models: {m: }", "models.m: expected a mapping, got nothing"),
+        ("limits: {wire: {max_streams: 0}}", "limits.wire.max_streams: expected a number above 0, got 0"),
+        ("limits: {wire: {idle_timeout_s: -1}}", "limits.wire.idle_timeout_s: expected a number above 0, got -1.0"),
+        ("limits: {wire: {max_frame_bytes: 100}}", "limits.wire.max_frame_bytes: HTTP/2 allows 16384 to 16777215, got 100"),
+        (
+            "limits: {wire: {stream_window_bytes: 2147483648}}",
+            "limits.wire.stream_window_bytes: HTTP/2 allows 65535 to 2147483647, got 2147483648",
+        ),
+        ("max_body_bytes: 1", "max_body_bytes: unknown setting; it belongs under 'limits.wire'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    """Rules between settings are errors of the file as well."""
+    assert [complaint] == refused(written(tmp_path, f"repository: {{path: m}}\n{text}\n"))
+
+
+def test_a_port_of_zero_may_repeat() -> None:
+    """Zero asks the system for a free port, each time another."""
+    ports = dict.fromkeys(("server.http_port", "server.grpc_port", "server.metrics_port"), 0)
+    assert 0 == load(None, {"repository.path": "m", **ports}).server.metrics_port
+
+
+def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    """Missing files and folders are mistakes of the settings, not faults."""
+    assert [": cannot be read: No such file or directory"] == refused(tmp_path / "none.yaml")
+    assert [": cannot be read: Is a directory"] == refused(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["server.http_port", "=1", ""])
+def test_an_assignment_needs_both_sides(text: str) -> None:
+    """`--set` says what it wants."""
+    assert [f": expected section.setting=value, got {text!r}"] == refused(assignments=(text,))
+
+
+def test_a_wrong_assignment_is_read_as_in_the_file() -> None:
+    """The same words, and the same traps, as in YAML."""
+    assert ["server.insecure: expected true or false, got yes; write true"] == refused(
+        None, {"repository.path": "m"}, ("server.insecure=yes",)
+    )
+
+
+def test_a_model_inherits_what_it_does_not_set(tmp_path: Path) -> None:
+    """The plan of a model is its own settings over the batching section, also for a model that is not named."""
+    text = "repository: {path: m}\nbatching: {max_batch_size: 64, max_queue_delay_ms: 2}\n"
+    text += "models: {a: {max_queue_delay_ms: 0, allow_empty: true}}"
+    config = load(written(tmp_path, text))
+    own, other = config.model("a"), config.model("b")
+    assert (64, 0.0, True, 250) == (own.max_batch_size, own.max_queue_delay_ms, own.allow_empty, own.inline_max_us)
+    assert (64, 2.0, False, ModelSettings().versions) == (other.max_batch_size, other.max_queue_delay_ms, other.allow_empty, other.versions)
+
+
+@pytest.mark.parametrize(
+    ("versions", "served"),
+    [
+        (Versions(), (7,)),
+        (Versions(latest=2), (3, 7)),
+        (Versions(latest=9), (1, 3, 7)),
+        (Versions(specific=(3, 1, 5, 3)), (1, 3)),
+        (Versions(all=True), (1, 3, 7)),
+    ],
+)
+def test_the_version_policy_chooses(versions: Versions, served: tuple[int, ...]) -> None:
+    """The latest one unless said otherwise; a specific version that is not there is not served."""
+    assert served == versions.chosen((3, 1, 7))
+    assert () == versions.chosen(())
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_examples_are_valid(path: Path) -> None:
+    """Every example file loads as it is."""
+    assert load(path).repository.path.is_absolute()
+
+
+def test_the_manual_is_fresh() -> None:
+    """`docs/configuration.md` is what `tidegate config explain --markdown` prints."""
+    assert config_explain.markdown() == PAGE.read_text(), "run: tidegate config explain --markdown > docs/configuration.md"
+
+
+def test_every_setting_is_described() -> None:
+    """A setting without a comment beside it is not finished."""
+    assert [] == [setting.path for section in config_explain.sections() for setting in section.settings if not setting.meaning]
+
+
+def test_explain_shows_type_default_and_unit() -> None:
+    """One setting found by its dotted path."""
+    ((section,),) = ([found] for found in config_explain.find("limits.wire.idle_timeout_s"))
+    (setting,) = section.settings
+    assert ("a number", "60", "seconds") == (setting.type, setting.default, setting.unit)
+    assert [] == config_explain.find("limits.wir")
+
+
+def test_the_documented_default_is_the_real_one() -> None:
+    """The manual's table and the type agree for a limit."""
+    assert str(WireLimits().max_streams) == config_explain.find("limits.wire.max_streams")[0].settings[0].default
+    assert Limits() == load(None, {"repository.path": "m"}).limits
