@@ -1,0 +1,70 @@
+"""What a source of models hands out: references to versions, and versions whose bytes were checked and can be loaded.
+
+The same types for a registry and for a Triton-style repository. Knows no ONNX Runtime; a `VerifiedModel` is what its session needs.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from registry.sealed import SealedFile
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedModel:
+    """One version in sealed memory. A context manager: leave it once the session is created, then nothing of it is needed any more."""
+
+    model: str
+    version: int
+    digest: str  # sha256 of the ONNX file, computed on the very bytes behind `path`
+    file: SealedFile
+    external_data: dict[str, SealedFile]  # by file name, as the ONNX file refers to it
+
+    @property
+    def path(self) -> str:
+        """Of the ONNX file, for this process."""
+        return self.file.path
+
+    def external_maps(self) -> dict[str, mmap.mmap]:
+        """The external data for `SessionOptions.add_external_initializers_from_files_in_memory`, which copies while the session is created.
+
+        Pass it whenever it is not empty: ONNX Runtime finds no files beside a sealed one, and with it refuses any other name.
+        """
+        return {name: sealed.map() for name, sealed in self.external_data.items()}
+
+    def close(self) -> None:
+        """Give the memory back. A second call does nothing."""
+        for sealed in (self.file, *self.external_data.values()):
+            sealed.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersionRef:
+    """A version that a source has. Holds no file; two are equal where they name the same content."""
+
+    model: str
+    version: int
+    digest: str | None  # of the manifest; None in a Triton repository, and where the version's record is damaged
+    opener: Callable[[], VerifiedModel] = field(repr=False, compare=False)
+
+    def open(self) -> VerifiedModel:
+        """Read and check every file of the version. Raises `RegistryError`, among them `DigestMismatchError`."""
+        return self.opener()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All versions of a source, by model name and number, and what was passed over with the reason, one sentence each."""
+
+    versions: tuple[ModelVersionRef, ...]
+    problems: tuple[str, ...] = ()
