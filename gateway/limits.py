@@ -29,6 +29,7 @@ class WireLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     connection_window_bytes: int = 16 * MIB  # what all streams of a connection may have under way together
     max_frame_bytes: int = 1 * MIB  # SETTINGS_MAX_FRAME_SIZE: larger frames cost less to parse
     max_send_buffer_bytes: int = 64 * MIB  # answers that a peer does not take; the connection is closed past it
+    compress_over_bytes: int = 0  # HTTP/1.1 answers larger than this are compressed for callers that accept it; 0: never
     max_resets: int = 500  # RST_STREAM from the peer per flood_window_s (CVE-2023-44487); GOAWAY ENHANCE_YOUR_CALM past it
     max_control_frames: int = 1_000  # SETTINGS, PING, PRIORITY, empty DATA, unknown frames per flood_window_s
     max_continuations: int = 32  # CONTINUATION frames of one header block (CVE-2024-27316)
@@ -37,6 +38,7 @@ class WireLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     body_timeout_s: float = 30.0  # from the headers to the end of the body
     min_body_rate: int = 64 * KIB  # bytes per second that extend body_timeout_s
     write_timeout_s: float = 30.0  # a peer that takes nothing for so long is closed
+    linger_timeout_s: float = 2.0  # how long what a refused HTTP/1.1 peer still sends is discarded, so that it sees the answer
     idle_timeout_s: float = 60.0  # HTTP/1.1 keep-alive, and HTTP/2 without a stream
     handshake_timeout_s: float = 5.0  # TLS
     keepalive_s: float = 60.0  # HTTP/2 PING to a silent peer with open streams
@@ -49,12 +51,14 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What one inference request may hold."""
 
     max_json_bytes: int = 16 * MIB  # a JSON body, or the JSON part of one with binary tensors
+    max_envelope_bytes: int = 1 * MIB  # of the JSON text outside tensor data, where every value costs an object
     max_json_depth: int = 16  # nested arrays and objects
     max_inputs: int = 64  # tensors of one request
     max_outputs: int = 64  # requested outputs of one request
     max_parameters: int = 32  # of a request, and of each of its tensors
     max_rank: int = 8  # dimensions of one tensor
     max_elements: int = 16 * MIB  # of one tensor
+    max_tensor_bytes: int = 64 * MIB  # of one tensor read from JSON, whose "0," can stand for 8 bytes
     max_string_elements: int = 1 * MIB  # of one BYTES tensor
     max_string_bytes: int = 1 * MIB  # of one element of a BYTES tensor
     max_id_bytes: int = 256  # the request id
