@@ -28,6 +28,7 @@ Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 MIN_WINDOW_BYTES, MAX_WINDOW_BYTES = 65_535, (1 << 31) - 1  # RFC 9113 §6.9.2: the initial window, and the largest one
 MIN_FRAME_BYTES, MAX_FRAME_BYTES = 1 << 14, (1 << 24) - 1  # RFC 9113 §6.5.2, SETTINGS_MAX_FRAME_SIZE
+_ZERO_IS_NEVER = frozenset(("compress_over_bytes",))
 _WIRE_RANGES = {
     "max_frame_bytes": (MIN_FRAME_BYTES, MAX_FRAME_BYTES),
     "stream_window_bytes": (MIN_WINDOW_BYTES, MAX_WINDOW_BYTES),
@@ -236,7 +237,7 @@ def _check_limits(limits: Limits) -> None:
         for info in msgspec.structs.fields(type(bounds)):
             value = getattr(bounds, info.name)
             low, high = _WIRE_RANGES.get(info.name, (None, None))
-            if value <= 0:
+            if value < 0 or (value == 0 and info.name not in _ZERO_IS_NEVER):
                 raise MisfitError(f"limits.{section.name}.{info.name}", f"expected a number above 0, got {value}")
             if low is not None and high is not None and not low <= value <= high:
                 raise MisfitError(f"limits.{section.name}.{info.name}", f"HTTP/2 allows {low} to {high}, got {value}")

@@ -1,0 +1,100 @@
+"""Results of a batch to gRPC answers: what is the same for all of them is done once, each answer is then one concatenation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+
+from gateway.errors import Code
+from gateway.observe.slabs import GRPC
+from gateway.protocol.v2_grpc_answer import ResponseEncoder, join, stream_error, stream_ok
+from gateway.protocol.texts import pack_texts
+from gateway.serving.batch import Item
+from gateway.serving.model import Arrays
+from gateway.wire import grpc
+from gateway.wire.stream import Stream
+
+_LARGE = 65_536  # bytes of one output from which an answer is sent in pieces instead of being put together
+
+Data = bytes | memoryview
+
+
+class GrpcSink:
+    """Answers of one version and one selection of outputs, to unary calls."""
+
+    protocol = GRPC
+
+    def __init__(self, encoder: ResponseEncoder, outputs: tuple[int, ...] | None, *, batched: bool) -> None:
+        self._encoder = encoder
+        self._outputs = outputs
+        self._batched = batched
+
+    def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
+        """One message per item."""
+        for item, parts in zip(items, self._messages(items, starts, outputs), strict=True):
+            self._send(item, parts)
+
+    def _send(self, item: Item, parts: list[Data]) -> None:
+        stream = cast(Stream, item.caller)
+        if max(map(len, parts)) < _LARGE:
+            grpc.reply(stream, b"".join(parts))
+        else:
+            grpc.reply_parts(stream, parts)
+
+    def fail(self, item: Item, code: Code, message: str) -> None:
+        """A trailers-only answer."""
+        grpc.fail(cast(Stream, item.caller), code, message)
+
+    def _messages(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> list[list[Data]]:
+        if self._outputs is not None:
+            outputs = [outputs[index] for index in self._outputs]
+        if not self._batched:
+            plan = self._encoder.plan(1, tuple(output.shape for output in outputs))
+            return [join(items[0].id, plan, [_data(output) for output in outputs])]
+        shapes = tuple([output.shape[1:] for output in outputs])
+        if any(output.dtype == object for output in outputs):
+            return [self._with_texts(item, start, outputs, shapes) for item, start in zip(items, starts, strict=True)]
+        blobs = [_data(output) for output in outputs]
+        widths = [output.nbytes // len(output) for output in outputs]
+        messages: list[list[Data]] = []
+        columns = list(zip(blobs, widths, strict=True))
+        for item, start in zip(items, starts, strict=True):
+            end = start + item.rows
+            parts: list[Data] = [item.id]
+            for lead, (blob, width) in zip(self._encoder.plan(item.rows, shapes).leads, columns, strict=True):
+                parts.append(lead)
+                parts.append(blob[start * width : end * width])
+            messages.append(parts)
+        return messages
+
+    def _with_texts(self, item: Item, start: int, outputs: Arrays, shapes: tuple[tuple[int, ...], ...]) -> list[Data]:
+        rows = slice(start, start + item.rows)
+        return join(item.id, self._encoder.plan(item.rows, shapes), [_data(output[rows]) for output in outputs])
+
+
+class StreamSink(GrpcSink):
+    """The same answers to requests of a ModelStreamInfer call; a failed request does not end the stream."""
+
+    def __init__(self, encoder: ResponseEncoder, outputs: tuple[int, ...] | None, *, batched: bool, answered: Callable[[Item], None]) -> None:
+        super().__init__(encoder, outputs, batched=batched)
+        self._answered = answered
+
+    def _send(self, item: Item, parts: list[Data]) -> None:
+        grpc.send(item.caller.stream, b"".join(stream_ok(parts)))  # type: ignore[attr-defined]
+        self._answered(item)
+
+    def fail(self, item: Item, code: Code, message: str) -> None:
+        """An answer of the stream that carries the error."""
+        grpc.send(item.caller.stream, stream_error(message, request_id=item.id[2:].decode()))  # type: ignore[attr-defined]
+        self._answered(item)
+
+
+def _data(output: np.ndarray) -> Data:
+    """The bytes of one output as they travel."""
+    if output.dtype == object:
+        return pack_texts(output.ravel().tolist())
+    if output.nbytes < _LARGE:
+        return output.tobytes()
+    return memoryview(np.ascontiguousarray(output)).cast("B")

@@ -1,0 +1,77 @@
+"""The gRPC methods of the gateway and who answers each: inference, health and metadata of the Open Inference Protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.control.service import Service
+from gateway.control.state import ServerState
+from gateway.errors import Code, TidegateError
+from gateway.pb import inference_pb2 as pb
+from gateway.pb.rpcs import RPCS
+from gateway.protocol import v2_grpc, v2_grpc_metadata
+from gateway.wire import grpc
+from gateway.wire.grpc import Method
+from gateway.wire.stream import Stream
+
+Message = bytes | memoryview
+
+_REFUSED = {
+    "SystemSharedMemory": "system shared memory is not supported: tensors travel in the request",
+    "CudaSharedMemory": "CUDA shared memory is not supported: tensors travel in the request",
+}
+
+
+def inference_methods(service: Service, state: ServerState) -> dict[bytes, Method]:
+    """All calls of inference.GRPCInferenceService by path. Those that this server does not have are refused by name."""
+    answers: dict[str, Callable[[Message], bytes]] = {
+        "ServerLive": lambda message: v2_grpc_metadata.server_live(True),
+        "ServerReady": lambda message: v2_grpc_metadata.server_ready(state.ready),
+        "ServerMetadata": lambda message: v2_grpc_metadata.server_metadata(
+            name=state.name, version=state.version, extensions=state.extensions
+        ),
+        "ModelReady": lambda message: _model_ready(service, message),
+        "ModelMetadata": lambda message: _model_metadata(service, message),
+    }
+    methods = {path(name): Method(unary=_unary(answer)) for name, answer in answers.items()}
+    methods[path("ModelInfer")] = Method(unary=service.grpc_infer)
+    methods[path("ModelStreamInfer")] = Method(streaming=service.grpc_stream_infer)
+    for name in RPCS:
+        methods.setdefault(path(name), Method(unary=_unary(_refusing(name))))
+    return methods
+
+
+def path(name: str) -> bytes:
+    """The `:path` of an inference call."""
+    return RPCS[name].path.encode()
+
+
+def _unary(answer: Callable[[Message], bytes]) -> grpc.UnaryHandler:
+    def handle(stream: Stream, message: Message, deadline: float) -> None:
+        try:
+            grpc.reply(stream, answer(message))
+        except TidegateError as error:
+            grpc.fail(stream, error.code, error.message)
+
+    return handle
+
+
+def _model_ready(service: Service, message: Message) -> bytes:
+    request = v2_grpc.parse(pb.ModelReadyRequest, message)
+    return v2_grpc_metadata.model_ready(service.routes.ready(request.name, request.version))
+
+
+def _model_metadata(service: Service, message: Message) -> bytes:
+    request = v2_grpc.parse(pb.ModelMetadataRequest, message)
+    version = service.routes.resolve(request.name, request.version)
+    numbers = [request.version] if request.version else [str(number) for number in service.routes.numbers(request.name)]
+    return v2_grpc_metadata.model_metadata(version.signature, versions=numbers)
+
+
+def _refusing(name: str) -> Callable[[Message], bytes]:
+    text = next((text for prefix, text in _REFUSED.items() if name.startswith(prefix)), f"{name} is not supported by this server")
+
+    def refuse(message: Message) -> bytes:
+        raise TidegateError(Code.UNIMPLEMENTED, text)
+
+    return refuse

@@ -1,0 +1,23 @@
+"""Health over HTTP: liveness never depends on models or load, readiness is the state's."""
+
+from __future__ import annotations
+
+from gateway.control.state import ServerState
+from gateway.wire.exchange import JSON_TYPE, HttpExchange, HttpHandler
+
+
+def live(exchange: HttpExchange) -> None:
+    """The event loop answers, so it is alive. KServe's client reads the body, Triton's the status."""
+    exchange.respond(200, [JSON_TYPE], b'{"live":true}')
+
+
+def ready(state: ServerState) -> HttpHandler:
+    """200 while the server takes traffic, else 503."""
+
+    def answer(exchange: HttpExchange) -> None:
+        if state.ready:
+            exchange.respond(200, [JSON_TYPE], b'{"ready":true}')
+        else:
+            exchange.respond(503, [JSON_TYPE], b'{"ready":false}')
+
+    return answer

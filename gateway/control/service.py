@@ -1,0 +1,209 @@
+"""The one path that every transport calls: a request to its version's lane, or a typed error. Composes, decides nothing else."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from gateway.errors import Code, TidegateError
+from gateway.limits import Limits
+from gateway.observe.metrics import Metrics
+from gateway.observe.slabs import GRPC
+from gateway.protocol import v2_grpc
+from gateway.protocol.binding import bind
+from gateway.protocol.template import Templates
+from gateway.protocol.tensors import BoundRequest, InferRequest
+from gateway.protocol.v2_grpc_answer import ResponseEncoder, id_field, stream_error
+from gateway.control.answers import GrpcSink, StreamSink
+from gateway.serving.batch import Caller, Item, Sink
+from gateway.serving.batching import Batcher
+from gateway.serving.routing import Routes
+from gateway.serving.versions import Lane, Version
+from gateway.wire import grpc
+from gateway.wire.stream import Stream
+
+Message = bytes | memoryview
+
+
+
+class Plan:
+    """What a message means, when it is known but for its id and data: where its request goes and who answers."""
+
+    __slots__ = ("bound", "lane", "rows", "sink", "size", "stream_sink", "timeout_s")
+
+    def __init__(self, bound: BoundRequest, lane: Lane, sink: Sink, stream_sink: Sink, timeout_s: float) -> None:
+        self.bound = bound
+        self.lane = lane
+        self.sink = sink
+        self.stream_sink = stream_sink
+        self.rows = bound.rows
+        self.size = bound.size
+        self.timeout_s = timeout_s
+
+
+class Service:
+    """Inference for all transports of one event loop."""
+
+    def __init__(self, limits: Limits, batcher: Batcher, metrics: Metrics, allow_empty: set[str]) -> None:
+        self.limits = limits
+        self.batcher = batcher
+        self.metrics = metrics
+        self.routes = Routes()
+        self._allow_empty = allow_empty
+        self._templates = Templates(max_id_bytes=limits.request.max_id_bytes)
+        self._sinks: dict[tuple[Version, tuple[int, ...] | None], tuple[GrpcSink, StreamSink]] = {}
+
+    def set_routes(self, routes: Routes) -> None:
+        """Replace the table. What was learned of messages belongs to the old one."""
+        self.routes = routes
+        self._templates = Templates(max_id_bytes=self.limits.request.max_id_bytes)
+        self._sinks = {}
+
+    # --- gRPC ------------------------------------------------------------------------------------------------------------------
+
+    def grpc_infer(self, stream: Stream, message: Message, deadline: float) -> None:
+        """ModelInfer."""
+        item = Item()
+        item.caller = stream
+        item.arrival = stream.arrival
+        found = self._templates.find(message)
+        try:
+            if found is None:
+                plan = self._parse(item, message)
+            else:
+                plan, item.id, item.data = found
+        except TidegateError as error:
+            self._refused(None, error.code)
+            grpc.fail(stream, error.code, error.message)
+            return
+        item.sink = plan.sink
+        item.rows = plan.rows
+        item.size = plan.size
+        item.deadline = deadline if plan.timeout_s == 0.0 else min(deadline, item.arrival + plan.timeout_s)
+        rejection = self.batcher.submit(plan.lane, item)
+        if rejection is not None:
+            self._refused(plan.lane.version, rejection.code)
+            grpc.fail(stream, rejection.code, rejection.message)
+
+    def grpc_stream_infer(self, stream: Stream, deadline: float) -> grpc.MessageSink:
+        """ModelStreamInfer."""
+        return StreamCall(self, stream, deadline)
+
+    def submit_streamed(self, call: StreamCall, message: Message, owed: int) -> None:
+        """One request of a stream; its errors are answers of the stream."""
+        item = Item()
+        item.caller = cast(Caller, Streamed(call, owed))
+        item.arrival = call.stream.arrival
+        item.id = b""
+        try:
+            found = self._templates.find(message)
+            if found is None:
+                plan = self._parse(item, message)
+            else:
+                plan, item.id, item.data = found
+        except TidegateError as error:
+            self._refused(None, error.code)
+            grpc.send(call.stream, stream_error(error.message))
+            call.answered(owed)
+            return
+        item.sink = plan.stream_sink
+        item.rows, item.size = plan.rows, plan.size
+        default = item.arrival + self.limits.serving.default_deadline_s
+        item.deadline = min(call.deadline, default if plan.timeout_s == 0.0 else item.arrival + plan.timeout_s)
+        rejection = self.batcher.submit(plan.lane, item)
+        if rejection is not None:
+            self._refused(plan.lane.version, rejection.code)
+            plan.stream_sink.fail(item, rejection.code, rejection.message)
+
+    def _parse(self, item: Item, message: Message) -> Plan:
+        """The long way: protobuf, the request's rules, the version's signature. What came twice is remembered."""
+        request = v2_grpc.decode(message, self.limits.request)
+        plan = self._plan(request)
+        item.id = id_field(request.id)
+        item.data = plan.bound.data
+        if self._templates.wants(message) and _in_signature_order(request, plan):
+            self._templates.learn(message, plan)
+        return plan
+
+    def _plan(self, request: InferRequest) -> Plan:
+        version, bound = self.bind(request)
+        sinks = self._sinks.get((version, bound.outputs))
+        if sinks is None:
+            batched = version.signature.max_batch_size > 0
+            encoder = ResponseEncoder(version.signature, str(version.number), bound.outputs)
+            sinks = self._sinks[version, bound.outputs] = (
+                GrpcSink(encoder, bound.outputs, batched=batched),
+                StreamSink(encoder, bound.outputs, batched=batched, answered=_streamed_answered),
+            )
+        return Plan(bound, version.lane(bound.shapes), *sinks, timeout_of(request))
+
+    def _refused(self, version: Version | None, code: Code) -> None:
+        self.metrics.refused(version, GRPC, code)
+
+    # --- all -------------------------------------------------------------------------------------------------------------------
+
+    def bind(self, request: InferRequest) -> tuple[Version, BoundRequest]:
+        """The version that a request means and the request as it fits there. Raises TidegateError."""
+        version = self.routes.resolve(request.model, request.version)
+        allow_empty = request.model in self._allow_empty
+        return version, bind(version.signature, request, self.limits.request, allow_empty=allow_empty)
+
+
+class Streamed:
+    """Who waits for one request of a stream."""
+
+    __slots__ = ("call", "owed", "stream")
+
+    def __init__(self, call: StreamCall, owed: int) -> None:
+        self.call = call
+        self.owed = owed
+        self.stream = call.stream
+
+    @property
+    def cancelled(self) -> bool:
+        """The stream is gone."""
+        return self.stream.cancelled
+
+
+class StreamCall:
+    """One ModelStreamInfer call: requests in, answers as they are ready, the status when all are answered."""
+
+    def __init__(self, service: Service, stream: Stream, deadline: float) -> None:
+        self.stream = stream
+        self.deadline = deadline
+        self._service = service
+        self._open = 0
+        self._ended = False
+
+    def message(self, message: Message, owed: int) -> None:
+        """The next request. Its bytes go back to the peer's window when it is answered, which bounds what one stream may queue."""
+        self._open += 1
+        self._service.submit_streamed(self, message, owed)
+
+    def half_closed(self) -> None:
+        """No more requests."""
+        self._ended = True
+        if not self._open:
+            grpc.finish(self.stream)
+
+    def answered(self, owed: int) -> None:
+        """One request is answered."""
+        self._open -= 1
+        self.stream.consume(owed)
+        if self._ended and not self._open:
+            grpc.finish(self.stream)
+
+
+def _streamed_answered(item: Item) -> None:
+    streamed = cast(Streamed, item.caller)
+    streamed.call.answered(streamed.owed)
+
+
+def timeout_of(request: InferRequest) -> float:
+    """Seconds of the `timeout` parameter, which is in microseconds; 0: none."""
+    return float(request.parameters.get("timeout", 0)) / 1e6 if request.parameters else 0.0
+
+
+def _in_signature_order(request: InferRequest, plan: Plan) -> bool:
+    """Whether the message's data stands in the order in which the version takes it."""
+    specs = plan.lane.version.signature.inputs
+    return [tensor.name for tensor in request.inputs] == [spec.name for spec in specs]

@@ -1,0 +1,155 @@
+"""One serving process: listeners, service and models on one event loop, from start to a drained stop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import signal
+import socket
+from pathlib import Path
+
+import uvloop
+
+from gateway.clock import SystemClock, seeded_random
+from gateway.config import Config
+from gateway.limits import WireLimits
+from gateway.control.calls import inference_methods
+from gateway.control.monitor import Monitor
+from gateway.control.rest import Rest
+from gateway.control.rest_infer import RestInference
+from gateway.control.service import Service
+from gateway.control.state import ServerState
+from gateway.observe import logs
+from gateway.observe.metrics import Metrics
+from gateway.serving.admission import Budget
+from gateway.serving.batching import Batcher
+from gateway.serving.loading import Loader
+from gateway.wire.blocks import Router
+from gateway.wire.exchange import HttpRefusal
+from gateway.wire.grpc import GrpcRouter
+from gateway.wire.head import RequestHead
+from gateway.wire.http_stream import HttpRefusalAcceptor, route_http
+from gateway.wire.listener import Behind, Listener
+from gateway.wire.stream import Acceptor
+from registry.discovery import open_source
+
+_log = logging.getLogger(__name__)
+_DRAIN_GRACE_S = 20.0
+
+
+def run(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the exit status."""
+    logs.configure(config.logging)
+    try:
+        sockets = _bind(config)
+    except OSError as error:
+        _log.error("cannot listen: %s", error)
+        return 1
+    return uvloop.run(Worker(config).serve(sockets))
+
+
+class Worker:
+    """The composition of one process. Everything is built in order and torn down in reverse."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.metrics = Metrics()
+        self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
+
+    async def serve(self, sockets: dict[str, socket.socket]) -> int:
+        """Listen at once, so that liveness can be asked for; be ready when the models are."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        service, listener, monitor = self._compose()
+        await self._listen(sockets, listener, monitor)
+        loading = asyncio.ensure_future(self._load(service))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and loading.exception() is not None:
+            _log.error("cannot serve: %s", loading.exception())
+            return 1
+        await stopped
+        loading.cancel()
+        await self._drain(listener, service, monitor)
+        return 0
+
+    def _compose(self) -> tuple[Service, Listener, Monitor]:
+        limits = self.config.limits
+        rng = seeded_random()
+        budget = Budget(limits.serving)
+        flushes: list[Listener] = []
+        batcher = Batcher(
+            budget, clock=self.clock, observer=self.metrics, answered=lambda: flushes[0].flush(), inline_max_s=self.config.batching.inline_max_us / 1e6
+        )
+        allow_empty = {name for name, model in self.config.models.items() if model.allow_empty}
+        service = Service(limits, batcher, self.metrics, allow_empty)
+        rest = Rest(service, self.state, RestInference(service, strict_json=self.config.rest.strict_json).infer)
+        calls = GrpcRouter(inference_methods(service, self.state), limits, compression=self.config.grpc.compression)
+        listener = Listener(limits.wire, Behind(_router(calls, rest, limits.wire), rest), clock=self.clock, rng=rng)
+        flushes.append(listener)
+        monitor = Monitor(self.metrics, self.state, service, listener, clock=self.clock, rng=rng)
+        return service, listener, monitor
+
+    async def _listen(self, sockets: dict[str, socket.socket], listener: Listener, monitor: Monitor) -> None:
+        context = None
+        for name in ("http_port", "grpc_port"):
+            await listener.listen(sockets[name], context)
+        await monitor.listener.listen(sockets["metrics_port"])
+        addresses = {name: "{}:{}".format(*sock.getsockname()[:2]) for name, sock in sockets.items()}
+        _log.info("listening: http %s, grpc %s, metrics %s", *(addresses[name] for name in ("http_port", "grpc_port", "metrics_port")))
+
+    async def _load(self, service: Service) -> None:
+        """In a thread: loading is long, and liveness is asked for meanwhile."""
+        config = self.config
+        loader = Loader(config, service.batcher.release, self.clock.now)
+        routes = await asyncio.to_thread(lambda: loader.load(open_source(Path(config.repository.path))))
+        service.set_routes(routes)
+        self.state.ready = True
+        _log.info("ready: %d versions, %d failed", len(list(routes.all())), len(routes.failed))
+
+    async def _drain(self, listener: Listener, service: Service, monitor: Monitor) -> None:
+        """Not ready, no new connections, open requests finish, then everything closes."""
+        self.state.ready, self.state.draining = False, True
+        listener.drain()
+        until = self.clock.now() + _DRAIN_GRACE_S
+        while (listener.peers or service.batcher.budget.requests) and self.clock.now() < until:
+            listener.sweep()
+            await asyncio.sleep(0.02)
+        await listener.close()
+        await monitor.listener.close()
+        _log.info("stopped")
+
+
+def _bind(config: Config) -> dict[str, socket.socket]:
+    """The three sockets, bound; no SO_REUSEPORT, so that a second instance fails loudly."""
+    names = ("http_port", "grpc_port", "metrics_port")
+    return {name: _bound(config.server.host, getattr(config.server, name)) for name in names}
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, kind, proto)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise OSError(f"{host}:{port}: {error.strerror}") from None
+    return sock
+
+
+def _router(calls: GrpcRouter, rest: Rest, limits: WireLimits) -> Router:
+    """gRPC by content type, everything else is HTTP: on either port."""
+
+    def route(head: RequestHead | None) -> Acceptor:
+        if head is None:
+            return HttpRefusalAcceptor(HttpRefusal(431, "request headers are over the limit"))
+        if head.content_type.startswith(b"application/grpc") and head.content_type[16:17] in (b"", b"+", b";"):
+            return calls.route(head)
+        return route_http(rest, head, limits)
+
+    return route

@@ -1,0 +1,208 @@
+"""ModelInfer messages that were seen before, but for their id and their numbers: decoded by comparing bytes.
+
+A client sends the same message over and over with another id and other tensor data. Once such a message was parsed and found good, a
+later one whose remaining bytes are the same means the same, so it needs no parsing and no checks: its constant pieces are compared and
+its holes cut out. Measured on one-row requests: 0.9 µs, where protobuf and the checks take 9 µs. Only data of fixed width and without
+rules of its own is cut out: BOOL and BYTES always take the long way, as do ids of 128 bytes and more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Message = bytes | memoryview
+
+_MAX_TEMPLATES = 512
+_MAX_CONSTANT_BYTES = 4_096  # of one template
+_MAX_ALIKE = 8  # templates with the same names and length
+_ID = 0x1A
+_VERSION = 0x12
+_FREE_DATATYPES = frozenset(
+    (b"UINT8", b"UINT16", b"UINT32", b"UINT64", b"INT8", b"INT16", b"INT32", b"INT64", b"FP16", b"BF16", b"FP32", b"FP64")
+)
+_FIXED_CONTENTS = {6: b"FP32", 7: b"FP64"}  # InferTensorContents fields whose packed form is the raw form
+
+Span = tuple[int, int]
+
+
+class Template:
+    """One known message: where its data stands after the id, and what is constant around it."""
+
+    __slots__ = ("first", "holes", "meaning", "pieces", "single", "size", "tail")
+
+    def __init__(self, constants: list[bytes], sizes: list[int], meaning: Any) -> None:
+        """`constants` stand before, between and after the holes of `sizes` bytes; `meaning` is the owner's."""
+        self.first = constants[0]
+        self.size = len(self.first)
+        self.pieces = constants[1:]
+        self.holes = sizes
+        self.tail = constants[-1]
+        self.single = sizes[0] if len(sizes) == 1 and not self.tail else 0
+        self.meaning = meaning
+
+
+class Templates:
+    """The templates of one route table; thrown away with it."""
+
+    def __init__(self, *, max_id_bytes: int) -> None:
+        self._max_id_field = 2 + max_id_bytes
+        self._known: dict[tuple[bytes, int], list[Template]] = {}
+        self._seen: set[tuple[bytes, int]] = set()  # learn at second sight: a message that never returns pushes nothing out
+        self._count = 0
+
+    def find(self, message: Message) -> tuple[Any, bytes, tuple[Message, ...]] | None:
+        """(meaning, the id field's bytes, the data of every hole), or None for a message that must be parsed."""
+        try:
+            if type(message) is bytes:
+                at = message[1] + 2
+                if message[at] == _VERSION:
+                    at += message[at + 1] + 2
+                start = at
+                if message[at] == _ID:
+                    at += message[at + 1] + 2
+                alike = self._known.get((message[:start], len(message) - at))
+            else:
+                start, at = _around_id(message)
+                alike = self._known.get((bytes(message[:start]), len(message) - at))
+        except IndexError:
+            return None
+        if alike is None:
+            return None
+        field = bytes(message[start:at])
+        if not field.isascii() or at - start > self._max_id_field:  # the length byte too: 128 and more is another encoding
+            return None
+        for template in alike:
+            begin = at + template.size
+            if message[at:begin] != template.first:
+                continue
+            if template.single:
+                return template.meaning, field, (message[begin:],)
+            data = _cut(message, begin, template)
+            if data is not None:
+                return template.meaning, field, data
+        return None
+
+    def wants(self, message: Message) -> bool:
+        """Whether a good message should be taught with `learn`: it came for the second time."""
+        try:
+            start, at = _around_id(message)
+        except IndexError:
+            return False
+        key = bytes(message[:start]), len(message) - at
+        if key in self._seen:
+            return True
+        if len(self._seen) >= 4 * _MAX_TEMPLATES:
+            self._seen.clear()
+        self._seen.add(key)
+        return False
+
+    def learn(self, message: Message, meaning: Any) -> None:
+        """Remember a message that was parsed and found good. What cannot be cut out safely is not remembered."""
+        try:
+            start, at = _around_id(message)
+            holes = _holes(message)
+        except (IndexError, ValueError):
+            return
+        if not holes or holes[0][0] < at or message[start:at] and (message[start] != _ID or message[start + 1] > 127):
+            return
+        constants = [bytes(message[a:b]) for a, b in zip([at, *(end for _, end in holes)], [*(begin for begin, _ in holes), len(message)], strict=True)]
+        if sum(map(len, constants)) > _MAX_CONSTANT_BYTES:
+            return
+        if self._count >= _MAX_TEMPLATES:
+            self._known.clear()
+            self._count = 0
+        alike = self._known.setdefault((bytes(message[:start]), len(message) - at), [])
+        if len(alike) < _MAX_ALIKE:
+            alike.append(Template(constants, [end - begin for begin, end in holes], meaning))
+            self._count += 1
+
+
+def _around_id(message: Message) -> Span:
+    """Where the id field stands: after the names, maybe empty."""
+    if message[0] != 0x0A or message[1] > 127:
+        raise IndexError
+    at = message[1] + 2
+    if message[at] == _VERSION:
+        if message[at + 1] > 127:
+            raise IndexError
+        at += message[at + 1] + 2
+    start = at
+    if message[at] == _ID:
+        if message[at + 1] > 127 or not bytes(message[at + 2 : at + 2 + message[at + 1]]).isascii():
+            raise IndexError
+        at += message[at + 1] + 2
+    return start, at
+
+
+def _cut(message: Message, begin: int, template: Template) -> tuple[Message, ...] | None:
+    data = []
+    for size, piece in zip(template.holes, template.pieces, strict=True):
+        data.append(message[begin : begin + size])
+        begin += size
+        end = begin + len(piece)
+        if message[begin:end] != piece:
+            return None
+        begin = end
+    return tuple(data)
+
+
+def _holes(message: Message) -> list[Span]:
+    """Spans of the tensors' data, in order of the inputs. ValueError where the message is not of the plain form."""
+    raws: list[Span] = []
+    typed: list[Span] = []
+    last = 0
+    for field, begin, end in _fields(message, 0, len(message)):
+        if field < last or field == 3 and last == 3 or field in (1, 2) and field == last:
+            raise ValueError("fields out of order")
+        last = field
+        if field == 5:
+            typed += _input(message, begin, end)
+        elif field == 7:
+            raws.append((begin, end))
+        elif field not in (1, 2, 3, 4, 6):
+            raise ValueError("unknown field")
+    if raws and typed:
+        raise ValueError("raw and typed")
+    return raws or typed
+
+
+def _input(message: Message, begin: int, end: int) -> Iterator[Span]:
+    """The typed data of one input, where there is some."""
+    datatype = b""
+    for field, start, stop in _fields(message, begin, end):
+        if field == 2:
+            datatype = bytes(message[start:stop])
+        elif field == 5:
+            contents = list(_fields(message, start, stop))
+            if len(contents) != 1 or _FIXED_CONTENTS.get(contents[0][0]) != datatype:
+                raise ValueError("contents that are not packed as raw")
+            yield contents[0][1:]
+    if datatype not in _FREE_DATATYPES:
+        raise ValueError("datatype with rules for its data")
+
+
+def _fields(message: Message, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(field number, start, end) of length-delimited fields; ValueError for any other wire type."""
+    while at < end:
+        key, at = _varint(message, at)
+        if key & 7 != 2:
+            raise ValueError("not length-delimited")
+        size, at = _varint(message, at)
+        if at + size > end:
+            raise ValueError("field beyond its message")
+        yield key >> 3, at, at + size
+        at += size
+
+
+def _varint(message: Message, at: int) -> Span:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 35:
+            raise ValueError("varint too long")

@@ -1,0 +1,123 @@
+"""One batch: requests of one version and row shape, their run, and what each gets of it. No queue, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, Protocol
+
+import numpy as np
+
+from gateway.errors import Code
+from gateway.protocol.tensors import DATATYPES, TensorSpec
+from gateway.serving.model import Arrays, Model, RunFault, RunOptions
+
+Payload = bytes | memoryview | list[str]
+
+
+class Caller(Protocol):
+    """Who waits: a stream or an exchange."""
+
+    cancelled: bool
+
+
+class Item:
+    """One request in a lane. Filled field by field: a constructor call would cost more than the rest of queueing."""
+
+    caller: Caller
+    sink: Sink
+    id: bytes
+    data: tuple[Payload, ...]  # per input of the signature
+    rows: int
+    size: int  # bytes charged to the budget
+    deadline: float  # clock seconds
+    arrival: float
+    done = False  # answered already: its deadline passed while it waited or ran
+    watched = False  # its deadline is on the heap
+
+
+class Sink(Protocol):
+    """Turns results into answers of one protocol. One per (version, protocol, output selection)."""
+
+    protocol: int  # index of `observe.slabs.PROTOCOLS`
+
+    def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
+        """Answer each item with rows `start … start + rows` of every output."""
+        ...
+
+    def fail(self, item: Item, code: Code, message: str) -> None:
+        """Answer one item with an error."""
+        ...
+
+
+class Batch:
+    """Items that run together, and after `execute` the outputs or the fault of each."""
+
+    __slots__ = ("ended", "failed", "groups", "items", "options", "rows", "shapes", "started", "version")
+
+    def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int) -> None:
+        self.version = version
+        self.shapes = shapes
+        self.items = items
+        self.rows = rows
+        self.groups: list[tuple[list[Item], Arrays]] = []
+        self.failed: list[tuple[Item, RunFault]] = []
+        self.started = self.ended = 0.0
+        self.options: RunOptions | None = None  # set for runs that may be terminated
+
+
+def execute(batch: Batch, model: Model) -> None:
+    """Run the batch. A failing batch is run again member by member, once, so that one bad input costs nobody else an answer."""
+    items = batch.items
+    try:
+        batch.groups.append((items, _run(batch, model, items, batch.rows)))
+        return
+    except RunFault as fault:
+        if len(items) == 1 or (batch.options is not None and batch.options.terminate):
+            batch.failed += [(item, fault) for item in items]
+            return
+    for item in items:
+        try:
+            batch.groups.append(([item], _run(batch, model, [item], item.rows)))
+        except RunFault as fault:
+            batch.failed.append((item, fault))
+
+
+def starts_of(items: Sequence[Item], rows: int) -> Sequence[int]:
+    """The first row of every item."""
+    if len(items) == rows:
+        return range(rows)
+    return [0, *accumulate(item.rows for item in items[:-1])]
+
+
+def _run(batch: Batch, model: Model, items: list[Item], rows: int) -> Arrays:
+    signature = model.signature
+    arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
+    limit = signature.max_batch_size
+    if not limit:
+        return model.run([array[0] for array in arrays], batch.options)
+    outputs = model.run(arrays, batch.options) if rows <= limit else _run_split(model, arrays, rows, batch.options)
+    if any(output.shape[0] != rows for output in outputs):
+        raise RunFault(Code.INTERNAL, f"model '{signature.model}' returned {outputs[0].shape[0]} rows for {rows}")
+    return outputs
+
+
+def _run_split(model: Model, arrays: Arrays, rows: int, options: RunOptions | None) -> Arrays:
+    """A request above max_batch_size runs in pieces."""
+    limit = model.signature.max_batch_size
+    pieces = [model.run([array[at : at + limit] for array in arrays], options) for at in range(0, rows, limit)]
+    try:
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+    except ValueError:
+        raise RunFault(Code.INTERNAL, "the pieces of a split request have outputs of different shapes") from None
+
+
+def _column(spec: TensorSpec, shape: tuple[int, ...], items: list[Item], k: int, rows: int) -> np.ndarray:
+    """Input `k` of all items as one array [rows, *shape]."""
+    if spec.datatype == "BYTES":
+        texts = [text for item in items for text in item.data[k]]
+        column = np.empty(len(texts), dtype=object)
+        column[:] = texts
+        return column.reshape((rows, *shape))
+    raw: Any = items[0].data[k] if len(items) == 1 else b"".join([item.data[k] for item in items])  # type: ignore[misc]
+    return np.frombuffer(raw, DATATYPES[spec.datatype].numpy).reshape((rows, *shape))

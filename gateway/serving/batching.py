@@ -1,0 +1,243 @@
+"""Dynamic batching: what arrives in one tick of the event loop runs together. Knows no transport: answers leave through `Sink`.
+
+Work-conserving: short runs execute inline at the end of the tick that brought their rows; while a long run is executing in its thread,
+arrivals queue and form the next batch. There is no timer unless `max_delay_s` asks for one. Requests of different row shapes wait in
+lanes of their own, so that interleaved shapes do not cut each other's batches short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import takewhile
+from typing import Protocol
+
+from gateway.clock import Clock
+from gateway.errors import Code
+from gateway.serving.admission import CLOSED, EXPIRED, FULL, LATE, NO_MEMORY, TOO_LATE, Budget, Rejection
+from gateway.serving.batch import Batch, Item, Sink, execute, starts_of
+from gateway.serving.deadlines import Deadlines
+from gateway.serving.model import Arrays, RunOptions
+from gateway.serving.runner import Runner
+from gateway.serving.versions import Lane, Version
+
+_SETTLE_SHARE = 0.1  # of a run's predicted time may pass in waiting for a tick that brings nothing new
+
+
+class Observer(Protocol):
+    """Told what became of requests, after their answers are written."""
+
+    def batch_done(self, batch: Batch) -> None:
+        """A batch was answered."""
+        ...
+
+    def dropped(self, version: Version, item: Item, code: Code) -> None:
+        """A queued request was answered without a run, or its caller went away (CANCELLED)."""
+        ...
+
+
+class Batcher:
+    """All lanes of one event loop."""
+
+    def __init__(self, budget: Budget, *, clock: Clock, observer: Observer, answered: Callable[[], None], inline_max_s: float) -> None:
+        """`answered()` is called when a batch's answers are written, so that they leave in this tick."""
+        self.budget = budget
+        self.inline_max_s = inline_max_s
+        self._now = clock.now
+        self._observer = observer
+        self._answered = answered
+        self._loop = asyncio.get_running_loop()
+        self._ready: list[Lane] = []  # lanes to look at when this tick ends
+        self._due = False
+        self._running: set[Batch] = set()  # in threads
+        self._deadlines = Deadlines(self._loop, clock, self._expire)
+
+    # --- in --------------------------------------------------------------------------------------------------------------------
+
+    def submit(self, lane: Lane, item: Item) -> Rejection | None:
+        """Queue a request, or say at once why not. A rejection is a value: overload must be cheap."""
+        version, budget = lane.version, self.budget
+        rows, size = item.rows, item.size
+        waiting = version.waiting_rows + rows
+        refusal = None
+        if item.deadline < item.arrival + version.horizon_s:
+            refusal = self._hopeless(version, waiting, item)
+        if waiting > version.max_rows or version.waiting_bytes + size > budget.limits.max_queue_bytes:
+            # A request above the bounds that meets an empty queue is split and run: size alone is no reason to refuse it.
+            refusal = FULL if version.waiting_rows else refusal
+        if budget.bytes + size > budget.limits.max_inflight_bytes:
+            refusal = NO_MEMORY
+        if version.closed:
+            refusal = CLOSED
+        if refusal is not None:
+            return refusal
+        budget.bytes += size
+        budget.requests += 1
+        version.waiting_rows = waiting
+        version.waiting_bytes += size
+        lane.items.append(item)
+        lane.rows += rows
+        lane.grown = True
+        if not lane.ready:
+            self._look_at(lane)
+        elif lane.rows >= lane.limit and version.running is None and self._inline(version, lane.rows):
+            self._run_inline(lane)
+        return None
+
+    def _hopeless(self, version: Version, waiting: int, item: Item) -> Rejection | None:
+        """Why this deadline cannot be met, by the learned cost of all that stands before it."""
+        now = self._now()
+        if item.deadline <= now:
+            return LATE
+        ahead = version.cost.drain_time(waiting, version.signature.max_batch_size)
+        if version.running is not None:
+            ahead += max(version.cost.predict(version.running.rows) - (now - version.running.started), 0.0)
+        return TOO_LATE if now + ahead > item.deadline else None
+
+    # --- ticks -----------------------------------------------------------------------------------------------------------------
+
+    def _look_at(self, lane: Lane) -> None:
+        lane.ready = True
+        self._ready.append(lane)
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """The tick has ended."""
+        self._due = False
+        ready, self._ready = self._ready, []
+        for lane in ready:
+            lane.ready = False
+            self._advance(lane)
+
+    def _advance(self, lane: Lane) -> None:
+        """Run what can run now; what stays is watched for its deadline."""
+        version = lane.version
+        if version.running is None and lane.items and not self._held_back(lane):
+            if self._inline(version, lane.rows):
+                self._run_inline(lane)
+            elif not self._settling(lane):
+                self._start(lane)
+        for item in takewhile(lambda item: not item.watched, reversed(lane.items)):
+            self._deadlines.watch(item)
+
+    def _inline(self, version: Version, rows: int) -> bool:
+        limit = version.signature.max_batch_size or 1
+        return not version.threaded and version.cost.predict(min(rows, limit)) <= self.inline_max_s
+
+    def _held_back(self, lane: Lane) -> bool:
+        """`max_delay_s` asks for patience while a batch is not full."""
+        delay = lane.version.max_delay_s
+        if not delay or lane.rows >= lane.limit:
+            return False
+        left = lane.items[0].arrival + delay - self._now()
+        if left <= 0:
+            return False
+        self._loop.call_later(left, self._advance, lane)
+        return True
+
+    def _settling(self, lane: Lane) -> bool:
+        """A long run waits for a tick that brings nothing new: requests that were sent together arrive over a few ticks."""
+        now = self._now()
+        if not lane.settling_since:
+            lane.settling_since = now
+        patience = _SETTLE_SHARE * lane.version.cost.predict(min(lane.rows, lane.limit))
+        if lane.grown and lane.rows < lane.limit and now - lane.settling_since < patience:
+            lane.grown = False
+            self._look_at(lane)
+            return True
+        lane.settling_since = 0.0
+        return False
+
+    # --- runs ------------------------------------------------------------------------------------------------------------------
+
+    def _run_inline(self, lane: Lane) -> None:
+        version = lane.version
+        while lane.items:
+            batch = lane.take(self._now())
+            if batch is not None:
+                batch.started = self._now()
+                execute(batch, version.model)
+                batch.ended = self._now()
+                self._deliver(batch)
+        version.look_ahead()
+
+    def _start(self, lane: Lane) -> None:
+        version = lane.version
+        batch = lane.take(self._now())
+        if batch is None:
+            return
+        for item in batch.items:
+            if not item.watched:
+                self._deadlines.watch(item)
+        if version.runner is None:
+            version.runner = Runner(version.model, self._loop, self._now, self._finished)
+        batch.options = RunOptions()
+        batch.started = self._now()
+        version.running = batch
+        self._running.add(batch)
+        version.runner.start(batch)
+        version.look_ahead()
+
+    def _finished(self, batch: Batch) -> None:
+        """A run in a thread has ended."""
+        version: Version = batch.version
+        version.running = None
+        self._running.discard(batch)
+        self._deliver(batch)
+        version.look_ahead()
+        lane = version.oldest_lane()
+        if lane is not None and not lane.ready:
+            lane.grown = True
+            self._advance(lane)
+
+    def _deliver(self, batch: Batch) -> None:
+        version: Version = batch.version
+        if not batch.failed:
+            version.cost.learn(batch.rows, batch.ended - batch.started)
+        for items, outputs in batch.groups:
+            self._answer(items, outputs)
+        for item, fault in batch.failed:
+            if not item.done:
+                item.sink.fail(item, fault.code, fault.message)
+        self._answered()
+        self._observer.batch_done(batch)
+        budget = self.budget
+        budget.requests -= len(batch.items)
+        for item in batch.items:
+            budget.bytes -= item.size
+            if item.watched and not item.done:
+                self._deadlines.forget(item)
+
+    def _answer(self, items: list[Item], outputs: Arrays) -> None:
+        starts = starts_of(items, sum([item.rows for item in items]))
+        first = items[0].sink
+        if all([item.sink is first and not item.done for item in items]):
+            first.answer(items, starts, outputs)
+            return
+        groups: dict[Sink, list[tuple[Item, int]]] = {}
+        for item, start in zip(items, starts, strict=True):
+            if not item.done:
+                groups.setdefault(item.sink, []).append((item, start))
+        for sink, pairs in groups.items():
+            sink.answer([item for item, _ in pairs], [start for _, start in pairs], outputs)
+
+    # --- ends ------------------------------------------------------------------------------------------------------------------
+
+    def release(self, version: Version, item: Item, code: Code) -> None:
+        """A queued item left its lane without a run."""
+        self.budget.bytes -= item.size
+        self.budget.requests -= 1
+        if item.watched and not item.done:
+            self._deadlines.forget(item)
+        self._observer.dropped(version, item, code)
+
+    def _expire(self, item: Item) -> None:
+        """A deadline passed while the item waited or ran: it is answered now, and skipped when its turn comes."""
+        item.done = True
+        item.sink.fail(item, Code.DEADLINE_EXCEEDED, EXPIRED)
+        self._answered()
+        for batch in self._running:
+            if all(member.done or member.caller.cancelled for member in batch.items):
+                batch.options.terminate = True  # nobody waits for it any more

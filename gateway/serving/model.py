@@ -1,0 +1,174 @@
+"""One ONNX Runtime session: the only place of the gateway that knows ONNX Runtime."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnxruntime
+
+from gateway.errors import Code
+from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
+
+_DATATYPE = {
+    "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32", "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(float16)": "FP16",
+    "tensor(float)": "FP32", "tensor(double)": "FP64", "tensor(bfloat16)": "BF16", "tensor(string)": "BYTES",
+}  # fmt: skip
+_BF16 = 16  # onnx.TensorProto.BFLOAT16
+_STATUS = re.compile(r"Status Message: (.*)", re.S)
+
+Arrays = list[np.ndarray]
+RunOptions = onnxruntime.RunOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How a session runs. One intra-op thread: cores are shared by sessions and the event loop (ORT#10273)."""
+
+    intra_op_threads: int = 1
+    max_batch_size: int = 256
+    optimized: bool = True
+
+
+class ModelFault(Exception):
+    """A version cannot be loaded; the text says why."""
+
+
+class RunFault(Exception):
+    """A run failed. `code` says whether the input or the model is to blame, `message` is safe to show."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Model:
+    """A loaded session with its signature. `run` may be called from one thread at a time; it does not hold the GIL while computing."""
+
+    def __init__(self, name: str, path: str, settings: SessionSettings, *, external: Mapping[str, mmap.mmap] | None = None) -> None:
+        """Load from a file, with the external data that it refers to by file name. Raises ModelFault."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = settings.intra_op_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # failures are raised; its own log lines name files and source lines
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals cost 100 x
+        if external:
+            maps = list(external.values())
+            options.add_external_initializers_from_files_in_memory(list(external), maps, [len(data) for data in maps])
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+            raise ModelFault(_short(str(error))) from None
+        self.signature = _signature(name, self._session, settings.max_batch_size)
+        self._inputs = [spec.name for spec in self.signature.inputs]
+        self._outputs = [spec.name for spec in self.signature.outputs]
+        self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.signature.inputs, *self.signature.outputs))
+        self._settle_batching()
+
+    def run(self, arrays: Sequence[np.ndarray], options: onnxruntime.RunOptions | None = None) -> Arrays:
+        """All outputs for inputs in the signature's order. Raises RunFault."""
+        try:
+            if self._bfloat16:
+                return self._run_values(arrays, options)
+            return self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)), options)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise _fault(self.signature.model, error) from None
+
+    def _run_values(self, arrays: Sequence[np.ndarray], options: onnxruntime.RunOptions | None) -> Arrays:
+        """With bfloat16 anywhere, tensors travel as typed values: numpy has no such type, its bits are uint16 here."""
+        feed = {
+            spec.name: onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), _BF16)
+            if spec.datatype == "BF16"
+            else onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            for spec, array in zip(self.signature.inputs, arrays, strict=True)
+        }
+        values = self._session.run_with_ort_values(self._outputs, feed, options)
+        return [
+            _bits(value) if spec.datatype == "BF16" else value.numpy() for spec, value in zip(self.signature.outputs, values, strict=True)
+        ]
+
+    def zeros(self, rows: int) -> Arrays:
+        """Inputs of zeros (empty strings) with free dimensions set to 1 and `rows` rows."""
+        arrays = []
+        for spec in self.signature.inputs:
+            shape = [1 if size < 0 else size for size in spec.shape]
+            if self.signature.max_batch_size:
+                shape[0] = rows
+            kind = DATATYPES[spec.datatype].numpy
+            arrays.append(np.full(shape, "", dtype=object) if kind == object else np.zeros(shape, kind))
+        return arrays
+
+    def _settle_batching(self) -> None:
+        """A free first dimension promises nothing: batch only where two rows give two rows, each as it gives alone."""
+        if self.signature.max_batch_size and not self._rows_are_independent():
+            self.signature = replace(self.signature, max_batch_size=0)
+
+    def _rows_are_independent(self) -> bool:
+        rng = np.random.default_rng(0)
+        pair = [_vary(array, rng) for array in self.zeros(2)]
+        try:
+            together = self.run(pair)
+            alone = [self.run([array[i : i + 1] for array in pair]) for i in range(2)]
+        except RunFault:
+            return True  # zeros are no valid input here (an id of 0, a shape): the graph's own word stands
+        return all(
+            output.ndim > 0 and output.shape[0] == 2 and all(_same(output[i : i + 1], alone[i][k]) for i in range(2))
+            for k, output in enumerate(together)
+        )
+
+
+def _signature(name: str, session: onnxruntime.InferenceSession, max_batch_size: int) -> Signature:
+    inputs = tuple(_spec(node, "input") for node in session.get_inputs())
+    outputs = tuple(_spec(node, "output") for node in session.get_outputs())
+    batched = bool(inputs) and all(spec.shape and spec.shape[0] == -1 for spec in (*inputs, *outputs))
+    return Signature(model=name, inputs=inputs, outputs=outputs, max_batch_size=max_batch_size if batched else 0)
+
+
+def _spec(node: onnxruntime.NodeArg, role: str) -> TensorSpec:
+    datatype = _DATATYPE.get(node.type)
+    if datatype is None:
+        raise ModelFault(f"{role} '{node.name}' has type {node.type}, which is not a tensor of the protocol's datatypes")
+    return TensorSpec(node.name, datatype, tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape or ()))
+
+
+def _bits(value: onnxruntime.OrtValue) -> np.ndarray:
+    """A copy of the uint16 bits of a bfloat16 value, which has no numpy view of its own."""
+    shape = tuple(value.shape())
+    pointer = ctypes.cast(value.data_ptr(), ctypes.POINTER(ctypes.c_uint16))
+    return np.ctypeslib.as_array(pointer, shape=shape).copy() if math.prod(shape) else np.empty(shape, np.uint16)
+
+
+def _vary(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Different rows where that is safe: floating-point inputs. Integers may be indices, so they stay 0."""
+    return rng.normal(size=array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape:
+        return False
+    return np.allclose(a, b, rtol=1e-3, atol=1e-5, equal_nan=True) if a.dtype.kind == "f" else bool(np.array_equal(a, b))
+
+
+def _fault(model: str, error: Exception) -> RunFault:
+    """ONNX Runtime's exception as a code and a text without paths."""
+    kind = type(error).__name__
+    code = Code.INVALID_ARGUMENT if kind in ("InvalidArgument", "ValueError") or "out of data bounds" in str(error) else Code.INTERNAL
+    if kind == "NotImplemented":
+        code = Code.UNIMPLEMENTED
+    return RunFault(code, f"model '{model}' failed on this input: {_short(str(error))}")
+
+
+def _short(text: str) -> str:
+    """The part of ONNX Runtime's message that speaks of the model, one line, at most 300 characters; no source paths."""
+    match = _STATUS.search(text)
+    line = " ".join((match[1] if match else text.rpartition("] : ")[2] if "] : " in text else text).split())
+    line = re.sub(r"\S*/\S*", "…", line)
+    return line[:300] or "the runtime gave no reason"

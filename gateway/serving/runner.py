@@ -1,0 +1,43 @@
+"""The thread in which a version's long runs execute. One run at a time; the event loop is told when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from gateway.serving.batch import Batch, execute
+from gateway.serving.model import Model
+
+
+class Runner:
+    """Owned by one version. Holds the GIL only to take a batch and to say that it is done."""
+
+    def __init__(self, model: Model, loop: asyncio.AbstractEventLoop, now: Callable[[], float], done: Callable[[Batch], None]) -> None:
+        """`done(batch)` runs on the loop."""
+        self._model = model
+        self._loop = loop
+        self._now = now
+        self._done = done
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=f"run-{model.signature.model}", daemon=True)
+        self._thread.start()
+
+    def start(self, batch: Batch) -> None:
+        """Run a batch; the previous one is done."""
+        self._queue.put(batch)
+
+    def stop(self) -> None:
+        """End the thread after the run that is under way."""
+        self._queue.put(None)
+
+    def _work(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            batch.started = self._now()
+            execute(batch, self._model)
+            batch.ended = self._now()
+            try:
+                self._loop.call_soon_threadsafe(self._done, batch)
+            except RuntimeError:  # the loop is closed: nobody waits
+                return

@@ -1,0 +1,114 @@
+"""A loaded version and its lanes: what waits for it, what its runs cost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from gateway.errors import Code
+from gateway.limits import ServingLimits
+from gateway.protocol.tensors import Signature
+from gateway.serving.admission import EXPIRED
+from gateway.serving.batch import Batch, Item
+from gateway.serving.cost import Cost
+from gateway.serving.model import Model
+from gateway.serving.runner import Runner
+
+_LANES_MAX = 256  # row shapes of one version that are remembered; idle ones go first
+_WARM_RUNS = 3
+
+Shapes = tuple[tuple[int, ...], ...]
+Release = Callable[["Version", Item, Code], None]
+
+
+class Lane:
+    """Requests of one row shape, in order of arrival."""
+
+    __slots__ = ("grown", "items", "limit", "ready", "rows", "settling_since", "shapes", "version")
+
+    def __init__(self, version: Version, shapes: Shapes) -> None:
+        self.version = version
+        self.shapes = shapes
+        self.items: deque[Item] = deque()
+        self.rows = 0
+        self.limit = version.signature.max_batch_size or 1
+        self.ready = False  # will be looked at when this tick ends
+        self.grown = False  # got items since it was last looked at
+        self.settling_since = 0.0
+
+    def take(self, now: float) -> Batch | None:
+        """The next batch, up to `limit` rows or one larger request alone; dead requests are dropped here, before compute."""
+        items: list[Item] = []
+        rows, taken, queue, limit = 0, 0, self.items, self.limit
+        version = self.version
+        while queue and (rows + queue[0].rows <= limit or not items):
+            item = queue.popleft()
+            taken += item.rows
+            version.waiting_bytes -= item.size
+            if item.done:
+                version.release(version, item, Code.DEADLINE_EXCEEDED)
+            elif item.caller.cancelled:
+                version.release(version, item, Code.CANCELLED)
+            elif item.deadline <= now:
+                item.sink.fail(item, Code.DEADLINE_EXCEEDED, EXPIRED)
+                version.release(version, item, Code.DEADLINE_EXCEEDED)
+            else:
+                items.append(item)
+                rows += item.rows
+        self.rows -= taken
+        version.waiting_rows -= taken
+        return Batch(version, self.shapes, items, rows) if items else None
+
+
+class Version:
+    """One loaded version of a model, as the batcher sees it."""
+
+    def __init__(self, number: int, model: Model, limits: ServingLimits, *, release: Release) -> None:
+        """`release(version, item, code)` is called for items that leave a lane without a run."""
+        self.name = model.signature.model
+        self.number = number
+        self.model = model
+        self.signature: Signature = model.signature
+        self.cost = Cost()
+        self.max_rows = max(limits.max_queue_rows, self.signature.max_batch_size)
+        self.max_delay_s = 0.0
+        self.waiting_rows = 0
+        self.waiting_bytes = 0
+        self.horizon_s = 0.0  # a deadline nearer than this is looked at closely
+        self.closed = False
+        self.threaded = False  # never inline: graphs whose time depends on their data
+        self.running: Batch | None = None  # in the runner's thread
+        self.runner: Runner | None = None
+        self.release = release
+        self._lanes: dict[Shapes, Lane] = {}
+
+    def lane(self, shapes: Shapes) -> Lane:
+        """The lane of a row shape."""
+        lane = self._lanes.get(shapes)
+        if lane is None:
+            if len(self._lanes) >= _LANES_MAX:
+                self._lanes = {key: lane for key, lane in self._lanes.items() if lane.items or lane.ready}
+            lane = self._lanes[shapes] = Lane(self, shapes)
+        return lane
+
+    def oldest_lane(self) -> Lane | None:
+        """The lane whose first request waits longest."""
+        waiting = [lane for lane in self._lanes.values() if lane.items]
+        return min(waiting, key=lambda lane: lane.items[0].arrival) if waiting else None
+
+    def warm(self, now: Callable[[], float]) -> None:
+        """Run zeros of one row and of a full batch: allocates, and gives the cost model its first points."""
+        for rows in (1, max(self.signature.max_batch_size, 1)):
+            arrays = self.model.zeros(rows)
+            for _ in range(_WARM_RUNS):
+                started = now()
+                self.model.run(arrays)
+                took = now() - started
+                if took > 1.0:
+                    break
+            self.cost.learn(rows, took)
+        self.look_ahead()
+
+    def look_ahead(self) -> None:
+        """Recompute how near a deadline must be to be looked at closely."""
+        self.horizon_s = self.cost.drain_time(self.waiting_rows + 2 * (self.signature.max_batch_size or 1), self.signature.max_batch_size)
