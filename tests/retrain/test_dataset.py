@@ -1,0 +1,43 @@
+"""Labelled rows as named columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from retrain.dataset import Dataset, DatasetError
+
+
+def made() -> Dataset:
+    return Dataset({"x": np.array([1, 2, 3], np.float32), "t": np.array(["a", "b", "c"], object)}, np.array([0, 1, 0]))
+
+
+def test_columns_become_tensors() -> None:
+    """One input per column, one row per element."""
+    dataset = made()
+    assert (3, ["x"], ["t"]) == (dataset.rows, dataset.numbers, dataset.texts)
+    assert {"x": (3, 1), "t": (3, 1)} == {name: tensor.shape for name, tensor in dataset.tensors().items()}
+
+
+@pytest.mark.parametrize("rows", [slice(1, 3), np.array([False, True, True]), np.array([1, 2])])
+def test_rows_are_taken_together_with_their_labels(rows: slice | np.ndarray) -> None:
+    """By slice, mask or indices."""
+    part = made().take(rows)
+    assert ([2.0, 3.0], ["b", "c"], [1, 0]) == (part.columns["x"].tolist(), part.columns["t"].tolist(), part.labels.tolist())
+
+
+@pytest.mark.parametrize(
+    ("columns", "labels", "text"),
+    [
+        ({}, [0], "no columns"),
+        ({"x": np.zeros(2, np.float32)}, [0], "column 'x' has shape"),
+        ({"x": np.zeros((1, 1), np.float32)}, [0], "column 'x' has shape"),
+        ({"x": np.zeros(1)}, [0], "column 'x' is float64"),
+        ({"x": np.array([np.nan], np.float32)}, [0], "missing or infinite"),
+        ({"x": np.zeros(1, np.float32)}, [2], "neither 0 nor 1"),
+    ],
+)
+def test_what_is_no_table_is_refused(columns: dict[str, np.ndarray], labels: list[int], text: str) -> None:
+    """The error names the column."""
+    with pytest.raises(DatasetError, match=text):
+        Dataset(columns, np.array(labels))
