@@ -48,6 +48,7 @@ class Service:
         self.batcher = batcher
         self.metrics = metrics
         self.routes = Routes()
+        self._decoder = v2_grpc.Decoder(limits.request)
         self._allow_empty = allow_empty
         self._templates = Templates(max_id_bytes=limits.request.max_id_bytes)
         self._sinks: dict[tuple[Version, tuple[int, ...] | None], tuple[GrpcSink, StreamSink]] = {}
@@ -116,7 +117,7 @@ class Service:
 
     def _parse(self, item: Item, message: Message) -> Plan:
         """The long way: protobuf, the request's rules, the version's signature. What came twice is remembered."""
-        request = v2_grpc.decode(message, self.limits.request)
+        request = self._decoder.decode(message)
         plan = self._plan(request)
         item.id = id_field(request.id)
         item.data = plan.bound.data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ RESPONSE_HEAD = encode_headers([(b":status", b"200"), (b"content-type", b"applic
 OK_TRAILERS = encode_literal(b"grpc-status", b"0")
 _ACCEPTS = {False: b"identity", True: b"identity,gzip,deflate"}
 _BODY_PREFIX = 5
+_log = logging.getLogger(__name__)
 
 Message = bytes | memoryview
 
@@ -91,18 +93,18 @@ class UnaryAcceptor:
     def complete(self, stream: Stream, body: bytes) -> None:
         """The hot path: one uncompressed message is handed on without a copy of more than its small body."""
         size = len(body) - 5
-        if 0 <= size < 65_536 and body[0] == 0 and body[3] << 8 | body[4] == size and not body[1] and not body[2]:
-            self._handler(stream, body[5:], stream.arrival + self._timeout_s)
-            return
-        if not body:
-            fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")
-            return
         try:
-            message = payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression)
+            if 0 <= size < 65_536 and body[0] == 0 and body[3] << 8 | body[4] == size and not body[1] and not body[2]:
+                self._handler(stream, body[5:], stream.arrival + self._timeout_s)
+            elif not body:
+                fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")
+            else:
+                message = payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression)
+                self._handler(stream, message, stream.arrival + self._timeout_s)
         except TidegateError as error:
             fail(stream, error.code, error.message, compression=self._compression)
-            return
-        self._handler(stream, message, stream.arrival + self._timeout_s)
+        except Exception:
+            _failed(stream)
 
     def too_large(self, stream: Stream) -> None:
         """The message passed the limit while it arrived."""
@@ -147,6 +149,9 @@ class StreamingAcceptor:
                     return
         except TidegateError as error:
             finish(stream, error.code, error.message)
+            return
+        except Exception:
+            _failed(stream)
             return
         stream.consume(reader.advance())
 
@@ -235,6 +240,12 @@ def fail(stream: Stream, code: Code, message: str, *, compression: bool = False)
     if code == Code.UNIMPLEMENTED:
         block += encode_literal(b"grpc-accept-encoding", _ACCEPTS[compression])
     stream.outbound.send_headers(stream, block, last=True)
+
+
+def _failed(stream: Stream) -> None:
+    """A fault of ours costs its own call, not the connection; the caller learns nothing of it."""
+    _log.exception("call failed: %s", stream.head.path[:128].decode("ascii", "replace"))
+    finish(stream, Code.INTERNAL, "internal error")
 
 
 def _trailers(code: Code, message: str) -> bytes:
