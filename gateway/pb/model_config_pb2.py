@@ -5,287 +5,287 @@ from gateway.pb.pool import register
 DESCRIPTOR, _names = register(
     b'\n\x12model_config.proto\x12\tinference"*\n\x12Model'
     b'TensorReshape\x12\x14\n\x05shape\x18\x01 \x03(\x03R\x05shape"\xba\x03\n\n'
-    b"ModelInput\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x120\n\tdata_t"
-    b"ype\x18\x02 \x01(\x0e2\x13.inference.DataTypeR\x08dataType"
-    b"\x124\n\x06format\x18\x03 \x01(\x0e2\x1c.inference.ModelInput."
-    b"FormatR\x06format\x12\x12\n\x04dims\x18\x04 \x03(\x03R\x04dims\x127\n\x07re"
-    b"shape\x18\x05 \x01(\x0b2\x1d.inference.ModelTensorResha"
-    b"peR\x07reshape\x12&\n\x0fis_shape_tensor\x18\x06 \x01(\x08R\ris"
-    b"ShapeTensor\x12,\n\x12allow_ragged_batch\x18\x07 \x01(\x08R"
-    b"\x10allowRaggedBatch\x12\x1a\n\x08optional\x18\x08 \x01(\x08R\x08opt"
-    b"ional\x124\n\x17is_non_linear_format_io\x18\t \x01(\x08R\x13"
+    b'ModelInput\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x120\n\tdata_t'
+    b'ype\x18\x02 \x01(\x0e2\x13.inference.DataTypeR\x08dataType'
+    b'\x124\n\x06format\x18\x03 \x01(\x0e2\x1c.inference.ModelInput.'
+    b'FormatR\x06format\x12\x12\n\x04dims\x18\x04 \x03(\x03R\x04dims\x127\n\x07re'
+    b'shape\x18\x05 \x01(\x0b2\x1d.inference.ModelTensorResha'
+    b'peR\x07reshape\x12&\n\x0fis_shape_tensor\x18\x06 \x01(\x08R\ris'
+    b'ShapeTensor\x12,\n\x12allow_ragged_batch\x18\x07 \x01(\x08R'
+    b'\x10allowRaggedBatch\x12\x1a\n\x08optional\x18\x08 \x01(\x08R\x08opt'
+    b'ional\x124\n\x17is_non_linear_format_io\x18\t \x01(\x08R\x13'
     b'isNonLinearFormatIo";\n\x06Format\x12\x0f\n\x0bFORMAT_'
-    b"NONE\x10\x00\x12\x0f\n\x0bFORMAT_NHWC\x10\x01\x12\x0f\n\x0bFORMAT_NCHW\x10\x02"
+    b'NONE\x10\x00\x12\x0f\n\x0bFORMAT_NHWC\x10\x01\x12\x0f\n\x0bFORMAT_NCHW\x10\x02'
     b'"\xa5\x02\n\x0bModelOutput\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x120\n\t'
-    b"data_type\x18\x02 \x01(\x0e2\x13.inference.DataTypeR\x08da"
-    b"taType\x12\x12\n\x04dims\x18\x03 \x03(\x03R\x04dims\x12%\n\x0elabel_file"
-    b"name\x18\x04 \x01(\tR\rlabelFilename\x127\n\x07reshape\x18\x05 \x01"
-    b"(\x0b2\x1d.inference.ModelTensorReshapeR\x07resha"
-    b"pe\x12&\n\x0fis_shape_tensor\x18\x06 \x01(\x08R\risShapeTens"
-    b"or\x124\n\x17is_non_linear_format_io\x18\x07 \x01(\x08R\x13isN"
+    b'data_type\x18\x02 \x01(\x0e2\x13.inference.DataTypeR\x08da'
+    b'taType\x12\x12\n\x04dims\x18\x03 \x03(\x03R\x04dims\x12%\n\x0elabel_file'
+    b'name\x18\x04 \x01(\tR\rlabelFilename\x127\n\x07reshape\x18\x05 \x01'
+    b'(\x0b2\x1d.inference.ModelTensorReshapeR\x07resha'
+    b'pe\x12&\n\x0fis_shape_tensor\x18\x06 \x01(\x08R\risShapeTens'
+    b'or\x124\n\x17is_non_linear_format_io\x18\x07 \x01(\x08R\x13isN'
     b'onLinearFormatIo"\x82\x03\n\nBatchInput\x12.\n\x04kind\x18'
-    b"\x01 \x01(\x0e2\x1a.inference.BatchInput.KindR\x04kind\x12"
-    b"\x1f\n\x0btarget_name\x18\x02 \x03(\tR\ntargetName\x120\n\tdata"
-    b"_type\x18\x03 \x01(\x0e2\x13.inference.DataTypeR\x08dataTy"
+    b'\x01 \x01(\x0e2\x1a.inference.BatchInput.KindR\x04kind\x12'
+    b'\x1f\n\x0btarget_name\x18\x02 \x03(\tR\ntargetName\x120\n\tdata'
+    b'_type\x18\x03 \x01(\x0e2\x13.inference.DataTypeR\x08dataTy'
     b'pe\x12!\n\x0csource_input\x18\x04 \x03(\tR\x0bsourceInput"\xcd\x01'
-    b"\n\x04Kind\x12\x17\n\x13BATCH_ELEMENT_COUNT\x10\x00\x12#\n\x1fBATCH"
-    b"_ACCUMULATED_ELEMENT_COUNT\x10\x01\x12-\n)BATCH_AC"
-    b"CUMULATED_ELEMENT_COUNT_WITH_ZERO\x10\x02\x12$\n B"
-    b"ATCH_MAX_ELEMENT_COUNT_AS_SHAPE\x10\x03\x12\x14\n\x10BAT"
-    b"CH_ITEM_SHAPE\x10\x04\x12\x1c\n\x18BATCH_ITEM_SHAPE_FLAT"
+    b'\n\x04Kind\x12\x17\n\x13BATCH_ELEMENT_COUNT\x10\x00\x12#\n\x1fBATCH'
+    b'_ACCUMULATED_ELEMENT_COUNT\x10\x01\x12-\n)BATCH_AC'
+    b'CUMULATED_ELEMENT_COUNT_WITH_ZERO\x10\x02\x12$\n B'
+    b'ATCH_MAX_ELEMENT_COUNT_AS_SHAPE\x10\x03\x12\x14\n\x10BAT'
+    b'CH_ITEM_SHAPE\x10\x04\x12\x1c\n\x18BATCH_ITEM_SHAPE_FLAT'
     b'TEN\x10\x05"\xae\x01\n\x0bBatchOutput\x12\x1f\n\x0btarget_name\x18\x01 \x03'
-    b"(\tR\ntargetName\x12/\n\x04kind\x18\x02 \x01(\x0e2\x1b.inference"
-    b".BatchOutput.KindR\x04kind\x12!\n\x0csource_input\x18"
+    b'(\tR\ntargetName\x12/\n\x04kind\x18\x02 \x01(\x0e2\x1b.inference'
+    b'.BatchOutput.KindR\x04kind\x12!\n\x0csource_input\x18'
     b'\x03 \x03(\tR\x0bsourceInput"*\n\x04Kind\x12"\n\x1eBATCH_SCAT'
     b'TER_WITH_INPUT_SHAPE\x10\x00"\xc0\x01\n\x10ModelRateLimi'
-    b"ter\x12B\n\tresources\x18\x01 \x03(\x0b2$.inference.Model"
-    b"RateLimiter.ResourceR\tresources\x12\x1a\n\x08prior"
-    b"ity\x18\x02 \x01(\rR\x08priority\x1aL\n\x08Resource\x12\x12\n\x04name\x18"
-    b"\x01 \x01(\tR\x04name\x12\x16\n\x06global\x18\x02 \x01(\x08R\x06global\x12\x14\n\x05c"
+    b'ter\x12B\n\tresources\x18\x01 \x03(\x0b2$.inference.Model'
+    b'RateLimiter.ResourceR\tresources\x12\x1a\n\x08prior'
+    b'ity\x18\x02 \x01(\rR\x08priority\x1aL\n\x08Resource\x12\x12\n\x04name\x18'
+    b'\x01 \x01(\tR\x04name\x12\x16\n\x06global\x18\x02 \x01(\x08R\x06global\x12\x14\n\x05c'
     b'ount\x18\x03 \x01(\rR\x05count"\xed\x04\n\x12ModelInstanceGroup'
-    b"\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05count\x18\x02 \x01(\x05R\x05cou"
+    b'\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05count\x18\x02 \x01(\x05R\x05cou'
     b'nt\x12\x12\n\x04gpus\x18\x03 \x03(\x05R\x04gpus\x126\n\x04kind\x18\x04 \x01(\x0e2".i'
-    b"nference.ModelInstanceGroup.KindR\x04kind\x12\x18"
-    b"\n\x07profile\x18\x05 \x03(\tR\x07profile\x12>\n\x0crate_limiter"
-    b"\x18\x06 \x01(\x0b2\x1b.inference.ModelRateLimiterR\x0brat"
-    b"eLimiter\x12\x18\n\x07passive\x18\x07 \x01(\x08R\x07passive\x12Z\n\x11se"
-    b"condary_devices\x18\x08 \x03(\x0b2-.inference.ModelI"
-    b"nstanceGroup.SecondaryDeviceR\x10secondaryD"
-    b"evices\x12\x1f\n\x0bhost_policy\x18\t \x01(\tR\nhostPolicy\x1a"
-    b"\xac\x01\n\x0fSecondaryDevice\x12U\n\x04kind\x18\x01 \x01(\x0e2A.infe"
-    b"rence.ModelInstanceGroup.SecondaryDevice"
-    b".SecondaryDeviceKindR\x04kind\x12\x1b\n\tdevice_id\x18"
+    b'nference.ModelInstanceGroup.KindR\x04kind\x12\x18'
+    b'\n\x07profile\x18\x05 \x03(\tR\x07profile\x12>\n\x0crate_limiter'
+    b'\x18\x06 \x01(\x0b2\x1b.inference.ModelRateLimiterR\x0brat'
+    b'eLimiter\x12\x18\n\x07passive\x18\x07 \x01(\x08R\x07passive\x12Z\n\x11se'
+    b'condary_devices\x18\x08 \x03(\x0b2-.inference.ModelI'
+    b'nstanceGroup.SecondaryDeviceR\x10secondaryD'
+    b'evices\x12\x1f\n\x0bhost_policy\x18\t \x01(\tR\nhostPolicy\x1a'
+    b'\xac\x01\n\x0fSecondaryDevice\x12U\n\x04kind\x18\x01 \x01(\x0e2A.infe'
+    b'rence.ModelInstanceGroup.SecondaryDevice'
+    b'.SecondaryDeviceKindR\x04kind\x12\x1b\n\tdevice_id\x18'
     b'\x02 \x01(\x03R\x08deviceId"%\n\x13SecondaryDeviceKind\x12\x0e'
     b'\n\nKIND_NVDLA\x10\x00"A\n\x04Kind\x12\r\n\tKIND_AUTO\x10\x00\x12\x0c\n'
-    b"\x08KIND_GPU\x10\x01\x12\x0c\n\x08KIND_CPU\x10\x02\x12\x0e\n\nKIND_MODEL\x10"
+    b'\x08KIND_GPU\x10\x01\x12\x0c\n\x08KIND_CPU\x10\x02\x12\x0e\n\nKIND_MODEL\x10'
     b'\x03"\xe6\x10\n\x17ModelOptimizationPolicy\x12>\n\x05graph\x18\x01'
-    b" \x01(\x0b2(.inference.ModelOptimizationPolicy"
-    b".GraphR\x05graph\x12L\n\x08priority\x18\x02 \x01(\x0e20.infere"
-    b"nce.ModelOptimizationPolicy.ModelPriorit"
+    b' \x01(\x0b2(.inference.ModelOptimizationPolicy'
+    b'.GraphR\x05graph\x12L\n\x08priority\x18\x02 \x01(\x0e20.infere'
+    b'nce.ModelOptimizationPolicy.ModelPriorit'
     b"yR\x08priority\x12;\n\x04cuda\x18\x03 \x01(\x0b2'.inference.Mo"
-    b"delOptimizationPolicy.CudaR\x04cuda\x12o\n\x16exec"
-    b"ution_accelerators\x18\x04 \x01(\x0b28.inference.Mod"
-    b"elOptimizationPolicy.ExecutionAccelerato"
-    b"rsR\x15executionAccelerators\x12e\n\x13input_pinne"
-    b"d_memory\x18\x05 \x01(\x0b25.inference.ModelOptimiza"
-    b"tionPolicy.PinnedMemoryBufferR\x11inputPinn"
-    b"edMemory\x12g\n\x14output_pinned_memory\x18\x06 \x01(\x0b25"
-    b".inference.ModelOptimizationPolicy.Pinne"
-    b"dMemoryBufferR\x12outputPinnedMemory\x12C\n\x1egat"
-    b"her_kernel_buffer_threshold\x18\x07 \x01(\rR\x1bgathe"
-    b"rKernelBufferThreshold\x12%\n\x0eeager_batching"
-    b"\x18\x08 \x01(\x08R\reagerBatching\x1a\x1d\n\x05Graph\x12\x14\n\x05level\x18"
-    b"\x01 \x01(\x05R\x05level\x1a\xc1\x06\n\x04Cuda\x12\x16\n\x06graphs\x18\x01 \x01(\x08R\x06g"
-    b"raphs\x12(\n\x10busy_wait_events\x18\x02 \x01(\x08R\x0ebusyWai"
-    b"tEvents\x12P\n\ngraph_spec\x18\x03 \x03(\x0b21.inference."
-    b"ModelOptimizationPolicy.Cuda.GraphSpecR\t"
-    b"graphSpec\x12,\n\x12output_copy_stream\x18\x04 \x01(\x08R\x10o"
-    b"utputCopyStream\x1a\xf6\x04\n\tGraphSpec\x12\x1d\n\nbatch_s"
-    b"ize\x18\x01 \x01(\x05R\tbatchSize\x12R\n\x05input\x18\x02 \x03(\x0b2<.in"
-    b"ference.ModelOptimizationPolicy.Cuda.Gra"
-    b"phSpec.InputEntryR\x05input\x12h\n\x11graph_lower_"
-    b"bound\x18\x03 \x01(\x0b2<.inference.ModelOptimizatio"
-    b"nPolicy.Cuda.GraphSpec.LowerBoundR\x0fgraph"
-    b"LowerBound\x1a\x19\n\x05Shape\x12\x10\n\x03dim\x18\x01 \x03(\x03R\x03dim\x1a\xfd\x01"
-    b"\n\nLowerBound\x12\x1d\n\nbatch_size\x18\x01 \x01(\x05R\tbatchS"
-    b"ize\x12]\n\x05input\x18\x02 \x03(\x0b2G.inference.ModelOpti"
-    b"mizationPolicy.Cuda.GraphSpec.LowerBound"
-    b".InputEntryR\x05input\x1aq\n\nInputEntry\x12\x10\n\x03key\x18"
-    b"\x01 \x01(\tR\x03key\x12M\n\x05value\x18\x02 \x01(\x0b27.inference.Mo"
-    b"delOptimizationPolicy.Cuda.GraphSpec.Sha"
-    b"peR\x05value:\x028\x01\x1aq\n\nInputEntry\x12\x10\n\x03key\x18\x01 \x01(\t"
-    b"R\x03key\x12M\n\x05value\x18\x02 \x01(\x0b27.inference.ModelOp"
-    b"timizationPolicy.Cuda.GraphSpec.ShapeR\x05v"
-    b"alue:\x028\x01\x1a\xf6\x03\n\x15ExecutionAccelerators\x12\x80\x01\n\x19g"
-    b"pu_execution_accelerator\x18\x01 \x03(\x0b2D.inferen"
-    b"ce.ModelOptimizationPolicy.ExecutionAcce"
-    b"lerators.AcceleratorR\x17gpuExecutionAccele"
-    b"rator\x12\x80\x01\n\x19cpu_execution_accelerator\x18\x02 \x03("
-    b"\x0b2D.inference.ModelOptimizationPolicy.Ex"
-    b"ecutionAccelerators.AcceleratorR\x17cpuExec"
-    b"utionAccelerator\x1a\xd6\x01\n\x0bAccelerator\x12\x12\n\x04name"
-    b"\x18\x01 \x01(\tR\x04name\x12t\n\nparameters\x18\x02 \x03(\x0b2T.infer"
-    b"ence.ModelOptimizationPolicy.ExecutionAc"
-    b"celerators.Accelerator.ParametersEntryR\n"
-    b"parameters\x1a=\n\x0fParametersEntry\x12\x10\n\x03key\x18\x01 \x01"
-    b"(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a,\n\x12Pin"
+    b'delOptimizationPolicy.CudaR\x04cuda\x12o\n\x16exec'
+    b'ution_accelerators\x18\x04 \x01(\x0b28.inference.Mod'
+    b'elOptimizationPolicy.ExecutionAccelerato'
+    b'rsR\x15executionAccelerators\x12e\n\x13input_pinne'
+    b'd_memory\x18\x05 \x01(\x0b25.inference.ModelOptimiza'
+    b'tionPolicy.PinnedMemoryBufferR\x11inputPinn'
+    b'edMemory\x12g\n\x14output_pinned_memory\x18\x06 \x01(\x0b25'
+    b'.inference.ModelOptimizationPolicy.Pinne'
+    b'dMemoryBufferR\x12outputPinnedMemory\x12C\n\x1egat'
+    b'her_kernel_buffer_threshold\x18\x07 \x01(\rR\x1bgathe'
+    b'rKernelBufferThreshold\x12%\n\x0eeager_batching'
+    b'\x18\x08 \x01(\x08R\reagerBatching\x1a\x1d\n\x05Graph\x12\x14\n\x05level\x18'
+    b'\x01 \x01(\x05R\x05level\x1a\xc1\x06\n\x04Cuda\x12\x16\n\x06graphs\x18\x01 \x01(\x08R\x06g'
+    b'raphs\x12(\n\x10busy_wait_events\x18\x02 \x01(\x08R\x0ebusyWai'
+    b'tEvents\x12P\n\ngraph_spec\x18\x03 \x03(\x0b21.inference.'
+    b'ModelOptimizationPolicy.Cuda.GraphSpecR\t'
+    b'graphSpec\x12,\n\x12output_copy_stream\x18\x04 \x01(\x08R\x10o'
+    b'utputCopyStream\x1a\xf6\x04\n\tGraphSpec\x12\x1d\n\nbatch_s'
+    b'ize\x18\x01 \x01(\x05R\tbatchSize\x12R\n\x05input\x18\x02 \x03(\x0b2<.in'
+    b'ference.ModelOptimizationPolicy.Cuda.Gra'
+    b'phSpec.InputEntryR\x05input\x12h\n\x11graph_lower_'
+    b'bound\x18\x03 \x01(\x0b2<.inference.ModelOptimizatio'
+    b'nPolicy.Cuda.GraphSpec.LowerBoundR\x0fgraph'
+    b'LowerBound\x1a\x19\n\x05Shape\x12\x10\n\x03dim\x18\x01 \x03(\x03R\x03dim\x1a\xfd\x01'
+    b'\n\nLowerBound\x12\x1d\n\nbatch_size\x18\x01 \x01(\x05R\tbatchS'
+    b'ize\x12]\n\x05input\x18\x02 \x03(\x0b2G.inference.ModelOpti'
+    b'mizationPolicy.Cuda.GraphSpec.LowerBound'
+    b'.InputEntryR\x05input\x1aq\n\nInputEntry\x12\x10\n\x03key\x18'
+    b'\x01 \x01(\tR\x03key\x12M\n\x05value\x18\x02 \x01(\x0b27.inference.Mo'
+    b'delOptimizationPolicy.Cuda.GraphSpec.Sha'
+    b'peR\x05value:\x028\x01\x1aq\n\nInputEntry\x12\x10\n\x03key\x18\x01 \x01(\t'
+    b'R\x03key\x12M\n\x05value\x18\x02 \x01(\x0b27.inference.ModelOp'
+    b'timizationPolicy.Cuda.GraphSpec.ShapeR\x05v'
+    b'alue:\x028\x01\x1a\xf6\x03\n\x15ExecutionAccelerators\x12\x80\x01\n\x19g'
+    b'pu_execution_accelerator\x18\x01 \x03(\x0b2D.inferen'
+    b'ce.ModelOptimizationPolicy.ExecutionAcce'
+    b'lerators.AcceleratorR\x17gpuExecutionAccele'
+    b'rator\x12\x80\x01\n\x19cpu_execution_accelerator\x18\x02 \x03('
+    b'\x0b2D.inference.ModelOptimizationPolicy.Ex'
+    b'ecutionAccelerators.AcceleratorR\x17cpuExec'
+    b'utionAccelerator\x1a\xd6\x01\n\x0bAccelerator\x12\x12\n\x04name'
+    b'\x18\x01 \x01(\tR\x04name\x12t\n\nparameters\x18\x02 \x03(\x0b2T.infer'
+    b'ence.ModelOptimizationPolicy.ExecutionAc'
+    b'celerators.Accelerator.ParametersEntryR\n'
+    b'parameters\x1a=\n\x0fParametersEntry\x12\x10\n\x03key\x18\x01 \x01'
+    b'(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a,\n\x12Pin'
     b'nedMemoryBuffer\x12\x16\n\x06enable\x18\x01 \x01(\x08R\x06enable"'
-    b"I\n\rModelPriority\x12\x14\n\x10PRIORITY_DEFAULT\x10\x00\x12\x10"
+    b'I\n\rModelPriority\x12\x14\n\x10PRIORITY_DEFAULT\x10\x00\x12\x10'
     b'\n\x0cPRIORITY_MAX\x10\x01\x12\x10\n\x0cPRIORITY_MIN\x10\x02"\xbe\x02\n\x12M'
-    b"odelVersionPolicy\x12>\n\x06latest\x18\x01 \x01(\x0b2$.infe"
-    b"rence.ModelVersionPolicy.LatestH\x00R\x06lates"
-    b"t\x125\n\x03all\x18\x02 \x01(\x0b2!.inference.ModelVersionP"
-    b"olicy.AllH\x00R\x03all\x12D\n\x08specific\x18\x03 \x01(\x0b2&.inf"
-    b"erence.ModelVersionPolicy.SpecificH\x00R\x08sp"
-    b"ecific\x1a+\n\x06Latest\x12!\n\x0cnum_versions\x18\x01 \x01(\rR\x0b"
-    b"numVersions\x1a\x05\n\x03All\x1a&\n\x08Specific\x12\x1a\n\x08versio"
+    b'odelVersionPolicy\x12>\n\x06latest\x18\x01 \x01(\x0b2$.infe'
+    b'rence.ModelVersionPolicy.LatestH\x00R\x06lates'
+    b't\x125\n\x03all\x18\x02 \x01(\x0b2!.inference.ModelVersionP'
+    b'olicy.AllH\x00R\x03all\x12D\n\x08specific\x18\x03 \x01(\x0b2&.inf'
+    b'erence.ModelVersionPolicy.SpecificH\x00R\x08sp'
+    b'ecific\x1a+\n\x06Latest\x12!\n\x0cnum_versions\x18\x01 \x01(\rR\x0b'
+    b'numVersions\x1a\x05\n\x03All\x1a&\n\x08Specific\x12\x1a\n\x08versio'
     b'ns\x18\x01 \x03(\x03R\x08versionsB\x0f\n\rpolicy_choice"\xaa\x02\n\x10'
-    b"ModelQueuePolicy\x12P\n\x0etimeout_action\x18\x01 \x01(\x0e"
-    b"2).inference.ModelQueuePolicy.TimeoutAct"
-    b"ionR\rtimeoutAction\x12@\n\x1cdefault_timeout_mi"
-    b"croseconds\x18\x02 \x01(\x04R\x1adefaultTimeoutMicrosec"
-    b"onds\x124\n\x16allow_timeout_override\x18\x03 \x01(\x08R\x14al"
-    b"lowTimeoutOverride\x12$\n\x0emax_queue_size\x18\x04 \x01"
+    b'ModelQueuePolicy\x12P\n\x0etimeout_action\x18\x01 \x01(\x0e'
+    b'2).inference.ModelQueuePolicy.TimeoutAct'
+    b'ionR\rtimeoutAction\x12@\n\x1cdefault_timeout_mi'
+    b'croseconds\x18\x02 \x01(\x04R\x1adefaultTimeoutMicrosec'
+    b'onds\x124\n\x16allow_timeout_override\x18\x03 \x01(\x08R\x14al'
+    b'lowTimeoutOverride\x12$\n\x0emax_queue_size\x18\x04 \x01'
     b'(\rR\x0cmaxQueueSize"&\n\rTimeoutAction\x12\n\n\x06REJ'
     b'ECT\x10\x00\x12\t\n\x05DELAY\x10\x01"\xb7\x04\n\x14ModelDynamicBatchin'
-    b"g\x120\n\x14preferred_batch_size\x18\x01 \x03(\x05R\x12preferr"
-    b"edBatchSize\x12?\n\x1cmax_queue_delay_microseco"
-    b"nds\x18\x02 \x01(\x04R\x19maxQueueDelayMicroseconds\x12+\n\x11"
-    b"preserve_ordering\x18\x03 \x01(\x08R\x10preserveOrderin"
+    b'g\x120\n\x14preferred_batch_size\x18\x01 \x03(\x05R\x12preferr'
+    b'edBatchSize\x12?\n\x1cmax_queue_delay_microseco'
+    b'nds\x18\x02 \x01(\x04R\x19maxQueueDelayMicroseconds\x12+\n\x11'
+    b'preserve_ordering\x18\x03 \x01(\x08R\x10preserveOrderin'
     b"g\x12'\n\x0fpriority_levels\x18\x04 \x01(\x04R\x0epriorityLeve"
-    b"ls\x124\n\x16default_priority_level\x18\x05 \x01(\x04R\x14defa"
-    b"ultPriorityLevel\x12M\n\x14default_queue_policy"
-    b"\x18\x06 \x01(\x0b2\x1b.inference.ModelQueuePolicyR\x12def"
-    b"aultQueuePolicy\x12l\n\x15priority_queue_policy"
-    b"\x18\x07 \x03(\x0b28.inference.ModelDynamicBatching."
-    b"PriorityQueuePolicyEntryR\x13priorityQueueP"
-    b"olicy\x1ac\n\x18PriorityQueuePolicyEntry\x12\x10\n\x03key"
-    b"\x18\x01 \x01(\x04R\x03key\x121\n\x05value\x18\x02 \x01(\x0b2\x1b.inference.M"
+    b'ls\x124\n\x16default_priority_level\x18\x05 \x01(\x04R\x14defa'
+    b'ultPriorityLevel\x12M\n\x14default_queue_policy'
+    b'\x18\x06 \x01(\x0b2\x1b.inference.ModelQueuePolicyR\x12def'
+    b'aultQueuePolicy\x12l\n\x15priority_queue_policy'
+    b'\x18\x07 \x03(\x0b28.inference.ModelDynamicBatching.'
+    b'PriorityQueuePolicyEntryR\x13priorityQueueP'
+    b'olicy\x1ac\n\x18PriorityQueuePolicyEntry\x12\x10\n\x03key'
+    b'\x18\x01 \x01(\x04R\x03key\x121\n\x05value\x18\x02 \x01(\x0b2\x1b.inference.M'
     b'odelQueuePolicyR\x05value:\x028\x01"\xab\x0e\n\x15ModelSequ'
-    b"enceBatching\x12C\n\x1emax_sequence_idle_micros"
-    b"econds\x18\x01 \x01(\x04R\x1bmaxSequenceIdleMicrosecond"
-    b"s\x12R\n\rcontrol_input\x18\x02 \x03(\x0b2-.inference.Mod"
-    b"elSequenceBatching.ControlInputR\x0ccontrol"
-    b"Input\x12I\n\x06direct\x18\x03 \x01(\x0b2/.inference.ModelS"
-    b"equenceBatching.StrategyDirectH\x00R\x06direct"
-    b"\x12I\n\x06oldest\x18\x04 \x01(\x0b2/.inference.ModelSequen"
-    b"ceBatching.StrategyOldestH\x00R\x06oldest\x12<\n\x05s"
-    b"tate\x18\x05 \x03(\x0b2&.inference.ModelSequenceBatc"
-    b"hing.StateR\x05state\x12-\n\x12iterative_sequence\x18"
-    b"\x06 \x01(\x08R\x11iterativeSequence\x1a\xef\x02\n\x07Control\x12A\n\x04"
-    b"kind\x18\x01 \x01(\x0e2-.inference.ModelSequenceBatc"
-    b"hing.Control.KindR\x04kind\x12(\n\x10int32_false_t"
-    b"rue\x18\x02 \x03(\x05R\x0eint32FalseTrue\x12&\n\x0ffp32_false_"
-    b"true\x18\x03 \x03(\x02R\rfp32FalseTrue\x120\n\tdata_type\x18\x04"
-    b" \x01(\x0e2\x13.inference.DataTypeR\x08dataType\x12&\n\x0fb"
+    b'enceBatching\x12C\n\x1emax_sequence_idle_micros'
+    b'econds\x18\x01 \x01(\x04R\x1bmaxSequenceIdleMicrosecond'
+    b's\x12R\n\rcontrol_input\x18\x02 \x03(\x0b2-.inference.Mod'
+    b'elSequenceBatching.ControlInputR\x0ccontrol'
+    b'Input\x12I\n\x06direct\x18\x03 \x01(\x0b2/.inference.ModelS'
+    b'equenceBatching.StrategyDirectH\x00R\x06direct'
+    b'\x12I\n\x06oldest\x18\x04 \x01(\x0b2/.inference.ModelSequen'
+    b'ceBatching.StrategyOldestH\x00R\x06oldest\x12<\n\x05s'
+    b'tate\x18\x05 \x03(\x0b2&.inference.ModelSequenceBatc'
+    b'hing.StateR\x05state\x12-\n\x12iterative_sequence\x18'
+    b'\x06 \x01(\x08R\x11iterativeSequence\x1a\xef\x02\n\x07Control\x12A\n\x04'
+    b'kind\x18\x01 \x01(\x0e2-.inference.ModelSequenceBatc'
+    b'hing.Control.KindR\x04kind\x12(\n\x10int32_false_t'
+    b'rue\x18\x02 \x03(\x05R\x0eint32FalseTrue\x12&\n\x0ffp32_false_'
+    b'true\x18\x03 \x03(\x02R\rfp32FalseTrue\x120\n\tdata_type\x18\x04'
+    b' \x01(\x0e2\x13.inference.DataTypeR\x08dataType\x12&\n\x0fb'
     b'ool_false_true\x18\x05 \x03(\x08R\rboolFalseTrue"u\n\x04K'
-    b"ind\x12\x1a\n\x16CONTROL_SEQUENCE_START\x10\x00\x12\x1a\n\x16CONTR"
-    b"OL_SEQUENCE_READY\x10\x01\x12\x18\n\x14CONTROL_SEQUENCE_"
-    b"END\x10\x02\x12\x1b\n\x17CONTROL_SEQUENCE_CORRID\x10\x03\x1af\n\x0cCo"
-    b"ntrolInput\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12B\n\x07contro"
-    b"l\x18\x02 \x03(\x0b2(.inference.ModelSequenceBatchin"
-    b"g.ControlR\x07control\x1a\xb4\x01\n\x0cInitialState\x120\n\td"
-    b"ata_type\x18\x01 \x01(\x0e2\x13.inference.DataTypeR\x08dat"
-    b"aType\x12\x12\n\x04dims\x18\x02 \x03(\x03R\x04dims\x12\x1d\n\tzero_data\x18\x03"
-    b" \x01(\x08H\x00R\x08zeroData\x12\x1d\n\tdata_file\x18\x04 \x01(\tH\x00R\x08d"
-    b"ataFile\x12\x12\n\x04name\x18\x05 \x01(\tR\x04nameB\x0c\n\nstate_dat"
-    b"a\x1a\xd8\x02\n\x05State\x12\x1d\n\ninput_name\x18\x01 \x01(\tR\tinputNa"
-    b"me\x12\x1f\n\x0boutput_name\x18\x02 \x01(\tR\noutputName\x120\n\td"
-    b"ata_type\x18\x03 \x01(\x0e2\x13.inference.DataTypeR\x08dat"
-    b"aType\x12\x12\n\x04dims\x18\x04 \x03(\x03R\x04dims\x12R\n\rinitial_sta"
-    b"te\x18\x05 \x03(\x0b2-.inference.ModelSequenceBatchi"
-    b"ng.InitialStateR\x0cinitialState\x12E\n use_sam"
-    b"e_buffer_for_input_output\x18\x06 \x01(\x08R\x1buseSame"
-    b"BufferForInputOutput\x12.\n\x13use_growable_mem"
-    b"ory\x18\x07 \x01(\x08R\x11useGrowableMemory\x1a\x8b\x01\n\x0eStrateg"
-    b"yDirect\x12?\n\x1cmax_queue_delay_microseconds\x18"
-    b"\x01 \x01(\x04R\x19maxQueueDelayMicroseconds\x128\n\x18mini"
-    b"mum_slot_utilization\x18\x02 \x01(\x02R\x16minimumSlotU"
-    b"tilization\x1a\xe8\x01\n\x0eStrategyOldest\x126\n\x17max_can"
-    b"didate_sequences\x18\x01 \x01(\x05R\x15maxCandidateSequ"
-    b"ences\x120\n\x14preferred_batch_size\x18\x02 \x03(\x05R\x12pre"
-    b"ferredBatchSize\x12?\n\x1cmax_queue_delay_micro"
-    b"seconds\x18\x03 \x01(\x04R\x19maxQueueDelayMicroseconds"
-    b"\x12+\n\x11preserve_ordering\x18\x04 \x01(\x08R\x10preserveOrd"
+    b'ind\x12\x1a\n\x16CONTROL_SEQUENCE_START\x10\x00\x12\x1a\n\x16CONTR'
+    b'OL_SEQUENCE_READY\x10\x01\x12\x18\n\x14CONTROL_SEQUENCE_'
+    b'END\x10\x02\x12\x1b\n\x17CONTROL_SEQUENCE_CORRID\x10\x03\x1af\n\x0cCo'
+    b'ntrolInput\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12B\n\x07contro'
+    b'l\x18\x02 \x03(\x0b2(.inference.ModelSequenceBatchin'
+    b'g.ControlR\x07control\x1a\xb4\x01\n\x0cInitialState\x120\n\td'
+    b'ata_type\x18\x01 \x01(\x0e2\x13.inference.DataTypeR\x08dat'
+    b'aType\x12\x12\n\x04dims\x18\x02 \x03(\x03R\x04dims\x12\x1d\n\tzero_data\x18\x03'
+    b' \x01(\x08H\x00R\x08zeroData\x12\x1d\n\tdata_file\x18\x04 \x01(\tH\x00R\x08d'
+    b'ataFile\x12\x12\n\x04name\x18\x05 \x01(\tR\x04nameB\x0c\n\nstate_dat'
+    b'a\x1a\xd8\x02\n\x05State\x12\x1d\n\ninput_name\x18\x01 \x01(\tR\tinputNa'
+    b'me\x12\x1f\n\x0boutput_name\x18\x02 \x01(\tR\noutputName\x120\n\td'
+    b'ata_type\x18\x03 \x01(\x0e2\x13.inference.DataTypeR\x08dat'
+    b'aType\x12\x12\n\x04dims\x18\x04 \x03(\x03R\x04dims\x12R\n\rinitial_sta'
+    b'te\x18\x05 \x03(\x0b2-.inference.ModelSequenceBatchi'
+    b'ng.InitialStateR\x0cinitialState\x12E\n use_sam'
+    b'e_buffer_for_input_output\x18\x06 \x01(\x08R\x1buseSame'
+    b'BufferForInputOutput\x12.\n\x13use_growable_mem'
+    b'ory\x18\x07 \x01(\x08R\x11useGrowableMemory\x1a\x8b\x01\n\x0eStrateg'
+    b'yDirect\x12?\n\x1cmax_queue_delay_microseconds\x18'
+    b'\x01 \x01(\x04R\x19maxQueueDelayMicroseconds\x128\n\x18mini'
+    b'mum_slot_utilization\x18\x02 \x01(\x02R\x16minimumSlotU'
+    b'tilization\x1a\xe8\x01\n\x0eStrategyOldest\x126\n\x17max_can'
+    b'didate_sequences\x18\x01 \x01(\x05R\x15maxCandidateSequ'
+    b'ences\x120\n\x14preferred_batch_size\x18\x02 \x03(\x05R\x12pre'
+    b'ferredBatchSize\x12?\n\x1cmax_queue_delay_micro'
+    b'seconds\x18\x03 \x01(\x04R\x19maxQueueDelayMicroseconds'
+    b'\x12+\n\x11preserve_ordering\x18\x04 \x01(\x08R\x10preserveOrd'
     b'eringB\x11\n\x0fstrategy_choice"\x86\x04\n\x0fModelEnsemb'
-    b"ling\x123\n\x04step\x18\x01 \x03(\x0b2\x1f.inference.ModelEnse"
-    b"mbling.StepR\x04step\x122\n\x15max_inflight_reques"
-    b"ts\x18\x02 \x01(\rR\x13maxInflightRequests\x1a\x89\x03\n\x04Step\x12\x1d"
-    b"\n\nmodel_name\x18\x01 \x01(\tR\tmodelName\x12#\n\rmodel_v"
-    b"ersion\x18\x02 \x01(\x03R\x0cmodelVersion\x12J\n\tinput_map\x18"
-    b"\x03 \x03(\x0b2-.inference.ModelEnsembling.Step.I"
-    b"nputMapEntryR\x08inputMap\x12M\n\noutput_map\x18\x04 \x03"
-    b"(\x0b2..inference.ModelEnsembling.Step.Outp"
+    b'ling\x123\n\x04step\x18\x01 \x03(\x0b2\x1f.inference.ModelEnse'
+    b'mbling.StepR\x04step\x122\n\x15max_inflight_reques'
+    b'ts\x18\x02 \x01(\rR\x13maxInflightRequests\x1a\x89\x03\n\x04Step\x12\x1d'
+    b'\n\nmodel_name\x18\x01 \x01(\tR\tmodelName\x12#\n\rmodel_v'
+    b'ersion\x18\x02 \x01(\x03R\x0cmodelVersion\x12J\n\tinput_map\x18'
+    b'\x03 \x03(\x0b2-.inference.ModelEnsembling.Step.I'
+    b'nputMapEntryR\x08inputMap\x12M\n\noutput_map\x18\x04 \x03'
+    b'(\x0b2..inference.ModelEnsembling.Step.Outp'
     b"utMapEntryR\toutputMap\x12'\n\x0fmodel_namespace"
-    b"\x18\x05 \x01(\tR\x0emodelNamespace\x1a;\n\rInputMapEntry\x12"
-    b"\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:"
-    b"\x028\x01\x1a<\n\x0eOutputMapEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12"
+    b'\x18\x05 \x01(\tR\x0emodelNamespace\x1a;\n\rInputMapEntry\x12'
+    b'\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:'
+    b'\x028\x01\x1a<\n\x0eOutputMapEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12'
     b'\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01"3\n\x0eModelParame'
     b'ter\x12!\n\x0cstring_value\x18\x01 \x01(\tR\x0bstringValue"\xba'
-    b"\x03\n\x0bModelWarmup\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n\nba"
-    b"tch_size\x18\x02 \x01(\rR\tbatchSize\x12:\n\x06inputs\x18\x03 \x03("
+    b'\x03\n\x0bModelWarmup\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n\nba'
+    b'tch_size\x18\x02 \x01(\rR\tbatchSize\x12:\n\x06inputs\x18\x03 \x03('
     b'\x0b2".inference.ModelWarmup.InputsEntryR\x06i'
-    b"nputs\x12\x14\n\x05count\x18\x04 \x01(\rR\x05count\x1a\xcc\x01\n\x05Input\x120\n"
-    b"\tdata_type\x18\x01 \x01(\x0e2\x13.inference.DataTypeR\x08d"
-    b"ataType\x12\x12\n\x04dims\x18\x02 \x03(\x03R\x04dims\x12\x1d\n\tzero_data"
-    b"\x18\x03 \x01(\x08H\x00R\x08zeroData\x12!\n\x0brandom_data\x18\x04 \x01(\x08H"
-    b"\x00R\nrandomData\x12(\n\x0finput_data_file\x18\x05 \x01(\tH\x00"
-    b"R\rinputDataFileB\x11\n\x0finput_data_type\x1aW\n\x0bIn"
-    b"putsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x122\n\x05value\x18\x02 \x01"
-    b"(\x0b2\x1c.inference.ModelWarmup.InputR\x05value:"
+    b'nputs\x12\x14\n\x05count\x18\x04 \x01(\rR\x05count\x1a\xcc\x01\n\x05Input\x120\n'
+    b'\tdata_type\x18\x01 \x01(\x0e2\x13.inference.DataTypeR\x08d'
+    b'ataType\x12\x12\n\x04dims\x18\x02 \x03(\x03R\x04dims\x12\x1d\n\tzero_data'
+    b'\x18\x03 \x01(\x08H\x00R\x08zeroData\x12!\n\x0brandom_data\x18\x04 \x01(\x08H'
+    b'\x00R\nrandomData\x12(\n\x0finput_data_file\x18\x05 \x01(\tH\x00'
+    b'R\rinputDataFileB\x11\n\x0finput_data_type\x1aW\n\x0bIn'
+    b'putsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x122\n\x05value\x18\x02 \x01'
+    b'(\x0b2\x1c.inference.ModelWarmup.InputR\x05value:'
     b'\x028\x01"A\n\x0fModelOperations\x12.\n\x13op_library_fil'
     b'ename\x18\x01 \x03(\tR\x11opLibraryFilename"6\n\x16ModelT'
-    b"ransactionPolicy\x12\x1c\n\tdecoupled\x18\x01 \x01(\x08R\tdec"
+    b'ransactionPolicy\x12\x1c\n\tdecoupled\x18\x01 \x01(\x08R\tdec'
     b'oupled"\x8c\x02\n\x15ModelRepositoryAgents\x12>\n\x06agen'
-    b"ts\x18\x01 \x03(\x0b2&.inference.ModelRepositoryAgen"
-    b"ts.AgentR\x06agents\x1a\xb2\x01\n\x05Agent\x12\x12\n\x04name\x18\x01 \x01(\t"
-    b"R\x04name\x12V\n\nparameters\x18\x02 \x03(\x0b26.inference.M"
-    b"odelRepositoryAgents.Agent.ParametersEnt"
-    b"ryR\nparameters\x1a=\n\x0fParametersEntry\x12\x10\n\x03key"
+    b'ts\x18\x01 \x03(\x0b2&.inference.ModelRepositoryAgen'
+    b'ts.AgentR\x06agents\x1a\xb2\x01\n\x05Agent\x12\x12\n\x04name\x18\x01 \x01(\t'
+    b'R\x04name\x12V\n\nparameters\x18\x02 \x03(\x0b26.inference.M'
+    b'odelRepositoryAgents.Agent.ParametersEnt'
+    b'ryR\nparameters\x1a=\n\x0fParametersEntry\x12\x10\n\x03key'
     b'\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01",\n'
-    b"\x12ModelResponseCache\x12\x16\n\x06enable\x18\x01 \x01(\x08R\x06ena"
+    b'\x12ModelResponseCache\x12\x16\n\x06enable\x18\x01 \x01(\x08R\x06ena'
     b'ble"\xa6\x03\n\x0cModelMetrics\x12L\n\x0emetric_control\x18\x01'
-    b" \x03(\x0b2%.inference.ModelMetrics.MetricCont"
-    b"rolR\rmetricControl\x1a\xc7\x02\n\rMetricControl\x12c\n\x11"
-    b"metric_identifier\x18\x01 \x01(\x0b26.inference.Mode"
-    b"lMetrics.MetricControl.MetricIdentifierR"
-    b"\x10metricIdentifier\x12e\n\x11histogram_options\x18\x02"
-    b" \x01(\x0b26.inference.ModelMetrics.MetricCont"
-    b"rol.HistogramOptionsH\x00R\x10histogramOptions"
-    b"\x1a*\n\x10MetricIdentifier\x12\x16\n\x06family\x18\x01 \x01(\tR\x06fa"
-    b"mily\x1a,\n\x10HistogramOptions\x12\x18\n\x07buckets\x18\x01 \x03("
+    b' \x03(\x0b2%.inference.ModelMetrics.MetricCont'
+    b'rolR\rmetricControl\x1a\xc7\x02\n\rMetricControl\x12c\n\x11'
+    b'metric_identifier\x18\x01 \x01(\x0b26.inference.Mode'
+    b'lMetrics.MetricControl.MetricIdentifierR'
+    b'\x10metricIdentifier\x12e\n\x11histogram_options\x18\x02'
+    b' \x01(\x0b26.inference.ModelMetrics.MetricCont'
+    b'rol.HistogramOptionsH\x00R\x10histogramOptions'
+    b'\x1a*\n\x10MetricIdentifier\x12\x16\n\x06family\x18\x01 \x01(\tR\x06fa'
+    b'mily\x1a,\n\x10HistogramOptions\x12\x18\n\x07buckets\x18\x01 \x03('
     b'\x01R\x07bucketsB\x10\n\x0emetric_options"\x82\x0e\n\x0bModelCo'
-    b"nfig\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08platform\x18\x02 \x01"
-    b"(\tR\x08platform\x12D\n\x0eversion_policy\x18\x03 \x01(\x0b2\x1d.i"
-    b"nference.ModelVersionPolicyR\rversionPoli"
-    b"cy\x12$\n\x0emax_batch_size\x18\x04 \x01(\x05R\x0cmaxBatchSize"
-    b"\x12+\n\x05input\x18\x05 \x03(\x0b2\x15.inference.ModelInputR\x05"
-    b"input\x12.\n\x06output\x18\x06 \x03(\x0b2\x16.inference.ModelO"
-    b"utputR\x06output\x12D\n\x0einstance_group\x18\x07 \x03(\x0b2\x1d."
-    b"inference.ModelInstanceGroupR\rinstanceGr"
-    b"oup\x124\n\x16default_model_filename\x18\x08 \x01(\tR\x14def"
-    b"aultModelFilename\x12Z\n\x12cc_model_filenames\x18"
-    b"\t \x03(\x0b2,.inference.ModelConfig.CcModelFil"
-    b"enamesEntryR\x10ccModelFilenames\x12G\n\x0bmetric_"
-    b"tags\x18\n \x03(\x0b2&.inference.ModelConfig.Metri"
-    b"cTagsEntryR\nmetricTags\x12L\n\x10dynamic_batchi"
-    b"ng\x18\x0b \x01(\x0b2\x1f.inference.ModelDynamicBatchin"
-    b"gH\x00R\x0fdynamicBatching\x12O\n\x11sequence_batchin"
-    b"g\x18\r \x01(\x0b2 .inference.ModelSequenceBatchin"
-    b"gH\x00R\x10sequenceBatching\x12M\n\x13ensemble_schedu"
-    b"ling\x18\x0f \x01(\x0b2\x1a.inference.ModelEnsemblingH\x00"
-    b"R\x12ensembleScheduling\x12F\n\x0coptimization\x18\x0c \x01"
+    b'nfig\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n\x08platform\x18\x02 \x01'
+    b'(\tR\x08platform\x12D\n\x0eversion_policy\x18\x03 \x01(\x0b2\x1d.i'
+    b'nference.ModelVersionPolicyR\rversionPoli'
+    b'cy\x12$\n\x0emax_batch_size\x18\x04 \x01(\x05R\x0cmaxBatchSize'
+    b'\x12+\n\x05input\x18\x05 \x03(\x0b2\x15.inference.ModelInputR\x05'
+    b'input\x12.\n\x06output\x18\x06 \x03(\x0b2\x16.inference.ModelO'
+    b'utputR\x06output\x12D\n\x0einstance_group\x18\x07 \x03(\x0b2\x1d.'
+    b'inference.ModelInstanceGroupR\rinstanceGr'
+    b'oup\x124\n\x16default_model_filename\x18\x08 \x01(\tR\x14def'
+    b'aultModelFilename\x12Z\n\x12cc_model_filenames\x18'
+    b'\t \x03(\x0b2,.inference.ModelConfig.CcModelFil'
+    b'enamesEntryR\x10ccModelFilenames\x12G\n\x0bmetric_'
+    b'tags\x18\n \x03(\x0b2&.inference.ModelConfig.Metri'
+    b'cTagsEntryR\nmetricTags\x12L\n\x10dynamic_batchi'
+    b'ng\x18\x0b \x01(\x0b2\x1f.inference.ModelDynamicBatchin'
+    b'gH\x00R\x0fdynamicBatching\x12O\n\x11sequence_batchin'
+    b'g\x18\r \x01(\x0b2 .inference.ModelSequenceBatchin'
+    b'gH\x00R\x10sequenceBatching\x12M\n\x13ensemble_schedu'
+    b'ling\x18\x0f \x01(\x0b2\x1a.inference.ModelEnsemblingH\x00'
+    b'R\x12ensembleScheduling\x12F\n\x0coptimization\x18\x0c \x01'
     b'(\x0b2".inference.ModelOptimizationPolicyR\x0c'
-    b"optimization\x12F\n\nparameters\x18\x0e \x03(\x0b2&.infer"
-    b"ence.ModelConfig.ParametersEntryR\nparame"
-    b"ters\x129\n\x0cmodel_warmup\x18\x10 \x03(\x0b2\x16.inference.M"
-    b"odelWarmupR\x0bmodelWarmup\x12\x18\n\x07backend\x18\x11 \x01(\t"
-    b"R\x07backend\x12E\n\x10model_operations\x18\x12 \x01(\x0b2\x1a.in"
-    b"ference.ModelOperationsR\x0fmodelOperations"
-    b"\x12[\n\x18model_transaction_policy\x18\x13 \x01(\x0b2!.inf"
-    b"erence.ModelTransactionPolicyR\x16modelTran"
-    b"sactionPolicy\x126\n\x0bbatch_input\x18\x14 \x03(\x0b2\x15.inf"
-    b"erence.BatchInputR\nbatchInput\x129\n\x0cbatch_o"
-    b"utput\x18\x15 \x03(\x0b2\x16.inference.BatchOutputR\x0bbat"
-    b"chOutput\x12X\n\x17model_repository_agents\x18\x17 \x01("
-    b"\x0b2 .inference.ModelRepositoryAgentsR\x15mod"
-    b"elRepositoryAgents\x12D\n\x0eresponse_cache\x18\x18 \x01"
-    b"(\x0b2\x1d.inference.ModelResponseCacheR\rrespo"
-    b"nseCache\x12\x18\n\x07runtime\x18\x19 \x01(\tR\x07runtime\x12<\n\rmo"
-    b"del_metrics\x18\x1a \x01(\x0b2\x17.inference.ModelMetri"
-    b"csR\x0cmodelMetrics\x1aC\n\x15CcModelFilenamesEntr"
-    b"y\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05valu"
-    b"e:\x028\x01\x1a=\n\x0fMetricTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03k"
-    b"ey\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aX\n\x0fParamete"
-    b"rsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12/\n\x05value\x18\x02 \x01(\x0b"
-    b"2\x19.inference.ModelParameterR\x05value:\x028\x01B\x13"
-    b"\n\x11scheduling_choiceJ\x04\x08\x16\x10\x17*\xfa\x01\n\x08DataType\x12\x10"
-    b"\n\x0cTYPE_INVALID\x10\x00\x12\r\n\tTYPE_BOOL\x10\x01\x12\x0e\n\nTYPE_"
-    b"UINT8\x10\x02\x12\x0f\n\x0bTYPE_UINT16\x10\x03\x12\x0f\n\x0bTYPE_UINT32\x10"
-    b"\x04\x12\x0f\n\x0bTYPE_UINT64\x10\x05\x12\r\n\tTYPE_INT8\x10\x06\x12\x0e\n\nTYP"
-    b"E_INT16\x10\x07\x12\x0e\n\nTYPE_INT32\x10\x08\x12\x0e\n\nTYPE_INT64\x10"
-    b"\t\x12\r\n\tTYPE_FP16\x10\n\x12\r\n\tTYPE_FP32\x10\x0b\x12\r\n\tTYPE_"
-    b"FP64\x10\x0c\x12\x0f\n\x0bTYPE_STRING\x10\r\x12\r\n\tTYPE_BF16\x10\x0eb\x06"
-    b"proto3"
+    b'optimization\x12F\n\nparameters\x18\x0e \x03(\x0b2&.infer'
+    b'ence.ModelConfig.ParametersEntryR\nparame'
+    b'ters\x129\n\x0cmodel_warmup\x18\x10 \x03(\x0b2\x16.inference.M'
+    b'odelWarmupR\x0bmodelWarmup\x12\x18\n\x07backend\x18\x11 \x01(\t'
+    b'R\x07backend\x12E\n\x10model_operations\x18\x12 \x01(\x0b2\x1a.in'
+    b'ference.ModelOperationsR\x0fmodelOperations'
+    b'\x12[\n\x18model_transaction_policy\x18\x13 \x01(\x0b2!.inf'
+    b'erence.ModelTransactionPolicyR\x16modelTran'
+    b'sactionPolicy\x126\n\x0bbatch_input\x18\x14 \x03(\x0b2\x15.inf'
+    b'erence.BatchInputR\nbatchInput\x129\n\x0cbatch_o'
+    b'utput\x18\x15 \x03(\x0b2\x16.inference.BatchOutputR\x0bbat'
+    b'chOutput\x12X\n\x17model_repository_agents\x18\x17 \x01('
+    b'\x0b2 .inference.ModelRepositoryAgentsR\x15mod'
+    b'elRepositoryAgents\x12D\n\x0eresponse_cache\x18\x18 \x01'
+    b'(\x0b2\x1d.inference.ModelResponseCacheR\rrespo'
+    b'nseCache\x12\x18\n\x07runtime\x18\x19 \x01(\tR\x07runtime\x12<\n\rmo'
+    b'del_metrics\x18\x1a \x01(\x0b2\x17.inference.ModelMetri'
+    b'csR\x0cmodelMetrics\x1aC\n\x15CcModelFilenamesEntr'
+    b'y\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05valu'
+    b'e:\x028\x01\x1a=\n\x0fMetricTagsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03k'
+    b'ey\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aX\n\x0fParamete'
+    b'rsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12/\n\x05value\x18\x02 \x01(\x0b'
+    b'2\x19.inference.ModelParameterR\x05value:\x028\x01B\x13'
+    b'\n\x11scheduling_choiceJ\x04\x08\x16\x10\x17*\xfa\x01\n\x08DataType\x12\x10'
+    b'\n\x0cTYPE_INVALID\x10\x00\x12\r\n\tTYPE_BOOL\x10\x01\x12\x0e\n\nTYPE_'
+    b'UINT8\x10\x02\x12\x0f\n\x0bTYPE_UINT16\x10\x03\x12\x0f\n\x0bTYPE_UINT32\x10'
+    b'\x04\x12\x0f\n\x0bTYPE_UINT64\x10\x05\x12\r\n\tTYPE_INT8\x10\x06\x12\x0e\n\nTYP'
+    b'E_INT16\x10\x07\x12\x0e\n\nTYPE_INT32\x10\x08\x12\x0e\n\nTYPE_INT64\x10'
+    b'\t\x12\r\n\tTYPE_FP16\x10\n\x12\r\n\tTYPE_FP32\x10\x0b\x12\r\n\tTYPE_'
+    b'FP64\x10\x0c\x12\x0f\n\x0bTYPE_STRING\x10\r\x12\r\n\tTYPE_BF16\x10\x0eb\x06'
+    b'proto3'
 )
 globals().update(_names)
