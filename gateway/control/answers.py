@@ -87,7 +87,7 @@ class StreamSink(GrpcSink):
 
     def fail(self, item: Item, code: Code, message: str) -> None:
         """An answer of the stream that carries the error."""
-        grpc.send(item.caller.stream, stream_error(message, request_id=item.id[2:].decode()))  # type: ignore[attr-defined]
+        grpc.send(item.caller.stream, stream_error(message, id_part=item.id))  # type: ignore[attr-defined]
         self._answered(item)
 
 

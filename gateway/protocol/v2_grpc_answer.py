@@ -19,6 +19,7 @@ MAX_PLANS = 4_096  # of one encoder; a model with free output dimensions could m
 
 _ID = b"\x1a"  # ModelInferResponse.id
 _RAW = b"\x32"  # ModelInferResponse.raw_output_contents
+_STREAM_ERROR = b"\x0a"  # ModelStreamInferResponse.error_message
 _STREAM_ANSWER = b"\x12"  # ModelStreamInferResponse.infer_response
 
 Buffer = bytes | bytearray | memoryview
@@ -107,10 +108,11 @@ def stream_ok(parts: Sequence[Buffer]) -> list[Buffer]:
     return [_STREAM_ANSWER + varint(sum(map(len, parts))), *parts]
 
 
-def stream_error(message: str, *, request_id: str = "") -> bytes:
+def stream_error(message: str, *, id_part: bytes = b"") -> bytes:
     """A failed request of a stream that lives on. The id lets a caller with several in flight tell which one failed."""
-    answer = pb.ModelInferResponse(id=request_id) if request_id else None
-    return pb.ModelStreamInferResponse(error_message=message, infer_response=answer).SerializeToString()
+    text = message.encode()
+    answer = _STREAM_ANSWER + varint(len(id_part)) + id_part if id_part else b""
+    return _STREAM_ERROR + varint(len(text)) + text + answer
 
 
 _SHORT_VARINTS = tuple(bytes([value]) for value in range(128))
