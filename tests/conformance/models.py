@@ -2,7 +2,7 @@
 
     plus_one     ROW FP32 [-1, 4] → NEXT FP32 [-1, 4], each value plus 1: rows that a caller can tell from its neighbours'
     mirror       one input and one output per datatype, [-1, 2]: out comes what went in
-    mirror_bf16  the same for BF16 alone, which fewer clients can write
+    mirror_half  the same for FP16 and BF16, which gRPC carries in raw form only
     echo         DATA FP32 [-1, -1] → SAME: tensors of any size, both ways
     ramp         START FP32 [-1, 1] → VALUES FP32 [-1, 65536]: 256 KiB a row, more than a peer's first window of 64 KiB
     slow_*       STEPS FP32 [-1, 1] → DONE FP32 [-1, 1]: a loop of half a millisecond or so a step; one copy per client, so that
@@ -21,9 +21,10 @@ from onnx import TensorProto, helper, numpy_helper
 DATATYPES = {
     "BOOL": TensorProto.BOOL, "UINT8": TensorProto.UINT8, "UINT16": TensorProto.UINT16, "UINT32": TensorProto.UINT32,
     "UINT64": TensorProto.UINT64, "INT8": TensorProto.INT8, "INT16": TensorProto.INT16, "INT32": TensorProto.INT32,
-    "INT64": TensorProto.INT64, "FP16": TensorProto.FLOAT16, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE,
+    "INT64": TensorProto.INT64, "FP32": TensorProto.FLOAT, "FP64": TensorProto.DOUBLE,
     "BYTES": TensorProto.STRING,
 }  # fmt: skip
+HALVES = {"FP16": TensorProto.FLOAT16, "BF16": TensorProto.BFLOAT16}
 RAMP_VALUES = 65_536
 SLOW_MATRIX = 256  # rows and columns of the product in each step of slow_*
 CLIENTS = ("go", "java", "node", "grpcio", "aio", "nghttp", "envoy")
@@ -105,7 +106,7 @@ def write(folder: Path) -> None:
     models = {
         "plus_one": plus_one(),
         "mirror": mirror("mirror", DATATYPES),
-        "mirror_bf16": mirror("mirror_bf16", {"BF16": TensorProto.BFLOAT16}),
+        "mirror_half": mirror("mirror_half", HALVES),
         "echo": echo(),
         "ramp": ramp(),
         **{f"slow_{client}": slow() for client in CLIENTS},

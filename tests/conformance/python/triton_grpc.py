@@ -1,0 +1,97 @@
+"""Calls the gateway with tritonclient.grpc."""
+
+from __future__ import annotations
+
+import os
+import queue
+
+import numpy as np
+import report
+import tritonclient.grpc as triton
+from arrays import ARRAYS, LARGE, ODD_NAME, ROW, same
+from ml_dtypes import bfloat16
+from report import equal
+
+
+def tensor(name: str, datatype: str, data: np.ndarray) -> triton.InferInput:
+    """One input, raw."""
+    made = triton.InferInput(name, list(data.shape), datatype)
+    made.set_data_from_numpy(data)
+    return made
+
+
+def server(client: triton.InferenceServerClient) -> None:
+    """Live, ready, metadata of the server and of a model."""
+    equal((True, True, True), (client.is_server_live(), client.is_server_ready(), client.is_model_ready("plus_one", "1")))
+    equal(True, "binary_tensor_data" in client.get_server_metadata().extensions)
+    equal([-1, 4], list(client.get_model_metadata("plus_one").inputs[0].shape))
+
+
+def infer(client: triton.InferenceServerClient) -> None:
+    """One row, with an id, a chosen output, a header and a timeout of the client."""
+    answer = client.infer(
+        "plus_one", [tensor("ROW", "FP32", ROW)], request_id="one", outputs=[triton.InferRequestedOutput("NEXT")],
+        headers={"x-request-id": "7"}, client_timeout=10.0,
+    )  # fmt: skip
+    equal("one", answer.get_response().id)
+    same(ROW + 1, answer.as_numpy("NEXT"))
+
+
+def datatypes(client: triton.InferenceServerClient) -> None:
+    """Every datatype that numpy has; FP16 and BF16."""
+    answer = client.infer("mirror", [tensor(f"IN_{name}", name, data) for name, data in ARRAYS.items()])
+    for name, data in ARRAYS.items():
+        same(data, answer.as_numpy(f"OUT_{name}"))
+    half, bfloat = np.array([[0.5, -65_504.0]], np.float16), np.array([[1.0, -3.0]], bfloat16)
+    answer = client.infer("mirror_half", [tensor("IN_FP16", "FP16", half), tensor("IN_BF16", "BF16", bfloat)])
+    same(half, answer.as_numpy("OUT_FP16"))
+    same(bfloat, answer.as_numpy("OUT_BF16"))
+
+
+def tensor_2mib(client: triton.InferenceServerClient) -> None:
+    """2 MiB both ways."""
+    same(LARGE, client.infer("echo", [tensor("DATA", "FP32", LARGE)]).as_numpy("SAME"))
+
+
+def asynchronous(client: triton.InferenceServerClient) -> None:
+    """100 calls by callback."""
+    done: queue.Queue = queue.Queue()
+    for i in range(100):
+        rows = [tensor("ROW", "FP32", ROW + i)]
+        client.async_infer("plus_one", rows, lambda result, error: done.put((result, error)), request_id=str(i))
+    for _ in range(100):
+        answer, error = done.get(timeout=10)
+        equal(None, error)
+        same(ROW + int(answer.get_response().id) + 1, answer.as_numpy("NEXT"))
+
+
+def stream(client: triton.InferenceServerClient) -> None:
+    """A stream with an error in its midst."""
+    done: queue.Queue = queue.Queue()
+    client.start_stream(lambda result, error: done.put((result, error)))
+    for model in ("plus_one", ODD_NAME, "plus_one"):
+        client.async_stream_infer(model, [tensor("ROW", "FP32", ROW)], request_id="x")
+    (first, none), (_, error), (last, nothing) = (done.get(timeout=10) for _ in range(3))
+    client.stop_stream()
+    equal((None, None, True), (none, nothing, ODD_NAME in error.message()))
+    same(ROW + 1, first.as_numpy("NEXT"))
+    same(ROW + 1, last.as_numpy("NEXT"))
+
+
+def errors(client: triton.InferenceServerClient) -> None:
+    """The client's exception carries code and text."""
+    for model, name, status, part in (
+        (ODD_NAME, "ROW", "StatusCode.NOT_FOUND", ODD_NAME),
+        ("plus_one", "größe", "StatusCode.INVALID_ARGUMENT", "größe"),
+    ):
+        try:
+            client.infer(model, [tensor(name, "FP32", ROW)])
+        except triton.InferenceServerException as error:
+            equal((status, True), (error.status(), part in error.message()))
+        else:
+            raise AssertionError(f"{model} answered")
+
+
+if __name__ == "__main__":
+    with triton.InferenceServerClient(os.environ["TARGET"]) as shared:
+        report.run([server, infer, datatypes, tensor_2mib, asynchronous, stream, errors], shared)

@@ -1,0 +1,88 @@
+"""Calls the gateway with tritonclient.http: JSON and binary tensors, compressed bodies. Environment: HTTP_TARGET (host:port)."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import report
+import tritonclient.http as triton
+from arrays import ARRAYS, LARGE, ROW, same
+from ml_dtypes import bfloat16
+from report import equal
+
+
+def tensor(name: str, datatype: str, data: np.ndarray, *, binary: bool = True) -> triton.InferInput:
+    """One input, behind the JSON or in it."""
+    made = triton.InferInput(name, list(data.shape), datatype)
+    made.set_data_from_numpy(data, binary_data=binary)
+    return made
+
+
+def server(client: triton.InferenceServerClient) -> None:
+    """Live, ready, metadata of the server and of a model."""
+    equal((True, True, True), (client.is_server_live(), client.is_server_ready(), client.is_model_ready("plus_one", "1")))
+    equal(True, "binary_tensor_data" in client.get_server_metadata()["extensions"])
+    equal([-1, 4], client.get_model_metadata("plus_one")["inputs"][0]["shape"])
+    equal(False, client.is_model_ready("no_such_model"))
+
+
+def infer(client: triton.InferenceServerClient) -> None:
+    """Input and output, each as JSON and as binary."""
+    for binary_in in (True, False):
+        for binary_out in (True, False):
+            wanted = [triton.InferRequestedOutput("NEXT", binary_data=binary_out)]
+            answer = client.infer("plus_one", [tensor("ROW", "FP32", ROW, binary=binary_in)], outputs=wanted, request_id="one")
+            equal(("one", binary_out), (answer.get_response()["id"], "data" not in answer.get_response()["outputs"][0]))
+            same(ROW + 1, answer.as_numpy("NEXT"))
+
+
+def datatypes(client: triton.InferenceServerClient) -> None:
+    """Every datatype, as JSON and as binary; the half floats as binary."""
+    for binary in (True, False):
+        inputs = [tensor(f"IN_{name}", name, data, binary=binary) for name, data in ARRAYS.items()]
+        outputs = [triton.InferRequestedOutput(f"OUT_{name}", binary_data=binary) for name in ARRAYS]
+        answer = client.infer("mirror", inputs, outputs=outputs)
+        for name, data in ARRAYS.items():
+            same(data, answer.as_numpy(f"OUT_{name}"))
+    half, bfloat = np.array([[0.5, -65_504.0]], np.float16), np.array([[1.0, -3.0]], bfloat16)
+    answer = client.infer("mirror_half", [tensor("IN_FP16", "FP16", half), tensor("IN_BF16", "BF16", bfloat)])
+    same(half, answer.as_numpy("OUT_FP16"))
+    same(bfloat, answer.as_numpy("OUT_BF16"))
+
+
+def tensor_2mib(client: triton.InferenceServerClient) -> None:
+    """2 MiB both ways."""
+    same(LARGE, client.infer("echo", [tensor("DATA", "FP32", LARGE)]).as_numpy("SAME"))
+
+
+def compressed(client: triton.InferenceServerClient) -> None:
+    """gzip and deflate request bodies; an answer in whatever coding the server chose of those accepted."""
+    for coding in ("gzip", "deflate"):
+        answer = client.infer(
+            "plus_one", [tensor("ROW", "FP32", ROW)], request_compression_algorithm=coding, response_compression_algorithm=coding
+        )
+        same(ROW + 1, answer.as_numpy("NEXT"))
+
+
+def asynchronous(client: triton.InferenceServerClient) -> None:
+    """100 calls over 8 connections."""
+    waiting = [client.async_infer("plus_one", [tensor("ROW", "FP32", ROW + i)]) for i in range(100)]
+    for i, call in enumerate(waiting):
+        same(ROW + i + 1, call.get_result().as_numpy("NEXT"))
+
+
+def errors(client: triton.InferenceServerClient) -> None:
+    """The client's exception carries code and text."""
+    for model, name, status, part in (("no_such_model", "ROW", "404", "no_such_model"), ("plus_one", "größe", "400", "größe")):
+        try:
+            client.infer(model, [tensor(name, "FP32", ROW)])
+        except triton.InferenceServerException as error:
+            equal((status, True), (error.status(), part in error.message()))
+        else:
+            raise AssertionError(f"{model} answered")
+
+
+if __name__ == "__main__":
+    with triton.InferenceServerClient(os.environ["HTTP_TARGET"], concurrency=8) as shared:
+        report.run([server, infer, datatypes, tensor_2mib, compressed, asynchronous, errors], shared)
