@@ -105,7 +105,8 @@ class Medium:
         try:
             yield staged
         finally:
-            self._calls.close(staged.fd)
+            with suppress(OSError):  # committed content was synced before it was named; other content is not wanted
+                self._calls.close(staged.fd)
             if staged.path is not None:
                 with suppress(OSError):
                     self._calls.unlink(staged.path)

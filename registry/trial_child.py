@@ -26,7 +26,7 @@ def _main(request: dict[str, Any]) -> dict[str, Any]:
     except MemoryError:
         return {"loaded": False, "reason": "it needs more memory than the limit"}
     except Exception as error:
-        return {"loaded": False, "reason": str(error).replace(path, "model.onnx")}
+        return {"loaded": False, "reason": str(error).replace(path, "model.onnx").replace("/proc/self/fd/", "")}
     return {"loaded": True}
 
 

@@ -6,6 +6,7 @@ or, if it died, by the next one. Publishing twice with one publish id gives one 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -63,7 +64,11 @@ class Versions:
         if found.manifest != record.manifest:
             text = f"publish id '{record.publish_id}' already stands for version {number} of model '{self.model}' with other content"
             raise RegistryError(Kind.CONFLICT, text)
-        self._log(known, head)
+        try:
+            self._log(known, head)
+        except RegistryError as error:
+            text = f"version {number} of model '{self.model}' exists, but {error.message}; repeat with publish id '{record.publish_id}'"
+            raise RegistryError(error.kind, text) from error
         return number, found, claimed
 
     def _known(self, head: Head) -> dict[int, Record]:
@@ -104,7 +109,8 @@ class Versions:
             entry = entry_of(self.model, missing[0], known[missing[0]], seq=head.seq + 1, prev=head.tip)
             head = self.journal.append(head, entry) or self.journal.read()
         if head.seq != before:
-            self.journal.remember(head)
+            with suppress(RegistryError):  # only the cache: the version and its log entry are durable
+                self.journal.remember(head)
 
 
 def record_of(*, manifest: str, publish_id: str, publisher: str, now_s: float) -> Record:

@@ -155,7 +155,9 @@ def test_a_failed_log_entry_is_made_up_for(tmp_path: Path, hooked: Callable[...,
         if name == "link" and "/log/" in str(arguments[1]):
             raise OSError(errno.ENOSPC, "full")
 
-    with pytest.raises(RegistryError, match=r"cannot write models/m/log/00000001\.json: full"):
+    with pytest.raises(
+        RegistryError, match=r"^version 1 of model 'm' exists, but cannot write .*1\.json: full; repeat with publish id 'a'$"
+    ):
         _versions(tmp_path, calls=hooked(fail)).add(_record("a"))
     versions = _versions(tmp_path)
     assert [1] == versions.numbers()
@@ -291,7 +293,8 @@ def test_any_sequence(steps: list[tuple[int, int, str]]) -> None:
             if loss:
                 (root / "models/m/head.json").unlink(missing_ok=True)
             if loss == "log entry":
-                max((root / "models/m/log").iterdir()).unlink()
+                for path in sorted((root / "models/m/log").iterdir())[-1:]:
+                    path.unlink()
         assert sorted(number for number, _ in expected.values()) == versions.numbers()
         records = [record for number in versions.numbers() if (record := versions.record(number))]
         manifests = {record.publish_id: record.manifest for record in records}
