@@ -1,38 +1,41 @@
-"""Histograms of durations and sizes: values into cumulative-ready counts, in place."""
+"""Histograms of durations and sizes: one batch into counts and sums, in place."""
 
 from __future__ import annotations
 
 from kernels.jit import kernel
 
-__all__ = ["add_durations", "add_value"]
+__all__ = ["add_batch"]
 
 
-@kernel("void(float64[::1], float64, float64, float64[::1], int64[::1], int64[::1], float64[::1])")
-def add_durations(arrivals, started, ended, edges, queue_counts, request_counts, sums):  # type: ignore[no-untyped-def]
-    """Count `started - arrival` and `ended - arrival` of every request of a batch.
+@kernel("void(float64[::1], float64, float64, float64, float64[::1], float64[::1], int64[:, ::1], float64[::1])", releases_gil=False)
+def add_batch(arrivals, started, ended, rows, edges_s, edges_rows, counts, sums):  # type: ignore[no-untyped-def]
+    """Count the durations of a batch and of its requests.
 
-    arrivals: [requests] seconds. edges: [bins] ascending upper bounds, inclusive as Prometheus' `le`. *_counts: [bins + 1], the last
-    for values above every edge. sums: [2] seconds in queue and in all.
+    arrivals: [requests] seconds. edges_s: [bins] and edges_rows: [bins or fewer] ascending upper bounds, inclusive as Prometheus' `le`.
+    counts: [4, bins + 1], rows of it: requests from arrival to end, requests from arrival to start, the run, the batch's rows; the last
+    bin is for values above every edge. sums: [4] in the same order.
     """
-    bins = edges.shape[0]
+    bins = edges_s.shape[0]
     for i in range(arrivals.shape[0]):
         queued = started - arrivals[i]
         whole = ended - arrivals[i]
         at = 0
-        while at < bins and queued > edges[at]:
+        while at < bins and queued > edges_s[at]:
             at += 1
-        queue_counts[at] += 1
-        while at < bins and whole > edges[at]:  # a request is never done before it starts
+        counts[1, at] += 1
+        while at < bins and whole > edges_s[at]:  # a request never ends before it starts
             at += 1
-        request_counts[at] += 1
-        sums[0] += queued
-        sums[1] += whole
-
-
-@kernel("void(float64, float64[::1], int64[::1])")
-def add_value(value, edges, counts):  # type: ignore[no-untyped-def]
-    """Count one value. edges: [bins] ascending, inclusive; counts: [bins + 1]."""
+        counts[0, at] += 1
+        sums[0] += whole
+        sums[1] += queued
+    took = ended - started
     at = 0
-    while at < edges.shape[0] and value > edges[at]:
+    while at < bins and took > edges_s[at]:
         at += 1
-    counts[at] += 1
+    counts[2, at] += 1
+    sums[2] += took
+    at = 0
+    while at < edges_rows.shape[0] and rows > edges_rows[at]:
+        at += 1
+    counts[3, at] += 1
+    sums[3] += rows

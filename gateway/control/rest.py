@@ -7,13 +7,13 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from gateway.control.probes import live, ready
+from gateway.control.rest_infer import RestInference, fail
 from gateway.control.service import Service
 from gateway.control.state import ServerState
-from gateway.errors import Code, TidegateError
+from gateway.errors import TidegateError
 from gateway.protocol.v2_grpc_metadata import PLATFORM
 from gateway.protocol.tensors import TensorSpec
-from gateway.wire.exchange import JSON_TYPE, Headers, HttpExchange, HttpHandler, HttpRefusal, error_body
-from gateway.wire.status import http_status, retry_headers
+from gateway.wire.exchange import JSON_TYPE, Headers, HttpExchange, HttpHandler, HttpRefusal
 
 _ACCEPTED_TYPES = frozenset((b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/json"))
 _REFUSED_ACTIONS = {
@@ -28,10 +28,10 @@ Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 class Rest:
     """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
 
-    def __init__(self, service: Service, state: ServerState, infer: Action) -> None:
+    def __init__(self, service: Service, state: ServerState, inference: RestInference) -> None:
         self._service = service
         self._state = state
-        self._infer = infer
+        self._infer: Action = inference.infer
         self._fixed: dict[bytes, HttpHandler] = {
             b"/v2": self._server, b"/v2/": self._server, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
             b"/v2/models": self._models,
@@ -99,11 +99,6 @@ class Rest:
             fail(exchange, error.code, error.message)
             return
         _json(exchange, {"name": model, "ready": is_ready}, status=200 if is_ready else 503)
-
-
-def fail(exchange: HttpExchange, code: Code, message: str) -> None:
-    """An error answer."""
-    exchange.respond(http_status(code), [JSON_TYPE, *retry_headers(code)], error_body(message))
 
 
 def _json(exchange: HttpExchange, value: object, *, status: int = 200) -> None:

@@ -32,6 +32,7 @@ from gateway.wire.head import RequestHead
 from gateway.wire.http_stream import HttpRefusalAcceptor, route_http
 from gateway.wire.listener import Behind, Listener
 from gateway.wire.stream import Acceptor
+from gateway.wire.tls import TlsContext
 from registry.discovery import open_source
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Worker:
         )
         allow_empty = {name for name, model in self.config.models.items() if model.allow_empty}
         service = Service(limits, batcher, self.metrics, allow_empty)
-        rest = Rest(service, self.state, RestInference(service, strict_json=self.config.rest.strict_json).infer)
+        rest = Rest(service, self.state, RestInference(service, strict_json=self.config.rest.strict_json))
         calls = GrpcRouter(inference_methods(service, self.state), limits, compression=self.config.grpc.compression)
         listener = Listener(limits.wire, Behind(_router(calls, rest, limits.wire), rest), clock=self.clock, rng=rng)
         flushes.append(listener)
@@ -95,7 +96,7 @@ class Worker:
         return service, listener, monitor
 
     async def _listen(self, sockets: dict[str, socket.socket], listener: Listener, monitor: Monitor) -> None:
-        context = None
+        context = TlsContext(self.config.tls).context if self.config.tls is not None else None
         for name in ("http_port", "grpc_port"):
             await listener.listen(sockets[name], context)
         await monitor.listener.listen(sockets["metrics_port"])

@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 
 from gateway.errors import Code
-from gateway.observe.slabs import DURATION_EDGES_S, GRPC, HTTP, PROTOCOLS, ROWS_EDGES, Slab
+from gateway.observe.slabs import COMPUTE, DURATION_EDGES_S, GRPC, HTTP, PROTOCOLS, QUEUE, REQUEST, ROWS, ROWS_EDGES, Slab
 from gateway.serving.batch import Batch, Item
 from gateway.serving.versions import Version
-from kernels.buckets import add_durations, add_value
+from kernels.buckets import add_batch
 
 _UNKNOWN = ("_unknown", "")
 _ARM = "stable"  # canary and shadow arms come with rollouts
@@ -49,11 +49,7 @@ class Metrics:
         slab = self.slab(batch.version)
         items = batch.items
         arrivals = np.array([item.arrival for item in items])
-        add_durations(arrivals, batch.started, batch.ended, DURATION_EDGES_S, slab.queue_buckets, slab.request_buckets, slab.sums)
-        took = batch.ended - batch.started
-        add_value(took, DURATION_EDGES_S, slab.compute_buckets)
-        add_value(batch.rows, ROWS_EDGES, slab.rows_buckets)
-        slab.totals += (took, batch.rows)
+        add_batch(arrivals, batch.started, batch.ended, batch.rows, DURATION_EDGES_S, ROWS_EDGES, slab.counts, slab.sums)
         if batch.failed or batch.options is not None:
             self._count_one_by_one(slab, batch)
             return
@@ -99,9 +95,9 @@ class Collector:
         slabs = list(self._metrics.slabs())
         yield _requests(slabs)
         served = [(key, slab) for key, slab in slabs if key != _UNKNOWN]
-        yield _durations("request", "Seconds from the last byte of a request to its answer", served, lambda s: (s.request_buckets, s.sums[1]))
-        yield _durations("queue", "Seconds from the last byte of a request to the start of its run", served, lambda s: (s.queue_buckets, s.sums[0]))
-        yield _durations("compute", "Seconds of a run, counted once a batch", served, lambda s: (s.compute_buckets, s.totals[0]))
+        yield _durations("request", "Seconds from the last byte of a request to its answer", served, REQUEST)
+        yield _durations("queue", "Seconds from the last byte of a request to the start of its run", served, QUEUE)
+        yield _durations("compute", "Seconds of a run, counted once a batch", served, COMPUTE)
         yield _rows(served)
         loaded = GaugeMetricFamily("tidegate_model_loaded", "1 for every version that serves", labels=_LABELS)
         for key in self._loaded():
@@ -138,18 +134,17 @@ def _requests(slabs: Iterable[tuple[Key, Slab]]) -> Metric:
     return family
 
 
-def _durations(name: str, text: str, slabs: Iterable[tuple[Key, Slab]], pick: Callable[[Slab], tuple[np.ndarray, float]]) -> Metric:
+def _durations(name: str, text: str, slabs: Iterable[tuple[Key, Slab]], which: int) -> Metric:
     family = HistogramMetricFamily(f"tidegate_{name}_duration_seconds", text, labels=_LABELS)
     for key, slab in slabs:
-        counts, total = pick(slab)
-        family.add_metric(list(key), _cumulative(DURATION_EDGES_S, counts), float(total))
+        family.add_metric(list(key), _cumulative(DURATION_EDGES_S, slab.counts[which]), float(slab.sums[which]))
     return family
 
 
 def _rows(slabs: Iterable[tuple[Key, Slab]]) -> Metric:
     family = HistogramMetricFamily("tidegate_batch_rows", "Rows of a batch", labels=_LABELS)
     for key, slab in slabs:
-        family.add_metric(list(key), _cumulative(ROWS_EDGES, slab.rows_buckets), float(slab.totals[1]))
+        family.add_metric(list(key), _cumulative(ROWS_EDGES, slab.counts[ROWS, : len(ROWS_EDGES) + 1]), float(slab.sums[ROWS]))
     return family
 
 

@@ -19,17 +19,15 @@ DURATION_EDGES_S = np.array(
 ROWS_EDGES = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], dtype=np.float64)
 
 
+REQUEST, QUEUE, COMPUTE, ROWS = range(4)  # what `Slab.counts` and `Slab.sums` hold, as kernels.buckets.add_batch writes it
+
+
 class Slab:
     """What one version did."""
 
-    __slots__ = ("compute_buckets", "queue_buckets", "request_buckets", "requests", "rows_buckets", "sums", "totals")
+    __slots__ = ("counts", "requests", "sums")
 
     def __init__(self) -> None:
-        bins = len(DURATION_EDGES_S) + 1
         self.requests = np.zeros((len(PROTOCOLS), len(Code)), np.int64)
-        self.request_buckets = np.zeros(bins, np.int64)
-        self.queue_buckets = np.zeros(bins, np.int64)
-        self.compute_buckets = np.zeros(bins, np.int64)
-        self.rows_buckets = np.zeros(len(ROWS_EDGES) + 1, np.int64)
-        self.sums = np.zeros(2, np.float64)  # seconds in queue, seconds in all
-        self.totals = np.zeros(2, np.float64)  # seconds of compute, rows
+        self.counts = np.zeros((4, len(DURATION_EDGES_S) + 1), np.int64)  # histograms: requests, queue, runs, rows of a batch
+        self.sums = np.zeros(4, np.float64)  # seconds of the first three, rows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_OUTLIER = 3.0
+_NOISE_S = 2e-5
 _MEMORY = 0.98  # weight that a run keeps after the next one: about the last 50 runs count
 
 
@@ -16,7 +18,9 @@ class Cost:
         self.per_run_s = 0.0
 
     def learn(self, rows: int, seconds: float) -> None:
-        """Add one run."""
+        """Add one run. A run that took far longer than runs do was interrupted: it counts as `_OUTLIER` times the prediction."""
+        if self._n >= 2.0:
+            seconds = min(seconds, _OUTLIER * self.predict(rows) + _NOISE_S)
         self._n = self._n * _MEMORY + 1.0
         self._x = self._x * _MEMORY + rows
         self._y = self._y * _MEMORY + seconds

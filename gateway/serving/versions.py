@@ -38,9 +38,11 @@ class Lane:
 
     def take(self, now: float) -> Batch | None:
         """The next batch, up to `limit` rows or one larger request alone; dead requests are dropped here, before compute."""
+        version, queue, limit = self.version, self.items, self.limit
+        if self.rows <= limit and all([not item.done and item.deadline > now and not item.caller.cancelled for item in queue]):
+            return self._take_all()
         items: list[Item] = []
-        rows, taken, queue, limit = 0, 0, self.items, self.limit
-        version = self.version
+        rows = taken = 0
         while queue and (rows + queue[0].rows <= limit or not items):
             item = queue.popleft()
             taken += item.rows
@@ -57,6 +59,15 @@ class Lane:
                 rows += item.rows
         self.rows -= taken
         version.waiting_rows -= taken
+        return Batch(version, self.shapes, items, rows) if items else None
+
+    def _take_all(self) -> Batch | None:
+        """Everything that waits, which is alive and fits one batch."""
+        items, rows, version = list(self.items), self.rows, self.version
+        self.items.clear()
+        self.rows = 0
+        version.waiting_rows -= rows
+        version.waiting_bytes -= sum([item.size for item in items])
         return Batch(version, self.shapes, items, rows) if items else None
 
 

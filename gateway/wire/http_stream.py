@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gateway.limits import WireLimits
-from gateway.wire.exchange import Headers, HttpApplication, HttpExchange, HttpHandler, HttpRefusal, error_body
+from gateway.wire.coding import decode_body
+from gateway.wire.exchange import JSON_TYPE, Headers, HttpApplication, HttpExchange, HttpHandler, HttpRefusal, error_body
 from gateway.wire.head import RequestHead
 from gateway.wire.hpack import encode_headers
 from gateway.wire.stream import Acceptor, Stream
 
-_JSON = (b"content-type", b"application/json")
 _heads: dict[tuple[int, tuple[tuple[bytes, bytes], ...]], bytes] = {}
 _HEADS_MAX = 256
 
@@ -44,17 +44,18 @@ class HttpAcceptor:
     """Takes requests that the application has routed."""
 
     streaming = False
-    __slots__ = ("_handler", "max_body_bytes")
+    __slots__ = ("_handler", "_limits", "max_body_bytes")
 
     def __init__(self, handler: HttpHandler, limits: WireLimits) -> None:
         self._handler = handler
+        self._limits = limits
         self.max_body_bytes = limits.max_body_bytes
 
     def complete(self, stream: Stream, body: bytes) -> None:
         """The whole request is here."""
         exchange = StreamExchange(stream, body)
         try:
-            exchange.body = decode_body(exchange.headers, body)
+            exchange.body = decode_body(exchange.headers, body, self._limits)
         except HttpRefusal as refusal:
             _refuse(exchange, refusal)
             return
@@ -116,7 +117,7 @@ def route_http(application: HttpApplication, head: RequestHead, limits: WireLimi
 
 
 def _refuse(exchange: StreamExchange, refusal: HttpRefusal) -> None:
-    exchange.respond(refusal.status, [_JSON, *refusal.headers], error_body(refusal.message))
+    exchange.respond(refusal.status, [JSON_TYPE, *refusal.headers], error_body(refusal.message))
 
 
 def _response_head(status: int, headers: Headers) -> bytes:

@@ -99,9 +99,7 @@ class Listener:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(_TICK_S, self._tick)
-        now = self.clock.now()
-        for peer in list(self.peers):
-            peer.tick(now)
+        self.sweep()
 
     # --- end -------------------------------------------------------------------------------------------------------------------
 
@@ -113,6 +111,12 @@ class Listener:
         now = self.clock.now()
         for peer in list(self.peers):
             peer.drain(now)
+
+    def sweep(self) -> None:
+        """Apply time limits and ends now: called more often than the tick while draining."""
+        now = self.clock.now()
+        for peer in list(self.peers):
+            peer.tick(now)
 
     async def close(self) -> None:
         """Close everything at once."""

@@ -7,7 +7,7 @@ waits per stream in the order it came and is sent round robin as windows open.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.limits import WireLimits
@@ -158,6 +158,25 @@ class Outbound:
                 len(trailers).to_bytes(3, "big"), _HEADERS_LAST, number, trailers)  # fmt: skip
         self.emit(b"".join(piece))
         self._finish(stream)
+
+    def respond_alike(self, streams: Sequence[Stream], data: bytes, size: int) -> bool:
+        """Whole answers to several streams of this connection, framed already, each with `size` bytes of DATA.
+
+        False, and nothing done, where a window is too small or a stream has had anything out of the ordinary.
+        """
+        total = size * len(streams)
+        if total > self.window or size > self.peer_window or size > self.peer_frame or self.blocked:
+            return False
+        for stream in streams:
+            if stream.closed or stream.window or not stream.remote_closed:
+                return False
+        mine = self.streams
+        for stream in streams:
+            stream.closed = True
+            del mine[stream.id]
+        self.window -= total
+        self.emit(data)
+        return True
 
     def send_headers(self, stream: Stream, head: bytes, *, last: bool = False) -> None:
         """A HEADERS frame; with `last` it is the whole answer (trailers-only)."""

@@ -1,0 +1,87 @@
+"""A gateway in a child process: started, watched and always ended. Knows no protocol; whoever started it asks it whether it is ready.
+
+What the child writes goes to one file, of which the last lines explain an early death. The child dies with its parent: the
+kernel sends it SIGTERM when the thread that started it ends, however that happens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+STOP_TIMEOUT_S = 30.0  # the server's own grace, and some
+_PR_SET_PDEATHSIG = 1
+_TAIL_BYTES = 16_384
+
+
+class Child:
+    """`python -m gateway.cli <arguments>` with its output in `log`. Use it as a context manager."""
+
+    def __init__(self, arguments: Sequence[str], *, log: Path) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "gateway.cli", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the child."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def last_lines(self, count: int = 10) -> list[str]:
+        """The end of what it has written."""
+        with self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()[-count:]
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Until it ends, or None where it has not after `timeout_s`."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Ask it to end, insist after `timeout_s`, and return its exit status."""
+        if self.status is None:
+            self._process.terminate()
+        status = self.wait(timeout_s)
+        if status is None:
+            self._process.kill()
+            status = self._process.wait()
+        return status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """What the child runs before its program. Everything it needs is made here: after a fork, little is safe."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the call above
+            os._exit(1)
+
+    return ask

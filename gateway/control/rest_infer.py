@@ -1,0 +1,150 @@
+"""Inference over REST: exchanges to items of a lane, results of a batch to JSON or binary answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+from gateway.control.service import Service, timeout_of
+from gateway.errors import Code, TidegateError
+from gateway.observe.slabs import HTTP
+from gateway.protocol import v2_rest
+from gateway.protocol.binary import LENGTH_HEADER, ResponsePlan
+from gateway.protocol.rest_answer import RestEncoder, id_part
+from gateway.protocol.rest_template import RestTemplates
+from gateway.protocol.tensors import BoundRequest, Signature
+from gateway.serving.batch import Item
+from gateway.serving.model import Arrays
+from gateway.serving.routing import Routes
+from gateway.serving.versions import Lane, Version
+from gateway.wire.exchange import JSON_TYPE, HttpExchange, error_body
+from gateway.wire.status import http_status, retry_headers
+
+_log = logging.getLogger(__name__)
+_NAME = LENGTH_HEADER.lower()
+_SINKS_MAX = 1_024
+
+SinkKey = tuple[Version, tuple[int, ...] | None, ResponsePlan]
+
+
+class HttpSink:
+    """Answers of one version, one selection of outputs and one plan of their forms."""
+
+    protocol = HTTP
+
+    def __init__(self, encoder: RestEncoder) -> None:
+        self._encoder = encoder
+
+    def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
+        """One body per item, all rendered by one call."""
+        answers = self._encoder.answers([item.id for item in items], starts, [item.rows for item in items], outputs)
+        for item, answer in zip(items, answers, strict=True):
+            exchange = cast(HttpExchange, item.caller)
+            if isinstance(answer, TidegateError):
+                fail(exchange, answer.code, answer.message)
+            else:
+                exchange.respond(200, *answer)
+
+    def fail(self, item: Item, code: Code, message: str) -> None:
+        """An error body."""
+        fail(cast(HttpExchange, item.caller), code, message)
+
+
+class Plan:
+    """What a body means, when it is known but for its id and data."""
+
+    __slots__ = ("bound", "lane", "sink", "timeout_s")
+
+    def __init__(self, bound: BoundRequest, lane: Lane, sink: HttpSink, timeout_s: float) -> None:
+        self.bound = bound
+        self.lane = lane
+        self.sink = sink
+        self.timeout_s = timeout_s
+
+
+class RestInference:
+    """POST …/infer."""
+
+    def __init__(self, service: Service, *, strict_json: bool) -> None:
+        self._service = service
+        self._strict = strict_json
+        self._routes: Routes | None = None  # that the two below belong to
+        self._templates = RestTemplates(service.limits.request)
+        self._sinks: dict[SinkKey, HttpSink] = {}
+
+    def infer(self, exchange: HttpExchange, model: str, version: str) -> None:
+        """Queue the request, or answer with its error."""
+        try:
+            self._infer(exchange, model, version)
+        except TidegateError as error:
+            self._service.metrics.refused(None, HTTP, error.code)
+            fail(exchange, error.code, error.message)
+        except Exception:  # a fault of ours costs its own call; the caller learns nothing of it
+            _log.exception("infer failed: %s", model[:128])
+            fail(exchange, Code.INTERNAL, "internal error")
+
+    def _infer(self, exchange: HttpExchange, model: str, version: str) -> None:
+        service = self._service
+        if self._routes is not service.routes:
+            self._routes, self._templates, self._sinks = service.routes, RestTemplates(service.limits.request), {}
+        item = Item()
+        item.caller = exchange
+        header_length = self._header_length(exchange)
+        found = self._templates.find(exchange.target, exchange.body, header_length)
+        if found is None:
+            plan = self._parse(item, exchange, header_length, model, version)
+        else:
+            plan, item.id, item.data = found
+        item.sink = plan.sink
+        item.rows = plan.bound.rows
+        item.size = plan.bound.size
+        item.arrival = exchange.arrival
+        item.deadline = exchange.arrival + (plan.timeout_s or service.limits.serving.default_deadline_s)
+        rejection = service.batcher.submit(plan.lane, item)
+        if rejection is not None:
+            service.metrics.refused(plan.lane.version, HTTP, rejection.code)
+            fail(exchange, rejection.code, rejection.message)
+
+    def _parse(self, item: Item, exchange: HttpExchange, header_length: bytes | None, model: str, version: str) -> Plan:
+        """The long way; what came twice is remembered."""
+        service, body = self._service, exchange.body
+        signature: Signature | None = None
+        if header_length is not None:
+            signature = service.routes.resolve(model, version).signature
+        request, form = v2_rest.decode(
+            body, header_length=header_length, model=model, version=version, signature=signature, limits=service.limits.request
+        )
+        found, bound = service.bind(request)
+        plan = Plan(bound, found.lane(bound.shapes), self._sink(found, bound, form), timeout_of(request))
+        item.id, item.data = id_part(request.id), bound.data
+        in_order = [tensor.name for tensor in request.inputs] == [spec.name for spec in found.signature.inputs]
+        if in_order and self._templates.wants(exchange.target, body, header_length):
+            self._templates.learn(exchange.target, body, header_length, plan)
+        return plan
+
+    def _sink(self, version: Version, bound: BoundRequest, form: ResponsePlan) -> HttpSink:
+        key = version, bound.outputs, form
+        sink = self._sinks.get(key)
+        if sink is None:
+            if len(self._sinks) >= _SINKS_MAX:
+                self._sinks.clear()
+            encoder = RestEncoder(version.signature, str(version.number), bound.outputs, form, strict_json=self._strict)
+            sink = self._sinks[key] = HttpSink(encoder)
+        return sink
+
+    @staticmethod
+    def _header_length(exchange: HttpExchange) -> bytes | None:
+        """The binary extension's header. Two of them are refused: a proxy and this server could read different bodies."""
+        value: bytes | None = None
+        for name, content in exchange.headers:
+            if name == _NAME:
+                if value is not None:
+                    raise TidegateError(Code.INVALID_ARGUMENT, "Inference-Header-Content-Length is given twice")
+                value = content
+        return value
+
+
+def fail(exchange: HttpExchange, code: Code, message: str) -> None:
+    """An error answer."""
+    exchange.respond(http_status(code), [JSON_TYPE, *retry_headers(code)], error_body(message))
