@@ -1,4 +1,5 @@
 """Messages to tensors and back.
 
-Rooms, in reading order: tensors, parameters, payload, binding, v2_grpc, template, json_data, json_body, json_answer, binary, v2_rest.
+Rooms, in reading order: tensors, parameters, texts, payload, binding, contents, prescan, v2_grpc, template, v2_grpc_answer,
+v2_grpc_metadata, json_data, json_body, binary, v2_rest, rest_template, json_numbers, rest_answer.
 """
