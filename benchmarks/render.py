@@ -1,0 +1,114 @@
+"""Renders the bench's JSON into docs/benchmarks.md and into README.md, between `<!-- bench:serving -->` and `<!-- /bench -->`.
+
+`python -m benchmarks.render` writes both; numbers in documents come from here and are typed by nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "serving.json"
+PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
+MARKED = re.compile(r"(<!-- bench:serving -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+HEADLINES = (
+    ("gRPC, one row, 4 x 16 in flight", "gateway_grpc_4x16", (("grpc.aio", "grpc_aio_4x16"), ("grpcio sync", "grpcio_sync_4x16"))),
+    ("gRPC, one row, 64 connections", "gateway_grpc_64x1", (("grpc.aio", "grpc_aio_64x1"),)),
+    ("gRPC, one row, one in flight", "gateway_grpc_1x1", (("grpc.aio", "grpc_aio_1x1"),)),
+    ("REST JSON, 64 connections", "gateway_rest_json", (("Starlette + uvicorn", "starlette_json"),)),
+    ("MLP 256-1024-1024-10, one-row requests", "gateway_mlp", (("ONNX Runtime alone, best batch", "onnxruntime_mlp"),)),
+    ("1 MiB tensors, both ways", "gateway_tensor", (("grpcio sync echo", "grpcio_echo"),)),
+)
+COLUMNS = {
+    "rate": "per second", "mean_us": "mean µs", "p50_us": "p50 µs", "p99_us": "p99 µs",
+    "mean_batch": "rows a batch", "server_cpu": "server's core", "load_cpu": "load's core",
+}  # fmt: skip
+
+
+def headline(result: dict[str, Any]) -> str:
+    """The table of the README: the gateway beside its baselines, on one core."""
+    lines = ["| one core, answers a second | Tidegate | baselines |", "|---|---:|---|"]
+    for text, ours, peers in HEADLINES:
+        baselines = ", ".join(f"{name} {_rate(result, peer)}" for name, peer in peers)
+        lines.append(f"| {text} | **{_rate(result, ours)}** | {baselines} |")
+    start = result["measurements"].get("gateway_start", {}).get("median", {})
+    size = f"Ready in {start.get('ready_s', '?')} s with {start.get('pss_mib', '?')} MiB."
+    lines += ["", f"{size} {_machine(result)} All bars: [docs/benchmarks.md](docs/benchmarks.md)."]
+    return "\n".join(lines) + "\n"
+
+
+def page(result: dict[str, Any]) -> str:
+    """docs/benchmarks.md: bars, then every measurement."""
+    return "\n".join([
+        "# Benchmarks", "",
+        "Rendered from [benchmarks/results/serving.json](../benchmarks/results/serving.json) by `benchmarks/render.py`; "
+        "`make bench-serving` measures it again and rewrites both.", "",
+        "The server has one core and the load another; baselines run in the same rounds, by turns. A run counts only if every answer is "
+        "OK, the server's counts of requests and rows equal the client's, and sampled answers equal those of ONNX Runtime alone. "
+        "Ratios are taken within a round; figures are medians over rounds.", "",
+        _machine(result), "", _versions(result), "",
+        "## Bars", "", *_bars(result), "", "## Measurements", "", *_measurements(result), "",
+    ])  # fmt: skip
+
+
+def _bars(result: dict[str, Any]) -> list[str]:
+    lines = ["| bar | value | bound | holds |", "|---|---:|---:|---|"]
+    for bar in result["bars"]:
+        verdict = "yes" if bar["holds"] else "**no**"
+        lines.append(f"| {bar['name']} | {_number(bar['value'])} | {bar['op']} {_number(bar['bound'])} | {verdict} |")
+    return lines
+
+
+def _measurements(result: dict[str, Any]) -> list[str]:
+    lines = ["| measurement | runs | " + " | ".join(COLUMNS.values()) + " |", "|---|---:|" + "---:|" * len(COLUMNS)]
+    for name, measurement in result["measurements"].items():
+        figures = measurement["median"]
+        if "rate" in figures:
+            cells = " | ".join(_number(figures.get(key) or None) for key in COLUMNS)
+            lines.append(f"| {name} | {len(measurement['runs'])} | {cells} |")
+    return lines
+
+
+def _versions(result: dict[str, Any]) -> str:
+    return "Versions: " + ", ".join(f"{name} {version}" for name, version in result["versions"].items()) + "."
+
+
+def _machine(result: dict[str, Any]) -> str:
+    machine, python = result["machine"], result["versions"]["python"]
+    return f"Measured on {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, Python {python}."
+
+
+def _rate(result: dict[str, Any], name: str) -> str:
+    return _number(result["measurements"].get(name, {}).get("median", {}).get("rate"))
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def rendered() -> dict[Path, str]:
+    """What the documents should hold, by path: the page, and the README where it has the markers."""
+    if not RESULT.exists():
+        return {}
+    result = json.loads(RESULT.read_text())
+    pages = {PAGE: page(result)}
+    readme = README.read_text()
+    if MARKED.search(readme):
+        pages[README] = MARKED.sub(lambda match: match[1] + headline(result) + match[2], readme)
+    return pages
+
+
+def refresh() -> None:
+    """Write the documents."""
+    for path, text in rendered().items():
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    refresh()
