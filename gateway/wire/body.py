@@ -12,6 +12,8 @@ from gateway.wire.coding import Inflater
 from gateway.wire.exchange import HttpRefusal
 
 _LINE_BOUND = 256  # size and extensions of one chunk
+_SIZES_MAX = 16
+_BATCH_MAX = 1_024  # chunks joined at a time: `bytes.join` takes 80 bytes of its own for each
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 
 
@@ -20,12 +22,12 @@ class Body:
 
     __slots__ = ("_inflater", "_max_bytes", "_parts", "size", "wire_size")
 
-    def __init__(self, limits: WireLimits, coding: str) -> None:
-        """`coding` as `coding.request_coding` gives it."""
+    def __init__(self, limits: WireLimits, coding: str, length: int) -> None:
+        """`coding` as `coding.request_coding` gives it; `length` in bytes on the wire, negative where it is not known."""
         self.size = 0  # bytes held
         self.wire_size = 0  # bytes taken
         self._max_bytes = limits.max_body_bytes
-        self._inflater = Inflater(coding, limits) if coding else None
+        self._inflater = Inflater(coding, limits, length) if coding else None
         self._parts: list[bytes] = []
 
     def add(self, piece: bytes) -> None:
@@ -39,7 +41,7 @@ class Body:
         self._parts.append(piece)
 
     def finish(self) -> bytes:
-        """The whole body; one copy, none where it came in one piece. Raises HttpRefusal 400 when its compressed stream is cut."""
+        """The whole body; one copy, none where it came in one piece. Raises what `Inflater.finish` raises."""
         if self._inflater is not None:
             self._inflater.finish()
         return b"".join(self._parts)
@@ -48,7 +50,7 @@ class Body:
 class ChunkReader:
     """Undoes the chunked coding of one body (RFC 9112 §7.1). Extensions are passed over, trailers refused."""
 
-    __slots__ = ("_chunks", "_left", "_line", "_max_chunks", "_step", "done")
+    __slots__ = ("_chunks", "_left", "_line", "_max_chunks", "_sizes", "_step", "done")
 
     def __init__(self, limits: WireLimits) -> None:
         self.done = False
@@ -57,6 +59,7 @@ class ChunkReader:
         self._left = 0  # bytes of the chunk that are still to come
         self._line = b""  # the cut start of a line
         self._step = _READ_SIZE
+        self._sizes: dict[bytes, int] = {}  # size lines of earlier chunks
 
     def feed(self, data: bytes, start: int, body: Body) -> int:
         """Move what follows `start` into the body. Returns the position after what was used, the end of the body at most.
@@ -67,11 +70,32 @@ class ChunkReader:
         while position < size and not self.done:
             if self._left:
                 end = min(size, position + self._left)
-                body.add(data if end - position == size else data[position:end])
+                body.add(data[position:end])
                 self._left -= end - position
                 position = end
+            elif self._step is _READ_SIZE and not self._line:
+                position = self._take_line(data, self._take_whole(data, position, body))
             else:
                 position = self._take_line(data, position)
+        return position
+
+    def _take_whole(self, data: bytes, start: int, body: Body) -> int:
+        """As many chunks as are here whole and have a size seen before: many small ones cost little that way."""
+        sizes, position, room = self._sizes, start, min(_BATCH_MAX, self._max_chunks - self._chunks)
+        pieces: list[bytes] = []
+        while len(pieces) < room:
+            line_end = data.find(b"\n", position, position + _LINE_BOUND) + 1
+            size = sizes.get(data[position:line_end])
+            if size is None:
+                break
+            end = line_end + size
+            if data[end : end + 2] != b"\r\n":
+                break
+            pieces.append(data[line_end:end])
+            position = end + 2
+        if pieces:
+            self._chunks += len(pieces)
+            body.add(b"".join(pieces))
         return position
 
     def _take_line(self, data: bytes, start: int) -> int:
@@ -95,9 +119,13 @@ class ChunkReader:
             raise _broken()
         self._left = int(match[1], 16)
         self._step = _READ_GAP if self._left else _READ_END
+        if not self._left:
+            return
         self._chunks += 1
-        if self._chunks > self._max_chunks + (not self._left):  # the empty last chunk is not counted
+        if self._chunks > self._max_chunks:
             raise HttpRefusal(413, f"body has more than {self._max_chunks} chunks")
+        if len(self._sizes) < _SIZES_MAX:
+            self._sizes[line] = self._left
 
     def _read_gap(self, line: bytes) -> None:
         """The line end after a chunk's bytes."""

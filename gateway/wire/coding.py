@@ -33,24 +33,26 @@ def decode_body(headers: Headers, body: bytes, limits: WireLimits) -> bytes:
     coding = request_coding(b", ".join([value for name, value in headers if name == b"content-encoding"]))
     if not coding or not body:
         return body
-    inflater = Inflater(coding, limits)
+    inflater = Inflater(coding, limits, len(body))
     plain = inflater.feed(body)
     inflater.finish()
     return plain
 
 
 class Inflater:
-    """Undoes the coding of one body, piece by piece."""
+    """Undoes the coding of one body, piece by piece; what it decides does not depend on how the body was cut."""
 
-    __slots__ = ("_coding", "_head", "_limits", "_machine", "_size", "_wire_size")
+    __slots__ = ("_bound", "_coding", "_head", "_limits", "_machine", "_size", "_wire_size")
 
-    def __init__(self, coding: str, limits: WireLimits) -> None:
+    def __init__(self, coding: str, limits: WireLimits, length: int) -> None:
+        """`length`: bytes on the wire, negative where they are not known; then the ratio is held when all are here."""
         self._coding = coding
         self._limits = limits
         self._machine = zlib.decompressobj(_GZIP) if coding == "gzip" else None
         self._head = b""  # first byte of a deflate body whose format is not known yet
         self._size = 0
         self._wire_size = 0
+        self._bound = limits.max_body_bytes if length < 0 else min(limits.max_body_bytes, self._ratio_bound(length))
 
     def feed(self, piece: bytes) -> bytes:
         """What the piece adds. Raises HttpRefusal: 400 for corrupt bytes and bytes past the end, 413 past either bound."""
@@ -61,31 +63,33 @@ class Inflater:
                 self._head = piece
                 return b""
             self._machine = zlib.decompressobj(_deflate_format(piece))
-        room = self._room()
+        room = self._bound - self._size
         try:
             out = self._machine.decompress(piece, room + 1)
         except zlib.error:
             raise HttpRefusal(400, f"corrupt {self._coding} body") from None
         if len(out) > room:
-            raise self._too_large()
+            raise self._too_large(self._bound)
         if self._machine.unused_data:
             raise HttpRefusal(400, f"bytes after the end of the {self._coding} body")
         self._size += len(out)
         return out
 
     def finish(self) -> None:
-        """The body has ended. Raises HttpRefusal 400 when the compressed stream has not."""
+        """The body has ended. Raises HttpRefusal: 400 when the compressed stream has not, 413 past the ratio."""
         if self._machine is None or not self._machine.eof:
             raise HttpRefusal(400, f"truncated {self._coding} body")
+        bound = self._ratio_bound(self._wire_size)
+        if self._size > bound:
+            raise self._too_large(bound)
 
-    def _room(self) -> int:
-        by_ratio = max(RATIO_FLOOR_BYTES, self._wire_size * self._limits.max_decompression_ratio)
-        return min(self._limits.max_body_bytes, by_ratio) - self._size
+    def _ratio_bound(self, wire_bytes: int) -> int:
+        return max(RATIO_FLOOR_BYTES, wire_bytes * self._limits.max_decompression_ratio)
 
-    def _too_large(self) -> HttpRefusal:
+    def _too_large(self, bound: int) -> HttpRefusal:
         limits = self._limits
-        if self._size + self._room() >= limits.max_body_bytes:
-            return HttpRefusal(413, f"body is larger than {limits.max_body_bytes} bytes after decompression")
+        if bound >= limits.max_body_bytes:
+            return HttpRefusal(413, f"body is over the limit of {limits.max_body_bytes} bytes after decompression")
         return HttpRefusal(413, f"body expands more than {limits.max_decompression_ratio} times")
 
 

@@ -21,6 +21,7 @@ from gateway.wire.http1_head import CHUNKED, CLOSE, Head, HeadParser, Line, Stee
 
 _HEADS_MAX, _HEAD_MAX_BYTES = 16, 1 * KIB
 _SKIP_MAX_BYTES = 64 * KIB  # a refused body up to this size is read over and the connection kept
+_ENDLESS = 1 << 62  # more bytes than any peer sends within linger_timeout_s
 _AT_HEAD, _AT_BODY, _AT_CHUNKS, _AT_SKIPPED, _ENDING, _CLOSED = range(6)
 _NO_HEAD = Head(0, Line("", b"", b"", is_http10=False), [], Steering(0, CLOSE, b"", b"", True))
 _log = logging.getLogger(__name__)
@@ -58,12 +59,12 @@ class Http1Connection:
         self._parser = HeadParser(limits)
         self._heads: dict[bytes, Head] = {}
         self._skipped_line = False
-        self._nothing = Body(limits, "")
+        self._nothing = Body(limits, "", 0)
         self._head, self._body, self._chunks = _NO_HEAD, self._nothing, ChunkReader(limits)
         self._handler: HttpHandler = _no_handler
         self._left = 0  # bytes of a body framed by length, or of one that is read over
         self._owes_continue = False
-        self._linger_left, self._linger_until = 0, 0.0
+        self._linger_left, self._linger_until = 0, 0.0  # what is discarded before the end, so that a peer in mid-body sees the answer
 
     @property
     def idle(self) -> bool:
@@ -96,7 +97,7 @@ class Http1Connection:
         """Work through bytes until they are used up, more are needed, or too much waits for answers."""
         self._reading = True
         fresh = not self._rest
-        self._rest, before = b"", -1
+        self._rest, self._position, before = b"", 0, -1
         try:
             while before < position < len(data):
                 before = position
@@ -181,7 +182,8 @@ class Http1Connection:
         if not head.steering.length:
             self._dispatch(head, handler, b"")
             return
-        self._head, self._handler, self._body = head, handler, Body(self.limits, request_coding(head.steering.content_encoding))
+        self._head, self._handler = head, handler
+        self._body = Body(self.limits, request_coding(head.steering.content_encoding), head.steering.length)
         self._since = self._arrival
         if head.steering.length == CHUNKED:
             self._state, self._chunks = _AT_CHUNKS, ChunkReader(self.limits)
@@ -247,13 +249,13 @@ class Http1Connection:
         """Answer a request whose body is not read: a small one is read over, a large one ends the connection."""
         exchange = Http1Exchange(self, head, b"", self._arrival)
         self._enqueue(exchange)
-        length, most = head.steering.length, self.limits.max_body_bytes
+        length = head.steering.length
         if self._state != _ENDING and 0 < length <= _SKIP_MAX_BYTES and not head.steering.expectation:
             self._state, self._left, self._since = _AT_SKIPPED, length, self._arrival
         elif length:
             exchange.persistence = CLOSE
             self._state = _ENDING
-            self._linger_left = most if length == CHUNKED else min(length, most)
+            self._linger_left = _ENDLESS if length == CHUNKED else length
         if not isinstance(error, HttpRefusal):
             _log.error("the application could not route a request", exc_info=error)
             error = HttpRefusal(500, "internal error")
@@ -264,7 +266,7 @@ class Http1Connection:
         if self._state == _AT_BODY:
             self._linger_left = self._left
         elif self._state == _AT_CHUNKS and refusal.status == 413:
-            self._linger_left = self.limits.max_body_bytes
+            self._linger_left = _ENDLESS
         exchange = Http1Exchange(self, self._head, b"", self._arrival)
         self._let_go()
         exchange.persistence = CLOSE
@@ -295,10 +297,11 @@ class Http1Connection:
         if not (self._held and few and self.writable) or self._state >= _ENDING:
             self._settle()
             return
-        rest, self._rest, self._held = self._rest, b"", False
+        rest, position, self._held = self._rest, self._position, False
+        self._rest = b""
         self._arrival = self._now()
         self._resume()
-        self._advance(rest, self._position)
+        self._advance(rest, position)
 
     def _settle(self) -> None:
         """Write what is ready, and close where that was the last of it."""
@@ -350,11 +353,15 @@ class Http1Connection:
     def drain(self) -> None:
         """Answer what is in flight and a request that has begun to arrive, then close."""
         self.draining = True
-        if self._state == _AT_HEAD and (self._held or not self._rest):
-            self._state, self._rest = _ENDING, b""
-            if self._queue:
-                self._queue[-1].persistence = CLOSE
-            self._settle()
+        at_rest = self._state == _AT_HEAD and (self._held or not self._rest)
+        if not at_rest and self._state != _AT_SKIPPED:
+            return
+        if self._state == _AT_SKIPPED:
+            self._linger_left = self._left
+        self._state, self._rest, self._position = _ENDING, b"", 0
+        if self._queue:
+            self._queue[-1].persistence = CLOSE
+        self._settle()
 
     def eof(self) -> None:
         """The peer sends no more. That is how a caller that gave up looks, so its work is cancelled, unless it had announced to close."""
@@ -368,7 +375,7 @@ class Http1Connection:
         self._state = _CLOSED
         self._let_go()
         self._heads.clear()
-        self._rest, self._queued_bytes = b"", 0
+        self._rest, self._position, self._queued_bytes = b"", 0, 0
         queue, self._queue = self._queue, deque()
         for exchange in queue:
             if exchange.answer is None:
