@@ -60,13 +60,13 @@ def _readable(root: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("staging", ["unnamed", "named"])
-def test_killed_while_publishing(tmp_path: Path, model: Path, staging: str) -> None:
+def test_killed_while_publishing(tmp_path: Path, model: Path, staging: str, hooked: Callable[..., Any]) -> None:
     """No damage, no half version, the earlier one serves; repeating the publish gives version 2 and the next one version 3."""
     roots = _kill_everywhere(tmp_path, model, "publish", staging)
     assert len(roots) > 30
     seen = []
     for root in roots:
-        store = Store.open(root)
+        store = Store.open(root, calls=hooked())
         seen.append(len(_readable(root)))
         assert [] == damages(verify(store)), root
         assert 2 == _put(store, model.with_name("second.onnx"), "killed").version
@@ -79,12 +79,12 @@ def test_killed_while_publishing(tmp_path: Path, model: Path, staging: str) -> N
     assert {1, 2} == set(seen)
 
 
-def test_killed_while_creating(tmp_path: Path, model: Path) -> None:
+def test_killed_while_creating(tmp_path: Path, model: Path, hooked: Callable[..., Any]) -> None:
     """Creating is repeated where it stopped; nothing that exists is refused."""
     roots = _kill_everywhere(tmp_path, model, "create", "unnamed")
     assert len(roots) > 10
     for root in roots:
-        store = Store.create(root)
+        store = Store.create(root, calls=hooked())
         assert 1 == _put(store, model, "p").version
         assert [] == verify(store)
 
@@ -93,7 +93,7 @@ def test_refused_at_every_call(tmp_path: Path, model: Path, hooked: Callable[...
     """The system refuses one call, as when a disk is full: a typed error or success, no damage, and the repetition completes it."""
     for last in range(1, 1000):
         root = tmp_path / str(last)
-        _put(Store.create(root), model, "before")
+        _put(Store.create(root, calls=hooked()), model, "before")
         left = last
 
         def fail(name: str, arguments: tuple[Any, ...]) -> None:
@@ -105,7 +105,7 @@ def test_refused_at_every_call(tmp_path: Path, model: Path, hooked: Callable[...
 
         failure = _failure(Store.open(root, calls=hooked(fail)), model.with_name("second.onnx"))
         assert failure is None or (Kind.STORAGE, True) == (failure.kind, failure.message.startswith(("cannot ", "version 2 of")))
-        store = Store.open(root)
+        store = Store.open(root, calls=hooked())
         assert [] == damages(verify(store)), last
         assert failure is not None or [1, 2] == _readable(root)
         assert 2 == _put(store, model.with_name("second.onnx"), "p").version
