@@ -14,7 +14,7 @@ import msgspec
 from registry.errors import Kind, RegistryError, damaged
 from registry.journal import Head, Journal, VersionCreated
 from registry.medium import Medium
-from registry.names import Digest, number_of, numbered
+from registry.names import MAX_VERSION, Digest, number_of, numbered
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +59,10 @@ class Versions:
         number = _published_as(known, head, record.publish_id)
         claimed = number is None
         if number is None:
-            number, claimed = self._claim(record, known, after=max([*head.versions, *known], default=0))
+            after = max([*head.versions, *known], default=0)
+            if after >= MAX_VERSION:
+                raise RegistryError(Kind.UNSUPPORTED, f"model '{self.model}' has version {after}, and there is no higher number")
+            number, claimed = self._claim(record, known, after=after)
         found = known.get(number) or self._existing(number)
         if found.manifest != record.manifest:
             text = f"publish id '{record.publish_id}' already stands for version {number} of model '{self.model}' with other content"

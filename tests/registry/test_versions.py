@@ -95,6 +95,13 @@ def test_gaps_stay_gaps(tmp_path: Path) -> None:
     assert [20240101, 20240102] == [entry.version for entry in _entries(versions)]
 
 
+def test_the_last_number(tmp_path: Path, kind_of: Callable[..., str]) -> None:
+    """Past int64 there are no versions; the publish is refused instead of lost."""
+    versions = _versions(tmp_path)
+    (tmp_path / f"models/m/versions/{2**63 - 1}.json").write_bytes(encode(_record("x")))
+    assert kind_of(lambda: versions.add(_record("a"))).startswith("unsupported: model 'm' has version 9223372036854775807")
+
+
 def test_the_next_publisher_completes_the_log(tmp_path: Path) -> None:
     """A publisher that died between its record and its log entry: the entry is written with its name and time."""
     versions = _versions(tmp_path)
