@@ -15,7 +15,7 @@ Message = bytes | memoryview
 
 _MAX_TEMPLATES = 512
 _MAX_CONSTANT_BYTES = 4_096  # of one template
-_MAX_ALIKE = 8  # templates with the same names and length
+_MAX_ALIKE = 16  # templates of the same length
 _ID = 0x1A
 _VERSION = 0x12
 _FREE_DATATYPES = frozenset(
@@ -29,10 +29,11 @@ Span = tuple[int, int]
 class Template:
     """One known message: where its data stands after the id, and what is constant around it."""
 
-    __slots__ = ("first", "holes", "meaning", "pieces", "single", "size", "tail")
+    __slots__ = ("first", "holes", "meaning", "names", "pieces", "single", "size", "tail")
 
-    def __init__(self, constants: list[bytes], sizes: list[int], meaning: Any) -> None:
-        """`constants` stand before, between and after the holes of `sizes` bytes; `meaning` is the owner's."""
+    def __init__(self, names: bytes, constants: list[bytes], sizes: list[int], meaning: Any) -> None:
+        """`names` stands before the id, `constants` before, between and after the holes of `sizes` bytes; `meaning` is the owner's."""
+        self.names = names
         self.first = constants[0]
         self.size = len(self.first)
         self.pieces = constants[1:]
@@ -47,40 +48,47 @@ class Templates:
 
     def __init__(self, *, max_id_bytes: int) -> None:
         self._max_id_field = 2 + max_id_bytes
-        self._known: dict[tuple[bytes, int], list[Template]] = {}
+        self._known: dict[int, list[Template]] = {}  # by length without the id
         self._seen: set[tuple[bytes, int]] = set()  # learn at second sight: a message that never returns pushes nothing out
         self._count = 0
 
     def find(self, message: Message) -> tuple[Any, bytes, tuple[Message, ...]] | None:
         """(meaning, the id field's bytes, the data of every hole), or None for a message that must be parsed."""
+        if type(message) is not bytes:
+            return self._find_large(message)
         try:
-            if type(message) is bytes:
-                at = message[1] + 2
-                if message[at] == _VERSION:
-                    at += message[at + 1] + 2
-                start = at
-                if message[at] == _ID:
-                    at += message[at + 1] + 2
-                alike = self._known.get((message[:start], len(message) - at))
-            else:
-                start, at = _around_id(message)
-                alike = self._known.get((bytes(message[:start]), len(message) - at))
+            at = message[1] + 2
+            if message[at] == _VERSION:
+                at += message[at + 1] + 2
+            start = at
+            if message[at] == _ID:
+                at += message[at + 1] + 2
         except IndexError:
             return None
-        if alike is None:
+        for template in self._known.get(len(message) - at, ()):
+            if message.startswith(template.names) and message.startswith(template.first, at):
+                field = message[start:at]
+                if not field.isascii() or len(field) > self._max_id_field:  # its length byte too: 128 and more is another encoding
+                    return None
+                if template.single:
+                    return template.meaning, field, (message[at + template.size :],)
+                data = _cut(message, at + template.size, template)
+                if data is not None:
+                    return template.meaning, field, data
+        return None
+
+    def _find_large(self, message: Message) -> tuple[Any, bytes, tuple[Message, ...]] | None:
+        """As `find`, without a copy of the data."""
+        try:
+            start, at = _around_id(message)
+        except IndexError:
             return None
-        field = bytes(message[start:at])
-        if not field.isascii() or at - start > self._max_id_field:  # the length byte too: 128 and more is another encoding
-            return None
-        for template in alike:
+        for template in self._known.get(len(message) - at, ()):
             begin = at + template.size
-            if message[at:begin] != template.first:
-                continue
-            if template.single:
-                return template.meaning, field, (message[begin:],)
-            data = _cut(message, begin, template)
-            if data is not None:
-                return template.meaning, field, data
+            if message[:start] == template.names and message[at:begin] == template.first and at - start <= self._max_id_field:
+                data = _cut(message, begin, template)
+                if data is not None:
+                    return template.meaning, bytes(message[start:at]), data
         return None
 
     def wants(self, message: Message) -> bool:
@@ -112,9 +120,9 @@ class Templates:
         if self._count >= _MAX_TEMPLATES:
             self._known.clear()
             self._count = 0
-        alike = self._known.setdefault((bytes(message[:start]), len(message) - at), [])
+        alike = self._known.setdefault(len(message) - at, [])
         if len(alike) < _MAX_ALIKE:
-            alike.append(Template(constants, [end - begin for begin, end in holes], meaning))
+            alike.append(Template(bytes(message[:start]), constants, [end - begin for begin, end in holes], meaning))
             self._count += 1
 
 

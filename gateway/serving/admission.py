@@ -12,10 +12,11 @@ EXPIRED = "Request timeout expired"
 class Budget:
     """Bytes of decoded inputs held by requests that are not answered yet, over all versions."""
 
-    __slots__ = ("bytes", "limits", "requests")
+    __slots__ = ("bytes", "max_inflight_bytes", "max_queue_bytes", "requests")
 
     def __init__(self, limits: ServingLimits) -> None:
-        self.limits = limits
+        self.max_inflight_bytes = limits.max_inflight_bytes
+        self.max_queue_bytes = limits.max_queue_bytes
         self.bytes = 0
         self.requests = 0
 

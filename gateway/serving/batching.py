@@ -56,32 +56,43 @@ class Batcher:
 
     def submit(self, lane: Lane, item: Item) -> Rejection | None:
         """Queue a request, or say at once why not. A rejection is a value: overload must be cheap."""
-        version, budget = lane.version, self.budget
-        rows, size = item.rows, item.size
+        version, budget, rows = lane.version, self.budget, item.rows
         waiting = version.waiting_rows + rows
-        refusal = None
-        if item.deadline < item.arrival + version.horizon_s:
-            refusal = self._hopeless(version, waiting, item)
-        if waiting > version.max_rows or version.waiting_bytes + size > budget.limits.max_queue_bytes:
-            # A request above the bounds that meets an empty queue is split and run: size alone is no reason to refuse it.
-            refusal = FULL if version.waiting_rows else refusal
-        if budget.bytes + size > budget.limits.max_inflight_bytes:
-            refusal = NO_MEMORY
-        if version.closed:
-            refusal = CLOSED
-        if refusal is not None:
-            return refusal
-        budget.bytes += size
+        queued = version.waiting_bytes + item.size
+        held = budget.bytes + item.size
+        if (
+            waiting > version.max_rows
+            or queued > budget.max_queue_bytes
+            or held > budget.max_inflight_bytes
+            or item.deadline < item.arrival + version.horizon_s
+        ):
+            refusal = self._refusal(version, item, waiting, queued, held)
+            if refusal is not None:
+                return refusal
+        budget.bytes = held
         budget.requests += 1
         version.waiting_rows = waiting
-        version.waiting_bytes += size
+        version.waiting_bytes = queued
         lane.items.append(item)
-        lane.rows += rows
         lane.grown = True
+        lane.rows = total = lane.rows + rows
         if not lane.ready:
             self._look_at(lane)
-        elif lane.rows >= lane.limit and version.running is None and self._inline(version, lane.rows):
+        elif total >= lane.limit and version.running is None and self._inline(version, total):
             self._run_inline(lane)
+        return None
+
+    def _refusal(self, version: Version, item: Item, waiting: int, queued: int, held: int) -> Rejection | None:
+        """Something is near a bound: the reason to refuse, if there is one."""
+        if version.closed:
+            return CLOSED
+        if held > self.budget.max_inflight_bytes:
+            return NO_MEMORY
+        # A request above the bounds that meets an empty queue is split and run: size alone is no reason to refuse it.
+        if version.waiting_rows and (waiting > version.max_rows or queued > self.budget.max_queue_bytes):
+            return FULL
+        if item.deadline < item.arrival + version.horizon_s:
+            return self._hopeless(version, waiting, item)
         return None
 
     def _hopeless(self, version: Version, waiting: int, item: Item) -> Rejection | None:
@@ -203,12 +214,13 @@ class Batcher:
                 item.sink.fail(item, fault.code, fault.message)
         self._answered()
         self._observer.batch_done(batch)
-        budget = self.budget
-        budget.requests -= len(batch.items)
-        for item in batch.items:
-            budget.bytes -= item.size
-            if item.watched and not item.done:
-                self._deadlines.forget(item)
+        items, budget = batch.items, self.budget
+        budget.requests -= len(items)
+        budget.bytes -= sum([item.size for item in items])
+        if items[0].watched:  # the first waits longest: where it is not watched, none is
+            for item in items:
+                if item.watched and not item.done:
+                    self._deadlines.forget(item)
 
     def _answer(self, items: list[Item], outputs: Arrays) -> None:
         starts = starts_of(items, sum([item.rows for item in items]))

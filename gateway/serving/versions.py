@@ -93,6 +93,11 @@ class Version:
         self.release = release
         self._lanes: dict[Shapes, Lane] = {}
 
+    def close(self) -> None:
+        """Take nothing more; what waits is still answered."""
+        self.closed = True
+        self.max_rows = -1
+
     def lane(self, shapes: Shapes) -> Lane:
         """The lane of a row shape."""
         lane = self._lanes.get(shapes)

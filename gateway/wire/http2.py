@@ -45,6 +45,7 @@ class Http2Connection:
         self._blocks = HeaderBlocks(limits, router)
         self.controls = Controls(self.outbound, self._floods)
         self.started = False  # preface seen
+        self._whole = False  # nothing of a frame is kept from the last read
         self._tail: list[bytes] = []  # an incomplete frame
         self._tail_size = 0
         self._tail_needs = 0
@@ -53,6 +54,7 @@ class Http2Connection:
         self._data_last = False
         self._rest = b""  # what follows the frame that raised a StreamFault
         self._uncredited = 0
+        self._credit_at = limits.connection_window_bytes >> 2
         self._greet()
 
     def _greet(self) -> None:
@@ -78,16 +80,20 @@ class Http2Connection:
         """Take what arrived, in any chunking. Never raises for what a peer sends."""
         if self.closed:
             return
-        self.outbound.awake = True  # the flush below
+        outbound = self.outbound
+        outbound.awake = True  # the flush below
         self.active_at = now = self._now()
         try:
-            self._feed(data, now)
+            if self._whole:
+                self._read_all(data, now)
+            else:
+                self._feed(data, now)
         except ConnectionFault as fault:
             self.fail(fault.code, fault.reason)
-        if self._uncredited >= self.limits.connection_window_bytes >> 2:
-            self.outbound.emit(frames.window_update(0, self._uncredited))
+        if self._uncredited >= self._credit_at:
+            outbound.parts.append(frames.window_update(0, self._uncredited))
             self._uncredited = 0
-        self.outbound.flush()
+        outbound.flush()
 
     def _feed(self, data: bytes, now: float) -> None:
         if self._data_left:
@@ -101,6 +107,10 @@ class Http2Connection:
             self._tail = []
         if not self.started:
             data = self._preface(data)
+        self._whole = self.started and not self._data_left
+        self._read_all(data, now)
+
+    def _read_all(self, data: bytes, now: float) -> None:
         while data:
             try:
                 data = self._read(data, now)
@@ -120,6 +130,7 @@ class Http2Connection:
 
     def _keep(self, data: bytes, needs: int) -> None:
         """Hold an incomplete frame until `needs` bytes are here; joined once, so that small chunks cost linear time."""
+        self._whole = False
         self._tail = [data]
         self._tail_size = len(data)
         self._tail_needs = needs
@@ -127,8 +138,8 @@ class Http2Connection:
     def _read(self, data: bytes, now: float) -> bytes:
         """Work through whole frames. Returns b"" when all is used or kept; after a StreamFault `_rest` has what follows."""
         unpack = frames.FRAME_HEADER.unpack_from
-        streams, outbound, blocks, decoder = self.streams, self.outbound, self._blocks, self._blocks.decoder
-        room = self.limits.max_streams
+        streams, outbound, room = self.streams, self.outbound, self.limits.max_streams
+        known = self._known_blocks()  # changes with frames off the hot path only
         fresh: Stream | None = None  # its head was the frame before
         position, size = 0, len(data)
         while size - position >= 9:
@@ -145,9 +156,9 @@ class Http2Connection:
                 fresh.acceptor.complete(fresh, data[start:end])
                 fresh = None
                 continue
-            if kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and decoder.generation == blocks.generation:
-                entry = blocks.known.get(data[start:end])
-                if entry is not None and number & 1 and not blocks.stream_id and len(streams) < room and not self.draining:
+            if kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and number & 1:
+                entry = known.get(data[start:end])
+                if entry is not None and len(streams) < room:
                     if fresh is not None:
                         fresh.opened = now
                     outbound.last_id = number
@@ -165,12 +176,20 @@ class Http2Connection:
                 fresh.opened = now
             self._rest = data[position:]
             fresh = self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
+            known = self._known_blocks()
         if fresh is not None:
             fresh.opened = now
         if position < size:
             self._rest = b""
             self._incomplete(data[position:], now)
         return b""
+
+    def _known_blocks(self) -> dict[bytes, Entry]:
+        """Header blocks that may be taken without decoding, now."""
+        blocks = self._blocks
+        if blocks.stream_id or self.draining or blocks.decoder.generation != blocks.generation:
+            return {}
+        return blocks.known
 
     def _incomplete(self, data: bytes, now: float) -> None:
         """The last frame is not whole. A large DATA frame is taken as it comes; anything else waits."""
@@ -185,6 +204,7 @@ class Http2Connection:
         takes = stream is not None and not stream.remote_closed and not self._blocks.stream_id
         if kind == frames.DATA and not flags & frames.PADDED and takes:
             self._data_stream, self._data_left, self._data_last = number, length, bool(flags & frames.END_STREAM)
+            self._whole = False
             self._continue_data(data[9:], now)
             return
         self._keep(data, 9 + length)
