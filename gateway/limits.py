@@ -59,7 +59,8 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_rank: int = 8  # dimensions of one tensor
     max_elements: int = 16 * MIB  # of one tensor
     max_tensor_bytes: int = 64 * MIB  # of one tensor read from JSON, whose "0," can stand for 8 bytes
-    max_string_elements: int = 1 * MIB  # of one BYTES tensor
+    max_typed_bytes: int = 64 * MIB  # decoded typed contents of one gRPC request: integers grow up to eightfold on the way
+    max_string_elements: int = 1 * MIB  # of one tensor, and over gRPC of one request
     max_string_bytes: int = 1 * MIB  # of one element of a BYTES tensor
     max_id_bytes: int = 256  # the request id
     max_name_bytes: int = 128  # names of models, versions, tensors and parameters

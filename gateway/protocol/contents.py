@@ -90,7 +90,7 @@ def _decoded(tensor: str, datatype: str, shape: Sequence[int], data: bytes, *, m
         exact = int(np.count_nonzero(np.frombuffer(data, np.uint8) < 0x80))  # a varint ends with its first byte below
         itemsize = DATATYPES[datatype].itemsize
         raise payload.size_mismatch(tensor, model, expected=count * itemsize, got=exact * itemsize)
-    return InputTensor(tensor, datatype, tuple(shape), _narrowed(tensor, datatype, numbers, model=model).tobytes())
+    return InputTensor(tensor, datatype, tuple(shape), _narrowed(tensor, datatype, numbers, model=model).data.cast("B"))
 
 
 def _narrowed(tensor: str, datatype: str, numbers: np.ndarray, *, model: str) -> np.ndarray:

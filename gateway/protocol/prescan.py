@@ -119,7 +119,7 @@ def malformed() -> TidegateError:
     return invalid("the message is not a valid ModelInferRequest")
 
 
-def prescan(message: bytes | memoryview, limits: RequestLimits) -> tuple[bytes, list[memoryview]]:
+def prescan(message: bytes | memoryview, limits: RequestLimits) -> tuple[bytes | memoryview, list[memoryview]]:
     """Count, and take the raw contents out. 3 µs for a message of few fields, 20 ns a field otherwise.
 
     Returns the message without its raw contents, and those, as views of `message`, in order.
@@ -130,6 +130,8 @@ def prescan(message: bytes | memoryview, limits: RequestLimits) -> tuple[bytes, 
     status = protobuf.scan(np.frombuffer(message, np.uint8), _SLOTS, _ACTIONS, _OWNERS, caps, counts, spans, max_fields)
     if status != protobuf.DONE:
         raise _refusal(status, caps, max_fields)
+    if not counts[_Count.RAWS]:
+        return message, []
     view, at = memoryview(message), 0
     around: list[memoryview] = []
     raws: list[memoryview] = []

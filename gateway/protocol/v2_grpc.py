@@ -238,6 +238,8 @@ def _assemble(head: Head, request_id: str, raws: Sequence[Buffer], limits: Reque
     if raws:
         tensors = [_raw(tensor, data, model, limits) for tensor, data in zip(head.inputs, raws, strict=True)]
     else:
+        if sum([tensor.size for tensor in head.inputs]) > limits.max_typed_bytes:
+            raise too_large(f"typed contents of more than {limits.max_typed_bytes} bytes: send the tensors in raw_input_contents")
         tensors = [_typed(tensor, model, limits) for tensor in head.inputs]
     outputs = None if head.outputs is None else list(head.outputs)
     return InferRequest(model, head.version, request_id, tensors, outputs, dict(head.parameters))
