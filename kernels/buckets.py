@@ -8,7 +8,7 @@ __all__ = ["add_batch"]
 
 
 @kernel("void(float64[::1], float64, float64, float64, float64[::1], float64[::1], int64[:, ::1], float64[::1])", releases_gil=False)
-def add_batch(arrivals, started, ended, rows, edges_s, edges_rows, counts, sums):  # type: ignore[no-untyped-def]
+def add_batch(arrivals, started, ended, rows, edges_s, edges_rows, counts, sums):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba takes no keywords
     """Count the durations of a batch and of its requests.
 
     arrivals: [requests] seconds. edges_s: [bins] and edges_rows: [bins or fewer] ascending upper bounds, inclusive as Prometheus' `le`.

@@ -9,8 +9,9 @@ import numpy as np
 
 from gateway.errors import Code
 from gateway.observe.slabs import GRPC
-from gateway.protocol.v2_grpc_answer import ResponseEncoder, join, stream_error, stream_ok
 from gateway.protocol.texts import pack_texts
+from gateway.protocol.v2_grpc_answer import Buffer as Data
+from gateway.protocol.v2_grpc_answer import ResponseEncoder, join, stream_error, stream_ok
 from gateway.serving.batch import Item
 from gateway.serving.model import Arrays
 from gateway.wire import grpc
@@ -20,8 +21,6 @@ _LARGE = 65_536  # bytes of one output from which an answer is sent in pieces in
 
 _SMALL = 4_096  # bytes of one message up to which answers are put together by columns
 _MANY = 4  # answers from which that pays (measured: 3 cost the same either way)
-
-Data = bytes | memoryview
 
 
 class GrpcSink:

@@ -11,8 +11,8 @@ from gateway.control.rest_infer import RestInference, fail
 from gateway.control.service import Service
 from gateway.control.state import ServerState
 from gateway.errors import TidegateError
-from gateway.protocol.v2_grpc_metadata import PLATFORM
 from gateway.protocol.tensors import TensorSpec
+from gateway.protocol.v2_grpc_metadata import PLATFORM
 from gateway.wire.exchange import JSON_TYPE, Headers, HttpExchange, HttpHandler, HttpRefusal
 
 _ACCEPTED_TYPES = frozenset((b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/json"))

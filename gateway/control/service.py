@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from gateway.control.answers import GrpcSink, StreamSink
 from gateway.errors import Code, TidegateError
 from gateway.limits import Limits
 from gateway.observe.metrics import Metrics
@@ -13,7 +14,6 @@ from gateway.protocol.binding import bind
 from gateway.protocol.template import Templates
 from gateway.protocol.tensors import BoundRequest, InferRequest
 from gateway.protocol.v2_grpc_answer import ResponseEncoder, id_field, stream_error
-from gateway.control.answers import GrpcSink, StreamSink
 from gateway.serving.batch import Caller, Item, Sink
 from gateway.serving.batching import Batcher
 from gateway.serving.routing import Routes

@@ -14,13 +14,13 @@ import uvloop
 
 from gateway.clock import SystemClock, seeded_random
 from gateway.config import Config
-from gateway.limits import WireLimits
 from gateway.control.calls import inference_methods
 from gateway.control.monitor import Monitor
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
 from gateway.control.state import ServerState
+from gateway.limits import WireLimits
 from gateway.observe import logs
 from gateway.observe.metrics import Metrics
 from gateway.serving.admission import Budget

@@ -112,7 +112,7 @@ class Templates:
             holes = _holes(message)
         except (IndexError, ValueError):
             return
-        if not holes or holes[0][0] < at or message[start:at] and (message[start] != _ID or message[start + 1] > 127):
+        if not holes or holes[0][0] < at or (message[start:at] and (message[start] != _ID or message[start + 1] > 127)):
             return
         constants = [bytes(message[a:b]) for a, b in zip([at, *(end for _, end in holes)], [*(begin for begin, _ in holes), len(message)], strict=True)]
         if sum(map(len, constants)) > _MAX_CONSTANT_BYTES:
@@ -161,7 +161,7 @@ def _holes(message: Message) -> list[Span]:
     typed: list[Span] = []
     last = 0
     for field, begin, end in _fields(message, 0, len(message)):
-        if field < last or field == 3 and last == 3 or field in (1, 2) and field == last:
+        if field < last or (field == 3 and last == 3) or (field in (1, 2) and field == last):
             raise ValueError("fields out of order")
         last = field
         if field == 5:

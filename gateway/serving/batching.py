@@ -252,4 +252,5 @@ class Batcher:
         self._answered()
         for batch in self._running:
             if all(member.done or member.caller.cancelled for member in batch.items):
+                assert batch.options is not None
                 batch.options.terminate = True  # nobody waits for it any more

@@ -11,7 +11,6 @@ from gateway.wire.frames import ConnectionFault, ErrorCode, Setting, StreamFault
 from gateway.wire.stream import Outbound
 
 
-
 class Controls:
     """What the peer says about the connection itself, applied to the outbound half."""
 

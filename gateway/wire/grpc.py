@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class GrpcRouter:
 class UnaryAcceptor:
     """A unary call: one message in, one out."""
 
-    streaming = False
+    streaming: Literal[False] = False
     __slots__ = ("_compression", "_encoding", "_handler", "_limit", "_timeout_s", "max_body_bytes")
 
     def __init__(self, handler: UnaryHandler, timeout_s: float, encoding: bytes, router: GrpcRouter) -> None:
@@ -118,34 +118,28 @@ class UnaryAcceptor:
         """The message did not arrive in time."""
         fail(stream, Code.DEADLINE_EXCEEDED, "the request did not arrive in time")
 
-    def begin(self, stream: Stream) -> None:
-        """Not for unary calls."""
-        raise AssertionError
-
-    data = end = begin  # type: ignore[assignment]
-
 
 class StreamingAcceptor:
     """A call with a stream of messages in."""
 
-    streaming = True
-    __slots__ = ("_encoding", "_handler", "_router", "_timeout_s", "max_body_bytes")
+    streaming: Literal[True] = True
+    __slots__ = ("_encoding", "_handler", "_limit", "_router", "_timeout_s")
 
     def __init__(self, handler: StreamHandler, timeout_s: float, encoding: bytes, router: GrpcRouter) -> None:
         self._handler = handler
         self._timeout_s = timeout_s
         self._encoding = encoding
         self._router = router
-        self.max_body_bytes = router.limits.wire.max_body_bytes
+        self._limit = router.limits.wire.max_body_bytes
 
     def begin(self, stream: Stream) -> None:
         """Start the application's half."""
-        reader = MessageReader(limit=self.max_body_bytes, encoding=self._encoding, compression=self._router.compression)
+        reader = MessageReader(limit=self._limit, encoding=self._encoding, compression=self._router.compression)
         stream.state = reader, self._handler(stream, stream.arrival + self._timeout_s)
 
     def data(self, stream: Stream, chunk: bytes) -> None:
         """Cut into messages. Bytes of an unfinished message are credited at once, or a message above the window could never end."""
-        reader, sink = stream.state  # type: ignore[misc]
+        reader, sink = self._state(stream)
         try:
             for message, owed in reader.feed(chunk):
                 sink.message(message, owed)
@@ -159,29 +153,24 @@ class StreamingAcceptor:
             return
         stream.consume(reader.advance())
 
+    @staticmethod
+    def _state(stream: Stream) -> tuple[MessageReader, MessageSink]:
+        state: tuple[MessageReader, MessageSink] = stream.state
+        return state
+
     def end(self, stream: Stream) -> None:
         """Half-close."""
-        reader, sink = stream.state  # type: ignore[misc]
+        reader, sink = self._state(stream)
         if reader.partial:
             finish(stream, Code.INTERNAL, "the stream ended inside a message")
         else:
             sink.half_closed()
 
-    def complete(self, stream: Stream, body: bytes) -> None:
-        """Not for streaming calls."""
-        raise AssertionError
-
-    def too_large(self, stream: Stream) -> None:
-        """Not for streaming calls."""
-        raise AssertionError
-
-    timed_out = too_large
-
 
 class Refusal:
     """Answers every request with one status, after its body or at once where it is large."""
 
-    streaming = False
+    streaming: Literal[False] = False
     max_body_bytes = 65_536
     __slots__ = ("_code", "_message")
 
@@ -198,12 +187,6 @@ class Refusal:
         fail(stream, self._code, self._message)
 
     timed_out = too_large
-
-    def begin(self, stream: Stream) -> None:
-        """Not streaming."""
-        raise AssertionError
-
-    data = end = begin  # type: ignore[assignment]
 
 
 def reply(stream: Stream, message: bytes) -> None:

@@ -15,7 +15,7 @@ from gateway.wire.blocks import Entry, HeaderBlocks, Router
 from gateway.wire.controls import Controls
 from gateway.wire.floods import FloodGuard
 from gateway.wire.frames import ConnectionFault, ErrorCode, Setting, StreamFault
-from gateway.wire.stream import Outbound, Stream
+from gateway.wire.stream import Outbound, Stream, WholeAcceptor
 
 
 class Http2Connection:
@@ -153,7 +153,7 @@ class Http2Connection:
                 # The hot path: the whole body of the request whose head came just before.
                 self._uncredited += end - start
                 fresh.remote_closed = True
-                fresh.acceptor.complete(fresh, data[start:end])
+                fresh.acceptor.complete(fresh, data[start:end])  # type: ignore[union-attr]  # streaming ones are never fresh
                 fresh = None
                 continue
             if kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and number & 1:
@@ -169,7 +169,8 @@ class Http2Connection:
                     fresh.arrival = now
                     streams[number] = fresh
                     if fresh.acceptor.streaming:
-                        self._begin(fresh, now)
+                        fresh.opened = now
+                        fresh.acceptor.begin(fresh)
                         fresh = None
                     continue
             if fresh is not None:  # its body does not follow at once: from now on its arrival is timed
@@ -261,29 +262,27 @@ class Http2Connection:
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length differs from the body")
         if padding:
             stream.consume(padding)
-        if stream.acceptor.streaming:
-            self._pass_on(stream, body, last=last)
-        else:
-            self._collect(stream, body, last=last)
-
-    def _pass_on(self, stream: Stream, body: bytes, *, last: bool) -> None:
+        acceptor = stream.acceptor
+        if not acceptor.streaming:
+            self._collect(stream, acceptor, body, last=last)
+            return
         stream.remote_closed = last
         if body:
-            stream.acceptor.data(stream, body)
+            acceptor.data(stream, body)
         if last and not stream.closed:
-            stream.acceptor.end(stream)
+            acceptor.end(stream)
 
-    def _collect(self, stream: Stream, body: bytes, *, last: bool) -> None:
+    def _collect(self, stream: Stream, acceptor: WholeAcceptor, body: bytes, *, last: bool) -> None:
         """A whole body, piece by piece."""
-        if stream.received > stream.acceptor.max_body_bytes:
+        if stream.received > acceptor.max_body_bytes:
             self._release(stream)
             stream.remote_closed = last
-            stream.acceptor.too_large(stream)
+            acceptor.too_large(stream)
         elif last:
             pieces = stream.body
             self._release(stream)
             stream.remote_closed = True
-            stream.acceptor.complete(stream, b"".join([*pieces, body]) if pieces else body)
+            acceptor.complete(stream, b"".join([*pieces, body]) if pieces else body)
         else:
             if stream.body is None:
                 stream.body = []
@@ -356,28 +355,27 @@ class Http2Connection:
         self.streams[number] = stream
         if last and stream.head.content_length > 0:
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length without a body")
-        if stream.acceptor.streaming:
-            self._begin(stream, now)
+        acceptor = stream.acceptor
+        if acceptor.streaming:
+            stream.opened = now
+            acceptor.begin(stream)
         if not last:
-            return None if stream.acceptor.streaming else stream
+            return None if acceptor.streaming else stream
         self._half_close(stream)
         return None
-
-    def _begin(self, stream: Stream, now: float) -> None:
-        stream.opened = now
-        stream.acceptor.begin(stream)
 
     def _half_close(self, stream: Stream) -> None:
         """END_STREAM outside a DATA frame."""
         stream.remote_closed = True
         if stream.closed:
             return
-        if stream.acceptor.streaming:
-            stream.acceptor.end(stream)
+        acceptor = stream.acceptor
+        if acceptor.streaming:
+            acceptor.end(stream)
             return
         pieces = stream.body
         self._release(stream)
-        stream.acceptor.complete(stream, b"".join(pieces or ()))
+        acceptor.complete(stream, b"".join(pieces or ()))
 
     def _trailers(self, number: int, block: bytes, *, last: bool, now: float) -> None:
         stream = self.streams.get(number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from gateway.limits import WireLimits
 from gateway.wire.coding import decode_body
 from gateway.wire.exchange import JSON_TYPE, Headers, HttpApplication, HttpExchange, HttpHandler, HttpRefusal, error_body
@@ -43,7 +45,7 @@ class StreamExchange(HttpExchange):
 class HttpAcceptor:
     """Takes requests that the application has routed."""
 
-    streaming = False
+    streaming: Literal[False] = False
     __slots__ = ("_handler", "_limits", "max_body_bytes")
 
     def __init__(self, handler: HttpHandler, limits: WireLimits) -> None:
@@ -69,17 +71,11 @@ class HttpAcceptor:
         """Answer 408."""
         _refuse(StreamExchange(stream, b""), HttpRefusal(408, "the request body did not arrive in time"))
 
-    def begin(self, stream: Stream) -> None:
-        """Not streaming."""
-        raise AssertionError
-
-    data = end = begin  # type: ignore[assignment]
-
 
 class HttpRefusalAcceptor:
     """Answers with a refusal, as soon as the head is known where a body would follow."""
 
-    streaming = False
+    streaming: Literal[False] = False
     max_body_bytes = 0
     __slots__ = ("_refusal",)
 
@@ -95,12 +91,6 @@ class HttpRefusalAcceptor:
         self.complete(stream, b"")
 
     timed_out = too_large
-
-    def begin(self, stream: Stream) -> None:
-        """Not streaming."""
-        raise AssertionError
-
-    data = end = begin  # type: ignore[assignment]
 
 
 def route_http(application: HttpApplication, head: RequestHead, limits: WireLimits) -> Acceptor:

@@ -222,9 +222,8 @@ class Peer(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Time limits, about once a second."""
         limits = self._listener.limits
-        if self._stuck_at and now - self._stuck_at > limits.write_timeout_s:
-            self.abort()
-        elif self._transport is not None and self._transport.get_write_buffer_size() > limits.max_send_buffer_bytes:
+        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        if (self._stuck_at and now - self._stuck_at > limits.write_timeout_s) or unsent > limits.max_send_buffer_bytes:
             self.abort()
         elif self._http2 is not None:
             timeouts.tick(self._http2, now)

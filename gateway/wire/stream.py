@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gateway.limits import WireLimits
 from gateway.wire import frames
@@ -22,26 +22,14 @@ _HEADERS_LAST = b"\x01\x05"  # … and END_STREAM
 _DATA_OPEN = b"\x00\x00"
 
 
-class Acceptor(Protocol):
-    """Who takes a request once its head is known. One serves every stream whose header block is the same."""
+class WholeAcceptor(Protocol):
+    """Takes a request when all of it is here. One acceptor serves every stream whose header block is the same."""
 
-    streaming: bool  # True: `begin`, `data`, `end`; False: `complete` with the whole body
-    max_body_bytes: int  # of a whole body; a streaming acceptor bounds its messages itself
+    streaming: Literal[False]
+    max_body_bytes: int
 
     def complete(self, stream: Stream, body: bytes) -> None:
         """The whole request is here."""
-        ...
-
-    def begin(self, stream: Stream) -> None:
-        """A streaming request has begun."""
-        ...
-
-    def data(self, stream: Stream, chunk: bytes) -> None:
-        """More of a streaming request; `stream.consume` gives the window back."""
-        ...
-
-    def end(self, stream: Stream) -> None:
-        """The peer has half-closed."""
         ...
 
     def too_large(self, stream: Stream) -> None:
@@ -51,6 +39,27 @@ class Acceptor(Protocol):
     def timed_out(self, stream: Stream) -> None:
         """The body did not arrive in time: answer, the rest is discarded."""
         ...
+
+
+class PieceAcceptor(Protocol):
+    """Takes a request as it comes, and bounds its messages itself."""
+
+    streaming: Literal[True]
+
+    def begin(self, stream: Stream) -> None:
+        """The head is here."""
+        ...
+
+    def data(self, stream: Stream, chunk: bytes) -> None:
+        """More of the body; `stream.consume` gives the window back."""
+        ...
+
+    def end(self, stream: Stream) -> None:
+        """The peer has half-closed."""
+        ...
+
+
+Acceptor = WholeAcceptor | PieceAcceptor
 
 
 class Stream:
@@ -75,7 +84,7 @@ class Stream:
     on_cancel: Callable[[], None] | None = None
     pending: deque[tuple[memoryview, bool]] | None = None  # (payload, is the last before trailers)
     trailers: bytes | None = None
-    state: object = None  # the acceptor's own
+    state: Any = None  # the acceptor's own
 
     def consume(self, size: int) -> None:
         """Give `size` bytes of a streaming body back to the peer's window."""

@@ -34,7 +34,11 @@ def tick(connection: Http2Connection, now: float) -> None:
 def _late_bodies(connection: Http2Connection, now: float) -> None:
     limits = connection.limits
     for stream in list(connection.streams.values()):
-        if not stream.remote_closed and not stream.acceptor.streaming and now - stream.opened > _patience(stream, limits.min_body_rate, limits.body_timeout_s):
+        if (
+            not stream.remote_closed
+            and not stream.acceptor.streaming
+            and now - stream.opened > _patience(stream, limits.min_body_rate, limits.body_timeout_s)
+        ):
             stream.acceptor.timed_out(stream)
 
 
