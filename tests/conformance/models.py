@@ -1,12 +1,12 @@
 """The models that the clients call, written as a Triton-style repository: `<model>/1/model.onnx`.
 
-    plus_one     ROW FP32 [-1, 4] → NEXT FP32 [-1, 4], each value plus 1: rows that a caller can tell from its neighbours'
-    mirror       one input and one output per datatype, [-1, 2]: out comes what went in
-    mirror_half  the same for FP16 and BF16, which gRPC carries in raw form only
-    echo         DATA FP32 [-1, -1] → SAME: tensors of any size, both ways
-    ramp         START FP32 [-1, 1] → VALUES FP32 [-1, 65536]: 256 KiB a row, more than a peer's first window of 64 KiB
-    slow_*       STEPS FP32 [-1, 1] → DONE FP32 [-1, 1]: a loop of half a millisecond or so a step; one copy per client, so that
-                 nobody's deadline is judged by what another client's calls have taught the server about the cost
+plus_one     ROW FP32 [-1, 4] → NEXT FP32 [-1, 4], each value plus 1: rows that a caller can tell from its neighbours'
+mirror       one input and one output per datatype, [-1, 2]: out comes what went in
+mirror_half  the same for FP16 and BF16, which gRPC carries in raw form only
+echo         DATA FP32 [-1, -1] → SAME: tensors of any size, both ways
+ramp         START FP32 [-1, 1] → VALUES FP32 [-1, 65536]: 256 KiB a row, more than a peer's first window of 64 KiB
+slow_*       STEPS FP32 [-1, 1] → DONE FP32 [-1, 1]: a loop of half a millisecond or so a step; one copy per client, so that
+             nobody's deadline is judged by what another client's calls have taught the server about the cost
 """
 
 from __future__ import annotations

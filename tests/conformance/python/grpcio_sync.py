@@ -108,9 +108,7 @@ def message_compression(channel: grpc.Channel) -> None:
     """A compressed message is refused, naming what is accepted; the connection lives on."""
     compressed = m.row_request("gzip", 1)
     compressed.parameters["filler"].string_param = "x" * 4096  # or the library sends it uncompressed
-    error = refused(
-        grpc.StatusCode.UNIMPLEMENTED, "", lambda: Stub(channel).ModelInfer(compressed, compression=grpc.Compression.Gzip)
-    )
+    error = refused(grpc.StatusCode.UNIMPLEMENTED, "", lambda: Stub(channel).ModelInfer(compressed, compression=grpc.Compression.Gzip))
     equal(True, "gzip" in error.details())
     infer_raw(channel)
 

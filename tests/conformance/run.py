@@ -1,0 +1,145 @@
+"""`make conformance`: one gateway against real clients and tools in other languages. Arguments choose groups; none means all.
+
+Prints one line per check and ends with 'N passed, N failed'. Nothing is skipped: what cannot be built or started is an error.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import builds
+import certificates
+import curl_checks
+import h2spec_checks
+import models
+import nghttp_checks
+import proxy_checks
+import tls_checks
+from outcome import Outcome, attempts, contains, equal
+from programs import checked
+from servers import Envoy, Gateway
+
+SCRATCH = builds.BUILD
+PYTHON = builds.HERE / "python"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The servers under test and where their files are."""
+
+    plain: Gateway
+    tls: Gateway
+    mutual: Gateway
+    certificates: Path
+
+    def client(self, name: str, *, target: str | None = None) -> dict[str, str]:
+        """The environment of a client program. `name` says which copy of the slow model is its own."""
+        return {
+            "TARGET": target or self.plain.grpc, "HTTP_TARGET": self.plain.http, "TLS_TARGET": self.tls.grpc,
+            "CA_FILE": str(self.certificates / "ca.pem"), "SLOW_MODEL": f"slow_{name}", "PROTO": str(builds.PROTO),
+            "PYTHONPATH": f"{builds.python_stubs()}:{PYTHON}",
+        }  # fmt: skip
+
+
+def _python(bench: Bench, script: str, name: str, python: str | Path = sys.executable) -> Iterator[Outcome]:
+    return checked([python, PYTHON / script], bench.client(name))
+
+
+def _kserve(bench: Bench) -> Iterator[Outcome]:
+    return _python(bench, "kserve_clients.py", "grpcio", builds.environment("kserve", PYTHON / "kserve-requirements.txt"))
+
+
+def _envoy(bench: Bench) -> Iterator[Outcome]:
+    folder = builds.HERE / "envoy"
+    python = builds.environment("envoy", folder / "requirements.txt")
+    with Envoy(python.with_name("envoy"), folder / "bootstrap.yaml", bench.plain, folder=SCRATCH) as envoy:
+        yield from checked([sys.executable, PYTHON / "grpcio_sync.py", "--through-proxy"], bench.client("envoy", target=envoy.address))
+        yield from attempts(proxy_checks.CHECKS, envoy)
+
+
+def _tls(bench: Bench) -> Iterator[Outcome]:
+    yield from attempts([*tls_checks.CHECKS, nghttp_checks.over_tls], bench.tls, bench.certificates)
+    yield from attempts(tls_checks.REQUIRED, bench.mutual, bench.certificates)
+
+
+GROUPS: dict[str, Callable[[Bench], Iterator[Outcome]]] = {
+    "curl": lambda bench: attempts(curl_checks.CHECKS, bench.plain),
+    "tls": _tls,
+    "nghttp": lambda bench: attempts(nghttp_checks.CHECKS, bench.plain),
+    "h2spec": lambda bench: h2spec_checks.conforms(builds.h2spec(), bench.plain),
+    "h2spec-tls": lambda bench: h2spec_checks.conforms(builds.h2spec(), bench.tls, tls=True),
+    "grpcio": lambda bench: _python(bench, "grpcio_sync.py", "grpcio"),
+    "grpcio-aio": lambda bench: _python(bench, "grpcio_aio.py", "aio"),
+    "tritonclient-grpc": lambda bench: _python(bench, "triton_grpc.py", "grpcio"),
+    "tritonclient-http": lambda bench: _python(bench, "triton_http.py", "grpcio"),
+    "kserve": _kserve,
+    "grpc-go": lambda bench: checked([builds.go_client()], bench.client("go")),
+    "grpc-java": lambda bench: checked(builds.java_client(), bench.client("java")),
+    "grpc-js": lambda bench: checked(["node", "client.js"], bench.client("node"), builds.node_client()),
+    "envoy": _envoy,
+}
+
+
+def serving(server: Gateway) -> None:
+    """After everything, the same process still answers, and its log has no stack."""
+    equal(None, server.process.poll())
+    curl_checks.prior_knowledge(server)
+    stacks = re.findall(r"Traceback \(most recent call last\).{0,2000}", server.log.read_text(errors="replace"), re.DOTALL)
+    equal([], stacks)
+
+
+def counted(server: Gateway) -> None:
+    """The metrics know of it: answers and refusals by code, of both protocols."""
+    exposed = curl_checks.curl(f"http://{server.metrics}/metrics").body.decode()
+    for part in ('model="plus_one"', 'protocol="grpc"', 'protocol="http"'):
+        contains(part, "\n".join(re.findall(r"^tidegate_requests_total\{.*", exposed, re.MULTILINE)))
+
+
+def stops(*servers: Gateway) -> None:
+    """SIGTERM ends each of them, in order, with status 0."""
+    for server in servers:
+        equal(0, server.stop(), server.log.read_text(errors="replace")[-1000:])
+
+
+def _outcomes(chosen: list[str]) -> Iterator[tuple[str, Outcome]]:
+    folder = SCRATCH / "certificates"
+    models.write(SCRATCH / "models")
+    certificates.write(folder)
+    tls = [f"tls.certificate={folder}/server.pem", f"tls.key={folder}/server.key", f"tls.client_ca={folder}/ca.pem"]
+    with ExitStack() as stack:
+
+        def gateway(name: str, *settings: str) -> Gateway:
+            return stack.enter_context(Gateway(SCRATCH / "models", log=SCRATCH / f"gateway-{name}.log", settings=settings))
+
+        plain = gateway("plain")
+        optional = gateway("tls", *tls, "tls.client_certificates=optional")
+        bench = Bench(plain, optional, gateway("mutual-tls", *tls, "tls.client_certificates=required"), folder)
+        for name in chosen:
+            for outcome in GROUPS[name](bench):
+                yield name, outcome
+        last = [serving, counted] if len(chosen) == len(GROUPS) else [serving]
+        yield from (("gateway", outcome) for outcome in attempts(last, plain))
+        yield from (("gateway", outcome) for outcome in attempts([stops], plain, optional, bench.mutual))
+
+
+def main(chosen: list[str]) -> int:
+    """Run the chosen groups. Returns the exit status."""
+    unknown = [name for name in chosen if name not in GROUPS]
+    if unknown:
+        raise SystemExit(f"no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    passed = failed = 0
+    for group, outcome in _outcomes(chosen or list(GROUPS)):
+        print(outcome.line(group), flush=True)
+        passed, failed = passed + (not outcome.failure), failed + bool(outcome.failure)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
