@@ -107,7 +107,9 @@ class GrpcSink:
 class StreamSink(GrpcSink):
     """The same answers to requests of a ModelStreamInfer call; a failed request does not end the stream."""
 
-    def __init__(self, encoder: ResponseEncoder, outputs: tuple[int, ...] | None, *, batched: bool, answered: Callable[[Item], None]) -> None:
+    def __init__(
+        self, encoder: ResponseEncoder, outputs: tuple[int, ...] | None, *, batched: bool, answered: Callable[[Item], None]
+    ) -> None:
         super().__init__(encoder, outputs, batched=batched)
         self._alike = False
         self._answered = answered
@@ -128,4 +130,4 @@ def _data(output: np.ndarray) -> Data:
         return pack_texts(output.ravel().tolist())
     if output.nbytes < _LARGE:
         return output.tobytes()
-    return memoryview(np.ascontiguousarray(output)).cast("B")
+    return np.ascontiguousarray(output).data.cast("B")

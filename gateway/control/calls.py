@@ -25,11 +25,9 @@ _REFUSED = {
 def inference_methods(service: Service, state: ServerState) -> dict[bytes, Method]:
     """All calls of inference.GRPCInferenceService by path. Those that this server does not have are refused by name."""
     answers: dict[str, Callable[[Message], bytes]] = {
-        "ServerLive": lambda message: v2_grpc_metadata.server_live(True),
-        "ServerReady": lambda message: v2_grpc_metadata.server_ready(state.ready),
-        "ServerMetadata": lambda message: v2_grpc_metadata.server_metadata(
-            name=state.name, version=state.version, extensions=state.extensions
-        ),
+        "ServerLive": lambda _: v2_grpc_metadata.server_live(True),
+        "ServerReady": lambda _: v2_grpc_metadata.server_ready(state.ready),
+        "ServerMetadata": lambda _: v2_grpc_metadata.server_metadata(name=state.name, version=state.version, extensions=state.extensions),
         "ModelReady": lambda message: _model_ready(service, message),
         "ModelMetadata": lambda message: _model_metadata(service, message),
     }
@@ -47,7 +45,7 @@ def path(name: str) -> bytes:
 
 
 def _unary(answer: Callable[[Message], bytes]) -> grpc.UnaryHandler:
-    def handle(stream: Stream, message: Message, deadline: float) -> None:
+    def handle(stream: Stream, message: Message, _deadline: float) -> None:
         try:
             grpc.reply(stream, answer(message))
         except TidegateError as error:
@@ -71,7 +69,7 @@ def _model_metadata(service: Service, message: Message) -> bytes:
 def _refusing(name: str) -> Callable[[Message], bytes]:
     text = next((text for prefix, text in _REFUSED.items() if name.startswith(prefix)), f"{name} is not supported by this server")
 
-    def refuse(message: Message) -> bytes:
+    def refuse(_message: Message) -> bytes:
         raise TidegateError(Code.UNIMPLEMENTED, text)
 
     return refuse

@@ -24,12 +24,14 @@ from gateway.wire.stream import Acceptor
 class Monitor:
     """GET /metrics, /v2/health/live, /v2/health/ready; `listener` holds its connections."""
 
-    def __init__(self, metrics: Metrics, state: ServerState, service: Service, serving: Listener, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, metrics: Metrics, state: ServerState, service: Service, serving: Listener, *, clock: Clock, rng: random.Random
+    ) -> None:
         self._service = service
         self._state = state
         self._serving = serving
         self._registry = CollectorRegistry()
-        self._registry.register(Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded))  # type: ignore[arg-type]
+        self._registry.register(Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded))
         self._handlers: dict[bytes, HttpHandler] = {
             b"/metrics": self._page, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
         }  # fmt: skip

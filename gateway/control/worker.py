@@ -84,16 +84,13 @@ class Worker:
         limits = self.config.limits
         rng = seeded_random()
         budget = Budget(limits.serving)
-        flushes: list[Listener] = []
-        batcher = Batcher(
-            budget, clock=self.clock, observer=self.metrics, answered=lambda: flushes[0].flush(), inline_max_s=self.config.batching.inline_max_us / 1e6
-        )
+        batcher = Batcher(budget, clock=self.clock, observer=self.metrics, inline_max_s=self.config.batching.inline_max_us / 1e6)
         allow_empty = {name for name, model in self.config.models.items() if model.allow_empty}
         service = Service(limits, batcher, self.metrics, allow_empty)
         rest = Rest(service, self.state, RestInference(service, strict_json=self.config.rest.strict_json))
         calls = GrpcRouter(inference_methods(service, self.state), limits, compression=self.config.grpc.compression)
         listener = Listener(limits.wire, Behind(_router(calls, rest, limits.wire), rest), clock=self.clock, rng=rng)
-        flushes.append(listener)
+        batcher.answered = listener.flush
         monitor = Monitor(self.metrics, self.state, service, listener, clock=self.clock, rng=rng)
         return service, listener, monitor
 

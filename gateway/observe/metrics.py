@@ -49,7 +49,7 @@ class Metrics:
         slab = self.slab(batch.version)
         items = batch.items
         arrivals = np.array([item.arrival for item in items])
-        add_batch(arrivals, batch.started, batch.ended, batch.rows, DURATION_EDGES_S, ROWS_EDGES, slab.counts, slab.sums)
+        add_batch(arrivals, batch.started, batch.ended, batch.rows, DURATION_EDGES_S, ROWS_EDGES, slab.counts, slab.sums)  # type: ignore[no-untyped-call]
         if batch.failed or batch.options is not None:
             self._count_one_by_one(slab, batch)
             return
@@ -84,7 +84,9 @@ class Metrics:
 class Collector:
     """Slabs and gauges as metric families."""
 
-    def __init__(self, metrics: Metrics, *, build: dict[str, str], gauges: Callable[[], dict[str, float]], loaded: Callable[[], list[Key]]) -> None:
+    def __init__(
+        self, metrics: Metrics, *, build: dict[str, str], gauges: Callable[[], dict[str, float]], loaded: Callable[[], list[Key]]
+    ) -> None:
         self._metrics = metrics
         self._build = build
         self._gauges = gauges

@@ -114,7 +114,8 @@ class Templates:
             return
         if not holes or holes[0][0] < at or (message[start:at] and (message[start] != _ID or message[start + 1] > 127)):
             return
-        constants = [bytes(message[a:b]) for a, b in zip([at, *(end for _, end in holes)], [*(begin for begin, _ in holes), len(message)], strict=True)]
+        edges = [at, *(edge for hole in holes for edge in hole), len(message)]
+        constants = [bytes(message[begin:end]) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
         if sum(map(len, constants)) > _MAX_CONSTANT_BYTES:
             return
         if self._count >= _MAX_TEMPLATES:

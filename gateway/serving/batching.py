@@ -39,13 +39,13 @@ class Observer(Protocol):
 class Batcher:
     """All lanes of one event loop."""
 
-    def __init__(self, budget: Budget, *, clock: Clock, observer: Observer, answered: Callable[[], None], inline_max_s: float) -> None:
-        """`answered()` is called when a batch's answers are written, so that they leave in this tick."""
+    answered: Callable[[], None]  # set by the owner: called when a batch's answers are written, so that they leave in this tick
+
+    def __init__(self, budget: Budget, *, clock: Clock, observer: Observer, inline_max_s: float) -> None:
         self.budget = budget
         self.inline_max_s = inline_max_s
         self._now = clock.now
         self._observer = observer
-        self._answered = answered
         self._loop = asyncio.get_running_loop()
         self._ready: list[Lane] = []  # lanes to look at when this tick ends
         self._due = False
@@ -212,7 +212,7 @@ class Batcher:
         for item, fault in batch.failed:
             if not item.done:
                 item.sink.fail(item, fault.code, fault.message)
-        self._answered()
+        self.answered()
         self._observer.batch_done(batch)
         items, budget = batch.items, self.budget
         budget.requests -= len(items)
@@ -249,7 +249,7 @@ class Batcher:
         """A deadline passed while the item waited or ran: it is answered now, and skipped when its turn comes."""
         item.done = True
         item.sink.fail(item, Code.DEADLINE_EXCEEDED, EXPIRED)
-        self._answered()
+        self.answered()
         for batch in self._running:
             if all(member.done or member.caller.cancelled for member in batch.items):
                 assert batch.options is not None

@@ -103,7 +103,7 @@ class Model:
             if self.signature.max_batch_size:
                 shape[0] = rows
             kind = DATATYPES[spec.datatype].numpy
-            arrays.append(np.full(shape, "", dtype=object) if kind == object else np.zeros(shape, kind))
+            arrays.append(np.full(shape, "", dtype=object) if kind.hasobject else np.zeros(shape, kind))
         return arrays
 
     def _settle_batching(self) -> None:

@@ -27,6 +27,7 @@ _BODY_PREFIX = 5
 _log = logging.getLogger(__name__)
 
 Message = bytes | memoryview
+Buffer = bytes | bytearray | memoryview
 
 
 class MessageSink(Protocol):
@@ -237,7 +238,7 @@ def _layout(size: int) -> _Layout:
     return _Layout(whole, len(whole), second + 9 + _BODY_PREFIX, (5, second + 5, third + 5))
 
 
-def reply_parts(stream: Stream, parts: list[Message]) -> None:
+def reply_parts(stream: Stream, parts: Sequence[Buffer]) -> None:
     """As `reply`, for a large message in pieces that should not be copied together."""
     outbound = stream.outbound
     outbound.send_headers(stream, RESPONSE_HEAD)

@@ -24,6 +24,7 @@ from gateway.wire.http2 import Http2Connection
 from gateway.wire.stream import Outbound
 
 _TICK_S = 1.0
+_BACKLOG = 1024  # connections that the kernel holds until they are accepted
 _DECIDED = 3  # bytes after which "PRI" and every HTTP/1.1 method differ
 
 
@@ -55,8 +56,10 @@ class Listener:
 
     async def listen(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
         """Serve on a bound socket."""
-        options = {} if context is None else {"ssl": context, "ssl_handshake_timeout": self.limits.handshake_timeout_s}
-        server = await self._loop.create_server(lambda: Peer(self), sock=sock, backlog=1024, **options)  # type: ignore[arg-type]
+        handshake_s = None if context is None else self.limits.handshake_timeout_s
+        server = await self._loop.create_server(
+            lambda: Peer(self), sock=sock, backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=handshake_s
+        )
         self._servers.append(server)
 
     # --- output of one tick ----------------------------------------------------------------------------------------------------

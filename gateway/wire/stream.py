@@ -196,7 +196,7 @@ class Outbound:
         if last:
             self._finish(stream)
 
-    def send_data(self, stream: Stream, body: bytes | memoryview, *, last: bool = False, trailers: bytes | None = None) -> None:
+    def send_data(self, stream: Stream, body: bytes | bytearray | memoryview, *, last: bool = False, trailers: bytes | None = None) -> None:
         """Body bytes, as far as windows allow now, the rest later. `last` ends the body, with trailers where given."""
         if stream.closed:
             return
