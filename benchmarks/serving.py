@@ -16,11 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks import render
-from benchmarks.bars import documents, judge
+from benchmarks import bars, render
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.measures import QUICK, WHOLE, Bench
-from benchmarks.processes import pick_cores
+from benchmarks.processes import ServerError, pick_cores
 
 RESULT = Path(__file__).parent / "results" / "serving.json"
 
@@ -34,13 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
     pace = QUICK if options.quick else WHOLE
     with tempfile.TemporaryDirectory() as folder, Bench(Path(folder), cores=cores, pace=pace, seed=options.seed) as bench:
         measurements = _measure(bench, options.only)
-    bars = judge(measurements, only_measured=bool(options.only))
+    judged = bars.judge(measurements, only_measured=bool(options.only))
     result = {
         "machine": machine, "versions": describe_versions(), "seed": options.seed, "quick": options.quick,
-        "seconds": round(time.monotonic() - start), "measurements": measurements, "bars": documents(bars),
+        "seconds": round(time.monotonic() - start), "measurements": measurements, "bars": bars.documents(judged),
     }  # fmt: skip
     _write(result, options)
-    return 0 if bars and all(bar.holds for bar in bars) else 1
+    return 0 if judged and all(bar.holds for bar in judged) else 1
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
@@ -58,7 +57,12 @@ def _measure(bench: Bench, only: list[str] | None) -> dict[str, Any]:
         if only and name not in only:
             continue
         _say(f"{name}: {' '.join((group.__doc__ or '').split())}")
-        for measurement, document in group().items():
+        try:
+            documents = group()
+        except ServerError as error:  # its bars stay without a value and do not hold
+            _say(f"  {error}")
+            continue
+        for measurement, document in documents.items():
             measurements[measurement] = {**document, "median": _medians(document["runs"])}
             _say(f"  {measurement:32} {_line(measurements[measurement])}")
     return measurements
