@@ -19,7 +19,7 @@ import numpy as np
 
 from gateway import client_tensors as tensors
 from gateway.clock import Clock, SystemClock
-from gateway.errors import Code, TidegateError, invalid
+from gateway.errors import Code, TidegateError
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS, SERVICE
 from gateway.protocol.tensors import TensorSpec
@@ -124,8 +124,15 @@ class Client:
         timeout_s: float | None = None,
         metadata: Metadata = (),
     ) -> Answer:
-        """One request. Arrays keep their dtype, lists take the model's; all `outputs` where none are named. Raises `CallError`."""
+        """One request; all `outputs` where none are named. Raises `CallError`.
+
+        Arrays keep their dtype, (array, datatype) pairs say it, lists take the model's.
+        """
         message = self.request(model, inputs, version=version, outputs=outputs, request_id=request_id, parameters=parameters)
+        return self.send(message, timeout_s=timeout_s, metadata=metadata)
+
+    def send(self, message: pb.ModelInferRequest, *, timeout_s: float | None = None, metadata: Metadata = ()) -> Answer:
+        """Send what `request` made. Raises `CallError`."""
         return _answer(self._call(self._infer, message, timeout_s, metadata))
 
     def infer_many(
@@ -164,11 +171,8 @@ class Client:
         parameters: Mapping[str, bool | int | float | str] | None = None,
     ) -> pb.ModelInferRequest:
         """The message that `infer` sends. Asks the server for the model's metadata, once, when an input is not an array."""
-        listed = any(not isinstance(value, np.ndarray) for value in inputs.values())
-        specs = self._inputs_of(model, version) if listed else {}
-        if unknown := next((name for name in inputs if specs and name not in specs), None):
-            raise invalid(f"unexpected inference input '{unknown}' for model '{model}'; it has {', '.join(specs)}")
-        arrays = {name: tensors.as_array(value, specs.get(name)) for name, value in inputs.items()}
+        specs = self._inputs_of(model, version) if tensors.needs_metadata(inputs) else {}
+        arrays = tensors.arrays_of(model, inputs, specs)
         return tensors.request(model, arrays, version=version, request_id=request_id, outputs=outputs, parameters=parameters)
 
     def live(self, *, timeout_s: float | None = None) -> bool:

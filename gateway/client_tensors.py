@@ -23,10 +23,24 @@ _CONTENTS = {
 }  # fmt: skip
 
 
+def needs_metadata(inputs: Mapping[str, Any]) -> bool:
+    """Whether a value among the inputs takes its datatype from the model: everything but arrays and (array, datatype) pairs."""
+    return any(not isinstance(value, np.ndarray | tuple) for value in inputs.values())
+
+
+def arrays_of(model: str, inputs: Mapping[str, Any], specs: Mapping[str, TensorSpec]) -> dict[str, tuple[np.ndarray, str]]:
+    """Every input as (array, datatype); `specs` are the model's inputs, or empty where nothing needs them. Raises INVALID_ARGUMENT."""
+    if unknown := next((name for name in inputs if specs and name not in specs), None):
+        raise invalid(f"unexpected inference input '{unknown}' for model '{model}'; it has {', '.join(specs)}")
+    return {name: as_array(value, specs.get(name)) for name, value in inputs.items()}
+
+
 def as_array(value: Any, spec: TensorSpec | None) -> tuple[np.ndarray, str]:
-    """An input as (array, datatype); a list or a number needs the model's `spec`. Raises INVALID_ARGUMENT naming the input."""
+    """One input as (array, datatype); such a pair stays as it is, a list or a number needs the model's `spec`."""
+    if isinstance(value, tuple):
+        return value
     if isinstance(value, np.ndarray):
-        return _typed_array(value)
+        return value, name_of(value)
     if spec is None:
         raise invalid("a list needs the model's metadata to know its datatype; send a numpy array")
     try:
@@ -78,13 +92,17 @@ def decode(message: pb.ModelInferResponse) -> dict[str, np.ndarray]:
     return {output.name: _output(output, raw[index] if raw else None) for index, output in enumerate(message.outputs)}
 
 
-def _typed_array(array: np.ndarray) -> tuple[np.ndarray, str]:
-    if array.dtype.kind in "OUS":
-        return array, "BYTES"
-    name = _NAMES.get(array.dtype.newbyteorder("<"))
+def name_of(array: np.ndarray) -> str:
+    """The datatype of an array. Raises INVALID_ARGUMENT for a dtype that the protocol does not have."""
+    name = "BYTES" if array.dtype.kind in "OUS" else _NAMES.get(array.dtype.newbyteorder("<"))
     if name is None:
         raise invalid(f"numpy's {array.dtype} has no datatype in the protocol")
-    return array, name
+    return name
+
+
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """The float32 values of bfloat16 bits."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _listed(value: Any, spec: TensorSpec) -> np.ndarray:
@@ -137,7 +155,7 @@ def _output(output: pb.ModelInferResponse.InferOutputTensor, raw: bytes | None) 
         array = array.reshape(output.shape)
     except (KeyError, ValueError) as error:
         raise TidegateError(Code.INTERNAL, f"output '{output.name}' of the answer cannot be read: {error}") from None
-    return (array.astype(np.uint32) << 16).view(np.float32) if datatype.name == "BF16" else array
+    return from_bfloat16(array) if datatype.name == "BF16" else array
 
 
 def _elements(raw: bytes, count: int) -> list[bytes]:

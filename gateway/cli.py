@@ -1,0 +1,49 @@
+"""The command `tidegate`: a list of commands and nothing else. Every command is in `gateway.commands`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway.commands import bench, config, demo, doctor, infer, registry, serve
+from gateway.commands.output import say
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 failed, or a check found a problem; 2 wrong arguments, settings or input; 3 the server did not answer; "
+    "4 the server refused; 5 the registry refused; 130 interrupted."
+)
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, epilog=EXIT_CODES)
+app.command()(serve.serve)
+app.command()(registry.publish)
+app.command()(registry.models)
+app.command()(infer.infer)
+app.command()(bench.bench)
+app.command()(demo.demo)
+app.command()(doctor.doctor)
+app.add_typer(config.app, name="config")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        say(f"tidegate {importlib.metadata.version('tidegate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tidegate(
+    *, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False
+) -> None:
+    """Serve ONNX models over gRPC and HTTP, batched and watched."""
+
+
+def main() -> None:
+    """The entry point of the command line."""
+    app(prog_name="tidegate")
+
+
+if __name__ == "__main__":
+    main()

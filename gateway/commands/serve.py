@@ -1,0 +1,63 @@
+"""`tidegate serve`: settings from a file and flags, then the server until it is told to stop. Imports nothing that only people need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.commands.output import Exit, command
+from gateway.config import Config, ConfigError, load
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (YAML); see `tidegate config explain`.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Any setting, e.g. limits.wire.max_streams=64.")]
+
+
+@command
+def serve(
+    *,
+    config: ConfigFile = None,
+    repository: Annotated[Path | None, typer.Option("--repository", "-r", help="Registry or Triton-style model repository.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name in the server's metadata.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
+    http_port: Annotated[int | None, typer.Option(help="REST [8000]; 0 lets the system choose.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="gRPC [8001].")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Metrics and health [8002].")] = None,
+    insecure: Annotated[bool | None, typer.Option("--insecure", help="Allow a host that others can reach without TLS.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
+    assignments: Assignments = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Log JSON lines on a terminal too.")] = False,
+) -> None:
+    """Serve the models of a repository over gRPC and HTTP until SIGTERM or Ctrl-C.
+
+    Flags win over the settings file.
+    """
+    flags: dict[str, object] = {
+        "repository.path": str(repository) if repository else None,
+        "server.name": name,
+        "server.host": host,
+        "server.http_port": http_port,
+        "server.grpc_port": grpc_port,
+        "server.metrics_port": metrics_port,
+        "server.insecure": insecure,
+        "logging.level": log_level,
+        "logging.format": "json" if as_json else None,
+    }
+    settings = _loaded(config, flags, tuple(assignments or ()))
+    from gateway.control.worker import run
+
+    status = run(settings)
+    if status:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _loaded(path: Path | None, flags: dict[str, object], assignments: tuple[str, ...]) -> Config:
+    try:
+        return load(path, flags, assignments=assignments)
+    except ConfigError as error:
+        if [problem.path for problem in error.problems] == ["repository.path"] and flags["repository.path"] is None:
+            raise typer.BadParameter(
+                "missing; where are the models? (or set repository.path in the settings file)", param_hint="--repository"
+            ) from None
+        raise

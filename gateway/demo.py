@@ -1,0 +1,274 @@
+"""The whole path on real data: train, export, publish, serve, ask, judge. Told step by step, or returned as one summary.
+
+The server is a child process of its own, as a user would start it; everything said about it was asked over its ports. A step that
+does not hold (parity, answers, counts) ends the demo with `DemoError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from gateway.client import Answer, Client
+from gateway.client_rest import RestClient, infer_path
+from gateway.clock import Clock, SystemClock
+from gateway.control.child import Child
+from gateway.control.ports import choose
+from gateway.load import Measurement, closed_loop
+
+if TYPE_CHECKING:
+    from retrain.dataset import Dataset
+
+MODEL = "flights"
+HOST = "127.0.0.1"
+PORTS = (8000, 8001, 8002)  # the server's defaults; others are chosen where they are taken
+BATCH_ROWS = 256
+READY_TIMEOUT_S = 60.0
+
+
+class DemoError(Exception):
+    """A step that did not hold."""
+
+
+class Step(Protocol):
+    """A running step of the story: called with the sentence that ends it."""
+
+    def __call__(self, text: str, /) -> None: ...
+
+
+class Story(Protocol):
+    """Who listens: a terminal, or nobody."""
+
+    def step(self, title: str) -> AbstractContextManager[Step]:
+        """Announce a step; the block does it."""
+        ...
+
+    def table(self, columns: list[str], rows: list[tuple[str, ...]]) -> None:
+        """Show some figures."""
+        ...
+
+    def text(self, text: str) -> None:
+        """Show a line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is asked of the server."""
+
+    rows: int | None  # flights of February in batches; None: all
+    singles: int  # of them, one row each
+    alone: int  # of those, one at a time
+
+
+FULL = Scale(rows=None, singles=5_000, alone=1_000)
+QUICK = Scale(rows=5_000, singles=1_000, alone=300)
+
+
+@dataclass(slots=True)
+class Trained:
+    """What training leaves behind."""
+
+    model: bytes
+    february: Dataset
+    expected: np.ndarray  # probabilities of being late, by the pipeline that was exported, shape (rows,)
+
+
+@dataclass(slots=True)
+class Server:
+    """The running child and how it is reached."""
+
+    child: Child
+    http: str
+    grpc: str
+    metrics: str
+    client: Client = field(repr=False)
+
+
+@contextmanager
+def running(story: Story, *, registry: Path, scale: Scale, clock: Clock | None = None) -> Iterator[tuple[Server, dict[str, Any]]]:
+    """Tell the story and keep the server up inside the block. Yields it with a summary. Raises `DemoError`, `MissingDataError`."""
+    clock = clock or SystemClock()
+    with ExitStack() as stack:
+        summary: dict[str, Any] = {}
+        trained = _train(story, summary, clock)
+        _publish(story, summary, trained, registry, clock)
+        server = _serve(story, summary, registry, stack, clock)
+        _replay(story, summary, server, trained, scale)
+        _one_by_rest(story, summary, server, trained)
+        _compare_counts(story, summary, server)
+        yield server, summary
+
+
+def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
+    with story.step("Data") as done:
+        from retrain import export, flights, train
+
+        months = flights.read()
+        january, february = months.january, months.february
+        summary["data"] = {"january": january.rows, "february": february.rows, "left_out": months.left_out}
+        done(f"{january.rows:,} flights from New York in January 2013, {february.rows:,} in February; {months.left_out:,} never arrived")
+    with story.step("Train") as done:
+        start = clock.now()
+        pipeline = train.fit(january)
+        took = clock.now() - start
+        summary["train"] = {"seconds": round(took, 2), "numbers": january.numbers, "texts": january.texts}
+        done(
+            f"{train.TREES} boosted trees on January: {len(january.numbers)} numbers and {len(january.texts)} texts known an hour before "
+            f"departure; predicts an arrival more than {flights.LATE_MIN} minutes late ({took:.1f} s)"
+        )
+    with story.step("Export") as done:
+        model = export.to_model(pipeline, january)
+        parity = export.check_parity(model, pipeline, february)
+        summary["parity"] = {"rows": parity.rows, "labels_differ": parity.labels_differ, "max_difference": parity.max_difference}
+        if not parity.holds:
+            raise DemoError(f"the exported model is not the trained one: {parity}")
+        done(
+            f"ONNX, {len(model) / 1024:.0f} KiB; on {parity.rows:,} flights of February every label equals scikit-learn's, "
+            f"probabilities differ by {parity.max_difference:.0e} at most"
+        )
+    return Trained(model, february, pipeline.predict_proba(train.frame(february))[:, 1])
+
+
+def _publish(story: Story, summary: dict[str, Any], trained: Trained, registry: Path, clock: Clock) -> None:
+    from registry.publish import publish
+    from registry.store import Store
+
+    with story.step("Publish") as done:
+        publish_id = f"demo-{hashlib.sha256(trained.model).hexdigest()[:16]}"  # running the demo again publishes nothing new
+        with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(trained.model)
+            store = Store.create(registry)
+            put = publish(store, path, name=MODEL, publisher="demo", now_s=clock.wall(), publish_id=publish_id)
+        summary["version"] = put.version
+        had = "" if put.new else ", published by an earlier run"
+        done(f"{MODEL} version {put.version} in {registry} ({put.model_digest[:19]}…{had})")
+
+
+def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitStack, clock: Clock) -> Server:
+    with story.step("Serve") as done:
+        ports = choose(HOST, PORTS)
+        http, grpc, metrics = (f"{HOST}:{port}" for port in ports)
+        flags = [f"--{name}-port={port}" for name, port in zip(("http", "grpc", "metrics"), ports, strict=True)]
+        log = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-demo-"))) / "server.log"
+        start = clock.now()
+        child = stack.enter_context(Child(["serve", "--repository", str(registry), *flags], log=log))
+        client = stack.enter_context(Client(grpc))
+        _wait_ready(child, client, clock)
+        took = clock.now() - start
+        summary["server"] = {"http": http, "grpc": grpc, "metrics": metrics, "ready_s": round(took, 2)}
+        moved = "" if tuple(ports) == PORTS else " (the usual ports are taken)"
+        done(f"HTTP {http}, gRPC {grpc}, metrics {metrics}{moved}; ready after {took:.1f} s")
+    return Server(child, http, grpc, metrics, client)
+
+
+def _wait_ready(child: Child, client: Client, clock: Clock) -> None:
+    end = clock.now() + READY_TIMEOUT_S
+    while not client.wait_ready(0.5, clock=clock):
+        if child.status is not None or clock.now() > end:
+            state = "is not ready" if child.status is None else f"ended with status {child.status}"
+            raise DemoError("\n".join([f"the server {state}; its last words:", *child.last_lines()]))
+    if not client.ready(MODEL):
+        raise DemoError("\n".join([f"the server did not load {MODEL}; its last words:", *child.last_lines()]))
+
+
+def _replay(story: Story, summary: dict[str, Any], server: Server, trained: Trained, scale: Scale) -> None:
+    february = trained.february.take(slice(0, scale.rows))
+    plans = {
+        f"batches of {BATCH_ROWS} flights, 4 at once": (BATCH_ROWS, february.rows, 4),
+        "one flight each, 16 at once": (1, min(scale.singles, february.rows), 16),
+        "one flight each, one at a time": (1, min(scale.alone, february.rows), 1),
+    }
+    found: dict[str, Measurement] = {}
+    served = np.full(february.rows, np.nan)
+    with story.step("Replay") as done:
+        for name, (size, rows, concurrency) in plans.items():
+            flights, expected = february.take(slice(0, rows)), trained.expected[:rows]
+            found[name] = _measured(server.client, flights, expected, size=size, concurrency=concurrency, served=served)
+        answers = sum(measured.rows for measured in found.values())
+        done(f"{answers:,} answers for flights of February, each equal to scikit-learn's")
+    story.table(
+        ["", "flights/s", "requests/s", "p50 ms", "p99 ms"],
+        [
+            (name, f"{one.rows_per_s:,.0f}", f"{one.requests_per_s:,.0f}", f"{one.percentile_ms(50):.2f}", f"{one.percentile_ms(99):.2f}")
+            for name, one in found.items()
+        ],
+    )
+    story.text("(the Python client takes much of that time; `make bench-serving` measures the server alone)")
+    summary["replay"] = {name: measured.summary() for name, measured in found.items()}
+    _judge(story, summary, february.labels, served)
+
+
+def _measured(client: Client, rows: Dataset, expected: np.ndarray, *, size: int, concurrency: int, served: np.ndarray) -> Measurement:
+    """Send rows in requests of `size`, and hold every answer against `expected`; what was answered is left in `served`."""
+    from retrain.export import PROBABILITIES, TOLERANCE
+
+    served[: rows.rows] = np.nan
+    messages = [client.request(MODEL, rows.take(slice(start, start + size)).tensors()) for start in range(0, rows.rows, size)]
+
+    def answered(index: int, answer: Answer) -> None:
+        late = answer.outputs[PROBABILITIES][:, 1]
+        served[index * size : index * size + len(late)] = late
+
+    found = closed_loop(client, messages, concurrency=concurrency, requests=len(messages), answered=answered)
+    if found.errors or found.rows != rows.rows:
+        raise DemoError(f"{found.rows} of {rows.rows} rows were answered; failures: {found.errors}")
+    worst = float(np.abs(served[: rows.rows] - expected).max())
+    if not worst <= TOLERANCE:
+        raise DemoError(f"a served probability differs from scikit-learn's by {worst}")
+    return found
+
+
+def _judge(story: Story, summary: dict[str, Any], labels: np.ndarray, served: np.ndarray) -> None:
+    from retrain.train import score
+
+    with story.step("Judge") as done:
+        found = score(labels, served)
+        summary["score"] = {"rows": found.rows, "accuracy": found.accuracy, "base_rate": found.base_rate, "auc": found.auc}
+        done(
+            f"against what happened in February: accuracy {found.accuracy:.1%}, where always saying the more frequent "
+            f"outcome gives {found.base_rate:.1%}; AUC {found.auc:.3f}"
+        )
+
+
+def _one_by_rest(story: Story, summary: dict[str, Any], server: Server, trained: Trained) -> None:
+    with story.step("REST") as done:
+        rest = RestClient(server.http)
+        body = rest.body(MODEL, trained.february.take(slice(0, 1)).tensors())
+        path = infer_path(MODEL, "")
+        answer = rest.call("POST", path, body)
+        summary["rest"] = {"path": path, "request": body, "response": answer}
+        done("the first flight of February as JSON")
+    story.text(f"curl -s http://{server.http}{path} -d '{json.dumps(body, separators=(',', ':'))}'")
+    story.text(json.dumps(answer, separators=(",", ":")))
+
+
+def _compare_counts(story: Story, summary: dict[str, Any], server: Server) -> None:
+    with story.step("Count") as done:
+        with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as response:
+            page = response.read().decode()
+        answered = _total(page, "tidegate_requests_total", lambda labels: 'code="OK"' in labels)
+        batches = _total(page, "tidegate_batch_rows_count")
+        rows = _total(page, "tidegate_batch_rows_sum")
+        sent = sum(one["requests"] for one in summary["replay"].values()) + 1
+        summary["counts"] = {"requests": answered, "batches": batches, "rows": rows}
+        if answered != sent:
+            raise DemoError(f"the server counted {answered:g} answers, the clients {sent}")
+        done(f"the server's metrics agree: {answered:,.0f} requests answered in {batches:,.0f} runs, {rows / batches:.1f} flights per run")
+
+
+def _total(page: str, name: str, wanted: Callable[[str], bool] = lambda _labels: True) -> float:
+    """The sum of a metric over its series on a Prometheus page."""
+    found = re.findall(rf"^{name}(\{{.*\}})? (\S+)$", page, re.MULTILINE)
+    return sum(float(value) for labels, value in found if wanted(labels))
