@@ -363,12 +363,17 @@ class Http1Connection:
             self._queue[-1].persistence = CLOSE
         self._settle()
 
-    def eof(self) -> None:
-        """The peer sends no more. That is how a caller that gave up looks, so its work is cancelled, unless it had announced to close."""
+    def eof(self) -> bool:
+        """The peer sends no more. That is how a caller that gave up looks, so its work is cancelled, unless it had announced to close.
+
+        Returns whether an answer is still owed.
+        """
         if self._state == _ENDING and self._queue:
             self._linger_left = 0
-        elif self._state != _CLOSED:
+            return True
+        if self._state != _CLOSED:
             self._end()
+        return False
 
     def connection_lost(self) -> None:
         """The transport is gone."""

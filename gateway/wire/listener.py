@@ -163,10 +163,7 @@ class Peer(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Half-close: HTTP/1.1 may still want its answers; HTTP/2 is over."""
-        if self._http1 is not None:
-            self._http1.eof()
-            return True
-        return False
+        return self._http1 is not None and self._http1.eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone: open requests are cancelled."""
@@ -182,6 +179,8 @@ class Peer(asyncio.Protocol):
         self._stuck_at = self._listener.clock.now()
         if self._http2 is not None:
             self._http2.outbound.writable = False
+        if self._http1 is not None:
+            self._http1.writable = False
         self._pause()
 
     def resume_writing(self) -> None:
@@ -191,6 +190,9 @@ class Peer(asyncio.Protocol):
             self._http2.outbound.writable = True
             self._http2.outbound.pump()
         self._resume()
+        if self._http1 is not None:
+            self._http1.writable = True
+            self._http1.proceed()
 
     # --- protocol --------------------------------------------------------------------------------------------------------------
 

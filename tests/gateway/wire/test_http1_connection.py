@@ -211,7 +211,7 @@ def test_case_86_a_half_close_with_work_in_flight_cancels_it() -> None:
 def test_case_86_a_half_close_after_an_announced_end_is_served() -> None:
     """Connection: close, then the end of sending: the caller waits for its answer."""
     caller = Caller().send(post("/later", b"a", "Connection: close"))
-    caller.connection.eof()
+    assert caller.connection.eof()
     assert not caller.closed
     caller.application.answer()
     assert ([b"a"], True) == ([answer.body for answer in caller.answers()], caller.closed)
@@ -220,8 +220,8 @@ def test_case_86_a_half_close_after_an_announced_end_is_served() -> None:
 def test_case_86_a_half_close_between_requests_ends_the_connection() -> None:
     """Nothing is left to do; a second end changes nothing."""
     caller = Caller().send(get())
-    caller.connection.eof()
-    caller.connection.eof()
+    assert not caller.connection.eof()
+    assert not caller.connection.eof()
     assert ([200], 1) == (caller.statuses(), caller.closes)
 
 
