@@ -5,15 +5,12 @@ from __future__ import annotations
 import platform
 import random
 
-import numpy as np
-import onnxruntime
-from prometheus_client import CollectorRegistry
-
 from gateway.clock import Clock
 from gateway.control.probes import live, ready
 from gateway.control.service import Service
 from gateway.control.state import ServerState
-from gateway.observe.metrics import Collector, Key, Metrics, page
+from gateway.observe.metrics import Collector, Key, Metrics
+from gateway.serving.model import RUNTIME_VERSION
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
 from gateway.wire.head import RequestHead
 from gateway.wire.http_stream import HttpRefusalAcceptor, route_http
@@ -30,8 +27,7 @@ class Monitor:
         self._service = service
         self._state = state
         self._serving = serving
-        self._registry = CollectorRegistry()
-        self._registry.register(Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded))
+        self._collector = Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded)
         self._handlers: dict[bytes, HttpHandler] = {
             b"/metrics": self._page, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
         }  # fmt: skip
@@ -53,7 +49,7 @@ class Monitor:
 
     def _page(self, exchange: HttpExchange) -> None:
         accept = (exchange.header(b"accept") or b"").decode("latin-1")
-        body, content_type = page(self._registry, accept)
+        body, content_type = self._collector.page(accept)
         exchange.respond(200, [(b"content-type", content_type.encode())], body)
 
     def _gauges(self) -> dict[str, float]:
@@ -69,6 +65,4 @@ class Monitor:
 
 
 def _build(state: ServerState) -> dict[str, str]:
-    return {
-        "version": state.version, "python": platform.python_version(), "onnxruntime": onnxruntime.__version__, "numpy": np.__version__,
-    }  # fmt: skip
+    return {"version": state.version, "python": platform.python_version(), "onnxruntime": RUNTIME_VERSION}

@@ -91,6 +91,13 @@ class Collector:
         self._build = build
         self._gauges = gauges
         self._loaded = loaded
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """The metrics page and its content type, in the format that the scraper asks for."""
+        encoder, content_type = exposition.choose_encoder(accept)
+        return encoder(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:
         """Families in a fixed order."""
@@ -117,12 +124,6 @@ _GAUGES = {
     "tidegate_connections_refused": "Connections closed at once because of a limit, since start",
     "tidegate_ready": "1 while the server takes traffic",
 }
-
-
-def page(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """The metrics page and its content type, in the format that the scraper asks for."""
-    encoder, content_type = exposition.choose_encoder(accept)
-    return encoder(registry), content_type
 
 
 def _requests(slabs: Iterable[tuple[Key, Slab]]) -> Metric:

@@ -25,6 +25,7 @@ _STATUS = re.compile(r"Status Message: (.*)", re.S)
 
 Arrays = list[np.ndarray]
 RunOptions = onnxruntime.RunOptions
+RUNTIME_VERSION: str = onnxruntime.__version__
 
 
 @dataclass(frozen=True, slots=True)

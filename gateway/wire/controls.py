@@ -5,10 +5,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from gateway.limits import WireLimits
 from gateway.wire import frames
 from gateway.wire.floods import FloodGuard
 from gateway.wire.frames import ConnectionFault, ErrorCode, Setting, StreamFault
 from gateway.wire.stream import Outbound
+
+
+def greeting(limits: WireLimits) -> bytes:
+    """What the server says first: its SETTINGS, and a connection window larger than the default."""
+    settings = {
+        Setting.HEADER_TABLE_SIZE: limits.hpack_table_bytes,
+        Setting.MAX_CONCURRENT_STREAMS: limits.max_streams,
+        Setting.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
+        Setting.MAX_FRAME_SIZE: limits.max_frame_bytes,
+        Setting.MAX_HEADER_LIST_SIZE: limits.max_header_bytes,
+    }
+    return frames.settings_frame(settings) + frames.window_update(0, limits.connection_window_bytes - frames.DEFAULT_WINDOW)
 
 
 class Controls:

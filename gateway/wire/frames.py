@@ -105,3 +105,14 @@ def unpad(payload: bytes, stream_id: int) -> bytes:
     if padding >= len(payload):
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"padding longer than the frame on stream {stream_id}")
     return payload[1 : len(payload) - padding]
+
+
+def header_fragment(flags: int, stream_id: int, payload: bytes) -> tuple[bytes, bool]:
+    """The block fragment of a HEADERS payload, without padding and priority, and whether the stream depends on itself."""
+    if flags & PADDED:
+        payload = unpad(payload, stream_id)
+    if not flags & PRIORITIZED:
+        return payload, False
+    if len(payload) < 5:
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
+    return payload[5:], int.from_bytes(payload[:4], "big") & MAX_WINDOW == stream_id

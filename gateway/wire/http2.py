@@ -12,9 +12,9 @@ from collections.abc import Callable
 from gateway.limits import WireLimits
 from gateway.wire import frames
 from gateway.wire.blocks import Entry, HeaderBlocks, Router
-from gateway.wire.controls import Controls
+from gateway.wire.controls import Controls, greeting
 from gateway.wire.floods import FloodGuard
-from gateway.wire.frames import ConnectionFault, ErrorCode, Setting, StreamFault
+from gateway.wire.frames import ConnectionFault, ErrorCode, StreamFault
 from gateway.wire.stream import Outbound, Stream, WholeAcceptor
 
 
@@ -55,19 +55,7 @@ class Http2Connection:
         self._rest = b""  # what follows the frame that raised a StreamFault
         self._uncredited = 0
         self._credit_at = limits.connection_window_bytes >> 2
-        self._greet()
-
-    def _greet(self) -> None:
-        limits = self.limits
-        settings = {
-            Setting.HEADER_TABLE_SIZE: limits.hpack_table_bytes,
-            Setting.MAX_CONCURRENT_STREAMS: limits.max_streams,
-            Setting.INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
-            Setting.MAX_FRAME_SIZE: limits.max_frame_bytes,
-            Setting.MAX_HEADER_LIST_SIZE: limits.max_header_bytes,
-        }
-        self.outbound.emit(frames.settings_frame(settings))
-        self.outbound.emit(frames.window_update(0, limits.connection_window_bytes - frames.DEFAULT_WINDOW))
+        self.outbound.emit(greeting(limits))
 
     @property
     def header_block_open(self) -> bool:
@@ -309,14 +297,7 @@ class Http2Connection:
     def _headers(self, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
         if number == 0 or not number & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that clients cannot open")
-        if flags & frames.PADDED:
-            payload = frames.unpad(payload, number)
-        depends_on_itself = False
-        if flags & frames.PRIORITIZED:
-            if len(payload) < 5:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
-            depends_on_itself = int.from_bytes(payload[:4], "big") & frames.MAX_WINDOW == number
-            payload = payload[5:]
+        payload, depends_on_itself = frames.header_fragment(flags, number, payload)
         if not flags & frames.END_HEADERS:
             self._blocks.begin(number, flags, payload)
             return None
