@@ -193,7 +193,7 @@ def test_tests_are_deterministic_and_bite(path: Path) -> None:
     if path == Path(__file__):
         return
     text = path.read_text()
-    assert not re.search(r"\btime\.sleep\(|pytest\.mark\.skip\b|pytest\.skip\(", text), "wait for an event; mend the test instead of skipping it"
+    assert not re.search(r"\btime\.sleep\(|pytest\.mark\.skip\b|pytest\.skip\(", text), "wait for an event; mend, do not skip"
     silent = [f.name for f in functions(path) if f.name.startswith("test_") and not ast.get_docstring(f)]
     assert [] == silent
 

@@ -62,8 +62,6 @@ class Http2Connection:
         """A header block has begun and not ended."""
         return bool(self._blocks.stream_id)
 
-    # --- bytes in --------------------------------------------------------------------------------------------------------------
-
     def receive(self, data: bytes) -> None:
         """Take what arrived, in any chunking. Never raises for what a peer sends."""
         if self.closed:
@@ -208,8 +206,6 @@ class Http2Connection:
             self._stream_fault(fault)
         return data[len(chunk) :]
 
-    # --- frames ----------------------------------------------------------------------------------------------------------------
-
     def _frame(self, kind: int, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
         """Any frame that is not on the hot path. Returns the stream whose body may follow at once."""
         if len(payload) > self.limits.max_frame_bytes:
@@ -292,8 +288,6 @@ class Http2Connection:
         if stream is not None or number not in self.outbound.refused:
             raise StreamFault(number, ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
 
-    # --- header blocks ---------------------------------------------------------------------------------------------------------
-
     def _headers(self, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
         if number == 0 or not number & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that clients cannot open")
@@ -371,8 +365,6 @@ class Http2Connection:
         if stream.head.content_length not in (-1, stream.received):
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length differs from the body")
         self._half_close(stream)
-
-    # --- ends and time ---------------------------------------------------------------------------------------------------------
 
     def _stream_fault(self, fault: StreamFault) -> None:
         stream = self.streams.get(fault.stream_id)
