@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -90,8 +91,10 @@ def closed_loop(
     start = now()
     end = start + duration_s if duration_s is not None else float("inf")
 
+    stopped = threading.Event()
+
     def indices() -> Iterator[int]:
-        while now() < end and (index := next(numbers)) < (requests if requests is not None else index + 1):
+        while not stopped.is_set() and now() < end and (index := next(numbers)) < (requests if requests is not None else index + 1):
             yield index
 
     tallies = [_Tally() for _ in range(concurrency)]
@@ -110,14 +113,16 @@ def closed_loop(
             if answered:
                 answered(index, answer)
 
-    threads = [threading.Thread(target=work, args=(tally,), daemon=True) for tally in tallies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(concurrency) as threads:
+        try:
+            for worker in [threads.submit(work, tally) for tally in tallies]:
+                worker.result()
+        finally:
+            stopped.set()  # an interrupt or a fault ends the other threads after their request
+    seconds = now() - start
     latencies = np.array([latency for tally in tallies for latency in tally.latencies_s])
     errors = sum((tally.errors for tally in tallies), Counter[str]())
-    return Measurement(now() - start, sum(tally.rows for tally in tallies), latencies, dict(errors))
+    return Measurement(seconds, sum(tally.rows for tally in tallies), latencies, dict(errors))
 
 
 def invented(specs: Sequence[TensorSpec], *, rows: int, seed: int = 0) -> dict[str, np.ndarray]:
