@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.build/numba
 
-.PHONY: install demo test lint bench conformance lock proto clean
+.PHONY: install demo test lint wheel bench conformance lock proto clean
 
 install: $(STAMP)
 
@@ -28,6 +28,9 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+wheel: install
+	bash tests/e2e/wheel
 
 bench: bench-serving
 
