@@ -71,6 +71,7 @@ class Report:
     ok: int
     counted: int
     seconds: float
+    elapsed_s: float  # with warm-up and the last answers
     answer_bytes: int  # of the counted answers
     mean_us: float
     p50_us: float
@@ -245,21 +246,21 @@ def _drive(loop: _Http1 | _Http2, counts: Tally, load: Load) -> Report:
     if code != http2.DONE:
         raise LoadError(f"the server {EXITS[code]} after {run['ok']} good answers; statuses {_statuses(counts)}; {loop.failures}")
     seconds = (elapsed / 1e9) if load.limit else load.seconds
-    return _report(counts, seconds=seconds, load_cpu=cpu / elapsed, failures=loop.failures)
+    return _report(counts, seconds=seconds, elapsed_s=elapsed / 1e9, load_cpu=cpu / elapsed, failures=loop.failures)
 
 
 def _statuses(counts: Tally) -> dict[int, int]:
     return {int(status): int(counts.statuses[status]) for status in np.flatnonzero(counts.statuses)}
 
 
-def _report(counts: Tally, *, seconds: float, load_cpu: float, failures: list[str]) -> Report:
+def _report(counts: Tally, *, seconds: float, elapsed_s: float, load_cpu: float, failures: list[str]) -> Report:
     run: Any = counts.run[0]
     latencies = counts.latency_ns[: min(int(run["latencies"]), LATENCIES)] / 1e3
     p50, p99 = np.percentile(latencies, (50, 99)) if latencies.size else (0.0, 0.0)
     whole = np.flatnonzero(counts.states == WHOLE)
     samples = [(int(counts.messages[i]), counts.payloads[i, : counts.sizes[i]].tobytes()) for i in whole]
     return Report(
-        ok=int(run["ok"]), counted=int(run["counted"]), seconds=seconds, answer_bytes=int(run["counted_bytes"]),
+        ok=int(run["ok"]), counted=int(run["counted"]), seconds=seconds, elapsed_s=elapsed_s, answer_bytes=int(run["counted_bytes"]),
         mean_us=float(run["latency_sum"]) / max(1, int(run["latencies"])) / 1e3, p50_us=float(p50), p99_us=float(p99),
         load_cpu=load_cpu, statuses=_statuses(counts), failures=failures, samples=samples,
     )  # fmt: skip

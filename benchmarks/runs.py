@@ -5,7 +5,6 @@ every sampled answer equal to ONNX Runtime's. What speaks against a run is kept 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -55,16 +54,16 @@ def run(target: Target, workload: Workload, load: Load, style: HeaderStyle = CON
     """Load a server once. A server that fails under it makes a run with faults, not an exception."""
     try:
         before = scrape(target.metrics_port) if target.metrics_port else None
-        cpu, start = target.cpu_s(), time.perf_counter()
+        cpu = target.cpu_s()
         report = _replay(target, workload, load, style)
-        cpu, elapsed = target.cpu_s() - cpu, time.perf_counter() - start
+        cpu = target.cpu_s() - cpu
         added = settled(target.metrics_port or 0, before, report.ok) if before else None
     except (LoadError, OSError) as error:
         return Run(rate=0.0, faults=[str(error)[:500]])
     batch = added.rows / added.batches if added and added.batches else None
     return Run(
         rate=report.rate, mean_us=report.mean_us, p50_us=report.p50_us, p99_us=report.p99_us, mean_batch=batch,
-        server_cpu=cpu / elapsed, load_cpu=report.load_cpu, per_cpu_s=report.ok / cpu if cpu else None,
+        server_cpu=cpu / report.elapsed_s, load_cpu=report.load_cpu, per_cpu_s=report.ok / cpu if cpu else None,
         answers=report.ok, compared=len(report.samples), faults=faults(report, added, workload.check(report.samples)),
     )  # fmt: skip
 
