@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.control.service import Service
+from gateway.control.standard_calls import unary
 from gateway.control.state import ServerState
 from gateway.errors import Code, TidegateError
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS
 from gateway.protocol import v2_grpc, v2_grpc_metadata
-from gateway.wire import grpc
-from gateway.wire.grpc import Method
-from gateway.wire.stream import Stream
-
-Message = bytes | memoryview
+from gateway.wire.grpc import Message, Method
 
 _REFUSED = {
     "SystemSharedMemory": "system shared memory is not supported: tensors travel in the request",
@@ -31,27 +28,17 @@ def inference_methods(service: Service, state: ServerState) -> dict[bytes, Metho
         "ModelReady": lambda message: _model_ready(service, message),
         "ModelMetadata": lambda message: _model_metadata(service, message),
     }
-    methods = {path(name): Method(unary=_unary(answer)) for name, answer in answers.items()}
+    methods = {path(name): Method(unary=unary(answer)) for name, answer in answers.items()}
     methods[path("ModelInfer")] = Method(unary=service.grpc_infer)
     methods[path("ModelStreamInfer")] = Method(streaming=service.grpc_stream_infer)
     for name in RPCS:
-        methods.setdefault(path(name), Method(unary=_unary(_refusing(name))))
+        methods.setdefault(path(name), Method(unary=unary(_refusing(name))))
     return methods
 
 
 def path(name: str) -> bytes:
     """The `:path` of an inference call."""
     return RPCS[name].path.encode()
-
-
-def _unary(answer: Callable[[Message], bytes]) -> grpc.UnaryHandler:
-    def handle(stream: Stream, message: Message, _deadline: float) -> None:
-        try:
-            grpc.reply(stream, answer(message))
-        except TidegateError as error:
-            grpc.fail(stream, error.code, error.message)
-
-    return handle
 
 
 def _model_ready(service: Service, message: Message) -> bytes:

@@ -49,12 +49,21 @@ class Health:
             raise TidegateError(Code.NOT_FOUND, f"unknown service '{shown(service)}'")
         return _answer(_WORDS[serving])
 
-    def watch(self, message: bytes | memoryview, send: Callable[[bytes], None]) -> Watch:
-        """Send the status of a name now and whenever it changes, until `Watch.end`. A name not in the table is SERVICE_UNKNOWN."""
-        watch = Watch(_service(message), send, self._watches.discard)
+    def watch(self, message: bytes | memoryview, send: Callable[[bytes], None], finish: Callable[[], None] = lambda: None) -> Watch:
+        """Send the status of a name now and whenever it changes, until `Watch.end`. A name not in the table is SERVICE_UNKNOWN.
+
+        `finish()` ends the call when the server stops.
+        """
+        watch = Watch(_service(message), send, finish, self._watches.discard)
         self._watches.add(watch)
         watch.tell(self._watched(watch.service))
         return watch
+
+    def close(self) -> None:
+        """The server stops: every Watch call ends, or it would hold its connection open."""
+        for watch in tuple(self._watches):
+            watch.end()
+            watch.finish()
 
     def _watched(self, service: str) -> int:
         serving = self._serving.get(service)
@@ -64,10 +73,13 @@ class Health:
 class Watch:
     """One Watch call."""
 
-    __slots__ = ("_forget", "_last", "_send", "service")
+    __slots__ = ("_forget", "_last", "_send", "finish", "service")
 
-    def __init__(self, service: str, send: Callable[[bytes], None], forget: Callable[[Watch], None]) -> None:
+    def __init__(
+        self, service: str, send: Callable[[bytes], None], finish: Callable[[], None], forget: Callable[[Watch], None]
+    ) -> None:
         self.service = service
+        self.finish = finish
         self._send = send
         self._forget = forget
         self._last: int | None = None

@@ -15,10 +15,12 @@ import uvloop
 from gateway.clock import SystemClock, seeded_random
 from gateway.config import Config
 from gateway.control.calls import inference_methods
+from gateway.control.health import Health, statuses
 from gateway.control.monitor import Monitor
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
+from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
 from gateway.limits import WireLimits
 from gateway.observe import logs
@@ -26,6 +28,7 @@ from gateway.observe.metrics import Metrics
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher
 from gateway.serving.loading import Loader
+from gateway.serving.routing import Routes
 from gateway.wire.blocks import Router
 from gateway.wire.exchange import HttpRefusal
 from gateway.wire.grpc import GrpcRouter
@@ -59,6 +62,7 @@ class Worker:
         self.config = config
         self.clock = SystemClock()
         self.metrics = Metrics()
+        self.health = Health()
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
 
     async def serve(self, sockets: dict[str, socket.socket]) -> int:
@@ -84,11 +88,18 @@ class Worker:
         limits = self.config.limits
         rng = seeded_random()
         budget = Budget(limits.serving)
-        batcher = Batcher(budget, clock=self.clock, observer=self.metrics, inline_max_s=self.config.batching.inline_max_us / 1e6)
+        batcher = Batcher(
+            budget,
+            loop=asyncio.get_running_loop(),
+            clock=self.clock,
+            observer=self.metrics,
+            inline_max_s=self.config.batching.inline_max_us / 1e6,
+        )
         allow_empty = {name for name, model in self.config.models.items() if model.allow_empty}
         service = Service(limits, batcher, self.metrics, allow_empty)
         rest = Rest(service, self.state, RestInference(service, strict_json=self.config.rest.strict_json))
-        calls = GrpcRouter(inference_methods(service, self.state), limits, compression=self.config.grpc.compression)
+        methods = inference_methods(service, self.state) | standard_methods(self.health)
+        calls = GrpcRouter(methods, limits, compression=self.config.grpc.compression)
         listener = Listener(limits.wire, Behind(_router(calls, rest, limits.wire), rest), clock=self.clock, rng=rng)
         batcher.answered = listener.flush
         monitor = Monitor(self.metrics, self.state, service, listener, clock=self.clock, rng=rng)
@@ -110,11 +121,18 @@ class Worker:
         service.set_routes(routes)
         _settle_collector()
         self.state.ready = True
+        self._tell_health(routes)
         _log.info("ready: %d versions, %d failed", len(list(routes.all())), len(routes.failed))
+
+    def _tell_health(self, routes: Routes) -> None:
+        models = dict.fromkeys((name for name, _ in routes.failed), False) | dict.fromkeys(routes.versions, True)
+        self.health.update(statuses(ready=self.state.ready, models=models))
 
     async def _drain(self, listener: Listener, service: Service, monitor: Monitor) -> None:
         """Not ready, no new connections, open requests finish, then everything closes."""
         self.state.ready, self.state.draining = False, True
+        self._tell_health(service.routes)
+        self.health.close()
         listener.drain()
         until = self.clock.now() + _DRAIN_GRACE_S
         while (listener.peers or service.batcher.budget.requests) and self.clock.now() < until:

@@ -7,7 +7,6 @@ lanes of their own, so that interleaved shapes do not cut each other's batches s
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from itertools import takewhile
 from typing import Protocol
@@ -16,8 +15,8 @@ from gateway.clock import Clock
 from gateway.errors import Code
 from gateway.serving.admission import CLOSED, EXPIRED, FULL, LATE, NO_MEMORY, TOO_LATE, Budget, Rejection
 from gateway.serving.batch import Batch, Item, Sink, execute, starts_of
-from gateway.serving.deadlines import Deadlines
-from gateway.serving.model import Arrays, RunOptions
+from gateway.serving.deadlines import Deadlines, Loop
+from gateway.serving.model import Arrays, Model, RunOptions
 from gateway.serving.runner import Runner
 from gateway.serving.versions import Lane, Version
 
@@ -41,12 +40,22 @@ class Batcher:
 
     answered: Callable[[], None]  # set by the owner: called when a batch's answers are written, so that they leave in this tick
 
-    def __init__(self, budget: Budget, *, clock: Clock, observer: Observer, inline_max_s: float) -> None:
+    def __init__(
+        self,
+        budget: Budget,
+        *,
+        loop: Loop,
+        clock: Clock,
+        observer: Observer,
+        inline_max_s: float,
+        start_runner: Callable[[Model, Loop, Callable[[], float], Callable[[Batch], None]], Runner] = Runner,
+    ) -> None:
         self.budget = budget
         self.inline_max_s = inline_max_s
         self._now = clock.now
         self._observer = observer
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._start_runner = start_runner
         self._ready: list[Lane] = []  # lanes to look at when this tick ends
         self._due = False
         self._running: set[Batch] = set()  # in threads
@@ -183,7 +192,7 @@ class Batcher:
             if not item.watched:
                 self._deadlines.watch(item)
         if version.runner is None:
-            version.runner = Runner(version.model, self._loop, self._now, self._finished)
+            version.runner = self._start_runner(version.model, self._loop, self._now, self._finished)
         batch.options = RunOptions()
         batch.started = self._now()
         version.running = batch

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import Callable
 from itertools import count
+from typing import Any, Protocol
 
 from gateway.clock import Clock
 from gateway.serving.batch import Item
@@ -13,17 +13,41 @@ from gateway.serving.batch import Item
 _SLACK = 1024  # answered entries that may stay on the heap before it is rebuilt
 
 
+class Loop(Protocol):
+    """What serving asks of an event loop; asyncio's has it, and a test's can be moved by hand."""
+
+    def call_soon(self, callback: Callable[..., object], /, *args: Any) -> object:
+        """Call at the end of this tick."""
+        ...
+
+    def call_later(self, delay: float, callback: Callable[..., object], /, *args: Any) -> Handle:
+        """Call after `delay` seconds."""
+        ...
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], /, *args: Any) -> object:
+        """As `call_soon`, from another thread."""
+        ...
+
+
+class Handle(Protocol):
+    """A call that can be taken back."""
+
+    def cancel(self) -> None:
+        """Take it back."""
+        ...
+
+
 class Deadlines:
     """Calls `expire(item)` when an item's deadline passes before `forget` was called for it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, expire: Callable[[Item], None]) -> None:
+    def __init__(self, loop: Loop, clock: Clock, expire: Callable[[Item], None]) -> None:
         self._loop = loop
         self._clock = clock
         self._expire = expire
         self._heap: list[tuple[float, int, Item]] = []
         self._order = count()
         self._live = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Handle | None = None
         self._timer_at = float("inf")
 
     def watch(self, item: Item) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
 from gateway.serving.batch import Batch, execute
+from gateway.serving.deadlines import Loop
 from gateway.serving.model import Model
 
 
 class Runner:
     """Owned by one version. Holds the GIL only to take a batch and to say that it is done."""
 
-    def __init__(self, model: Model, loop: asyncio.AbstractEventLoop, now: Callable[[], float], done: Callable[[Batch], None]) -> None:
+    def __init__(self, model: Model, loop: Loop, now: Callable[[], float], done: Callable[[Batch], None]) -> None:
         """`done(batch)` runs on the loop."""
         self._model = model
         self._loop = loop

@@ -1,0 +1,79 @@
+"""The gRPC services that every server is expected to have: grpc.health.v1 and server reflection, on the transport's streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.control import health, reflection
+from gateway.control.health import Health, Watch
+from gateway.control.reflection import Reflection
+from gateway.errors import Code, TidegateError
+from gateway.wire import grpc
+from gateway.wire.grpc import Message, MessageSink, Method
+from gateway.wire.stream import Stream
+
+
+def standard_methods(checks: Health) -> dict[bytes, Method]:
+    """Health (Check, Watch) and reflection (v1, v1alpha) by path."""
+    mirror = Reflection()
+    methods = {
+        health.CHECK: Method(unary=unary(checks.check)),
+        health.WATCH: Method(streaming=lambda stream, _deadline: WatchCall(checks, stream)),
+    }
+    for path in reflection.PATHS:
+        methods[path] = Method(streaming=lambda stream, _deadline: AnswerCall(mirror.answer, stream))
+    return methods
+
+
+def unary(answer: Callable[[Message], bytes]) -> grpc.UnaryHandler:
+    """A handler that answers at once."""
+
+    def handle(stream: Stream, message: Message, _deadline: float) -> None:
+        try:
+            grpc.reply(stream, answer(message))
+        except TidegateError as error:
+            grpc.fail(stream, error.code, error.message)
+
+    return handle
+
+
+class AnswerCall(MessageSink):
+    """A bidirectional call where every message has one answer."""
+
+    def __init__(self, answer: Callable[[Message], bytes], stream: Stream) -> None:
+        self._answer = answer
+        self._stream = stream
+
+    def message(self, message: Message, owed: int) -> None:
+        """Answer one message."""
+        grpc.send(self._stream, self._answer(message))
+        self._stream.consume(owed)
+
+    def half_closed(self) -> None:
+        """No more questions."""
+        grpc.finish(self._stream)
+
+
+class WatchCall(MessageSink):
+    """A server-streaming call: one question, answers until the caller goes."""
+
+    def __init__(self, checks: Health, stream: Stream) -> None:
+        self._checks = checks
+        self._stream = stream
+        self._watch: Watch | None = None
+
+    def message(self, message: Message, owed: int) -> None:
+        """The one question; a second is ignored, as on unary calls."""
+        self._stream.consume(owed)
+        if self._watch is None:
+            self._watch = self._checks.watch(message, self._send, self._finish)
+            self._stream.on_cancel = self._watch.end
+
+    def _send(self, answer: bytes) -> None:
+        grpc.send(self._stream, answer)
+
+    def _finish(self) -> None:
+        grpc.finish(self._stream, Code.UNAVAILABLE, "the server is stopping")
+
+    def half_closed(self) -> None:
+        """The question is complete; the call goes on."""
