@@ -6,8 +6,6 @@ what a runtime takes; integers are varints; strings come one by one. Elements in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from gateway.errors import TidegateError, invalid
@@ -27,42 +25,53 @@ _WIRE_TYPES = {"FP32": protobuf.FIXED32, "FP64": protobuf.FIXED64, "BYTES": prot
 _ELEMENTS = np.full(1 + max(_NUMBERS.values()), -1, np.int64)
 for _datatype, _number in _NUMBERS.items():
     _ELEMENTS[_number] = _WIRE_TYPES.get(_datatype, protobuf.VARINT)
-_AS_THEY_COME = frozenset({"BOOL", "FP32", "FP64"})
+_FLOATS = frozenset({"FP32", "FP64"})  # on the wire as a runtime takes them
 _WIDE = {"i": np.dtype(np.int32), "u": np.dtype(np.uint32)}  # what int_contents and uint_contents hold, by numpy's kind
 
 
-def typed_input(tensor: str, datatype: str, shape: Sequence[int], contents: bytes, *, model: str, limits: RequestLimits) -> InputTensor:
-    """An input from its serialized InferTensorContents.
+_COPIED_BYTES = 4_096  # up to here a copy is quicker than a view, and lets go of the array
+
+Buffer = bytes | memoryview
+
+
+def typed_input(
+    tensor: str, datatype: str, shape: tuple[int, ...], contents: bytes, *, size: int, model: str, limits: RequestLimits
+) -> InputTensor:
+    """An input from its serialized InferTensorContents. `shape` has been checked; `size` is what its numbers take, in bytes.
 
     Raises INVALID_ARGUMENT for malformed bytes, a wrong or second field, a wrong number of elements, a number out of range and
     strings that are not UTF-8, TOO_LARGE for too many or too long strings.
     """
-    payload.datatype_of(datatype, tensor=tensor)
     number = _NUMBERS.get(datatype)
     if number is None:
         raise invalid(f"{datatype} data of input '{shown(tensor)}' for model '{shown(model)}' must be sent in raw_input_contents")
     data = _single_chunk(contents, number) if datatype != "BYTES" else None
     if data is None:
         data = _collected(tensor, datatype, contents, model=model)
-    if datatype in _AS_THEY_COME and (datatype != "BOOL" or not data.translate(None, b"\0\1")):
+    if datatype in _FLOATS and len(data) == size:
+        return InputTensor(tensor, datatype, shape, data)
+    if datatype in _FLOATS or datatype == "BYTES":
         return payload.raw(tensor, datatype, shape, data, model=model, limits=limits)
-    if datatype == "BYTES":
-        return payload.raw(tensor, datatype, shape, data, model=model, limits=limits)
-    return _decoded(tensor, datatype, shape, data, model=model, limits=limits)
+    return InputTensor(tensor, datatype, shape, _decoded(tensor, datatype, data, size=size, model=model))
 
 
 def _single_chunk(contents: bytes, number: int) -> bytes | None:
     """The data where `contents` is one packed field and nothing else, as every client writes it; None where it is not."""
-    if not contents or contents[0] != number << 3 | protobuf.LENGTH:
+    if len(contents) < 2 or contents[0] != number << 3 | protobuf.LENGTH:
         return None
-    at, shift, length = 1, 0, 0
-    while at < len(contents) and shift < 35:
-        byte = contents[at]
-        length |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return contents[at:] if at + length == len(contents) else None
-    return None
+    length, at = contents[1], 2
+    if length > 127:
+        length &= 127
+        for shift in (7, 14, 21, 28):
+            if at == len(contents):
+                return None
+            length |= (contents[at] & 127) << shift
+            at += 1
+            if contents[at - 1] < 128:
+                break
+        else:
+            return None
+    return contents[at:] if at + length == len(contents) else None
 
 
 def _collected(tensor: str, datatype: str, contents: bytes, *, model: str) -> bytes:
@@ -79,18 +88,18 @@ def _collected(tensor: str, datatype: str, contents: bytes, *, model: str) -> by
     return out[:size].tobytes()
 
 
-def _decoded(tensor: str, datatype: str, shape: Sequence[int], data: bytes, *, model: str, limits: RequestLimits) -> InputTensor:
-    """Varints to fixed width. No more is allocated than elements came."""
-    count = payload.check_shape(shape, tensor=tensor, model=model, limits=limits)
-    numbers = np.empty(min(count, len(data)), np.uint64)
-    got = protobuf.varints(data, numbers)
-    if got == protobuf.MALFORMED:
+def _decoded(tensor: str, datatype: str, data: bytes, *, size: int, model: str) -> Buffer:
+    """Varints to fixed width. No more is allocated than elements came, whatever the shape says."""
+    itemsize = DATATYPES[datatype].itemsize
+    numbers = np.empty(min(size // itemsize, len(data)), np.uint64)
+    count = protobuf.varints(data, numbers)
+    if count == protobuf.MALFORMED:
         raise _malformed(tensor, model)
-    if got != count:
-        exact = int(np.count_nonzero(np.frombuffer(data, np.uint8) < 0x80))  # a varint ends with its first byte below
-        itemsize = DATATYPES[datatype].itemsize
-        raise payload.size_mismatch(tensor, model, expected=count * itemsize, got=exact * itemsize)
-    return InputTensor(tensor, datatype, tuple(shape), _narrowed(tensor, datatype, numbers, model=model).data.cast("B"))
+    if count * itemsize != size:
+        count = int(np.count_nonzero(np.frombuffer(data, np.uint8) < 0x80))  # a varint ends with its first byte below
+        raise payload.size_mismatch(tensor, model, expected=size, got=count * itemsize)
+    narrow = _narrowed(tensor, datatype, numbers, model=model)
+    return narrow.tobytes() if size <= _COPIED_BYTES else narrow.data.cast("B")
 
 
 def _narrowed(tensor: str, datatype: str, numbers: np.ndarray, *, model: str) -> np.ndarray:

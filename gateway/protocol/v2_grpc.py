@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
@@ -29,25 +28,25 @@ MAX_HEAD_BYTES = 4_096  # of one kept head
 MAX_HEAD_FIELDS = 256  # of a message whose head is looked for; one with more is rare and goes to protobuf
 
 _ID, _RAW = 0x1A, 0x3A  # keys of id and raw_input_contents
+_WITH_RULES = frozenset(("BOOL", "BYTES"))  # datatypes not all of whose bytes are good
 _HEAD_KEYS = frozenset((0x0A, 0x12, 0x22, 0x2A, 0x32))  # model_name, model_version, parameters, inputs, outputs
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 Buffer = bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class InputHead:
-    """An input without its data. `size` is what its raw contents must have, -1 where they need more than a count of bytes."""
+class InputHead(NamedTuple):
+    """An input without its raw contents."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    size: int
+    size: int  # bytes of its numbers; 0 for strings, which no shape gives the size of
+    any_bytes: bool  # whether any `size` bytes are good raw contents: not so for BOOL and BYTES
     contents: bytes | None  # typed contents, serialized
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A request without its id and raw contents, all counts and shapes checked."""
 
     model: str
@@ -67,7 +66,7 @@ class Decoder:
         self._limits = limits
 
     def decode(self, message: Buffer) -> InferRequest:
-        """A request: 3 µs for one raw input whose head is known, 9 µs where it is not.
+        """A request. One whose head was met before takes about half of what protobuf alone would.
 
         Raw contents of a message above `PRESCAN_BYTES` are views of it and keep it alive. Raises INVALID_ARGUMENT, TOO_LARGE for what
         is over a limit, UNIMPLEMENTED for parameters of a tensor that are refused by name (the request's own are `bind`'s to judge).
@@ -76,7 +75,7 @@ class Decoder:
         if len(message) > PRESCAN_BYTES:
             message, raws = prescan(message, self._limits)
         plain = _split(message)
-        if plain is None:
+        if plain is None or not (raws or plain[2]):
             return _decode_any(message, raws, self._limits)
         head_bytes, id_bytes, more = plain
         try:
@@ -90,8 +89,7 @@ class Decoder:
         return _assemble(head, request_id, raws or more, self._limits)
 
     def _keep(self, head_bytes: bytes, head: Head) -> None:
-        """Typed contents are part of a head and do not come again."""
-        if len(head_bytes) > MAX_HEAD_BYTES or any(tensor.contents is not None for tensor in head.inputs):
+        if len(head_bytes) > MAX_HEAD_BYTES:
             return
         if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
@@ -161,19 +159,19 @@ def _parse(message: Buffer) -> Any:
 
 
 def _decode_any(message: Buffer, raws: Sequence[Buffer], limits: RequestLimits) -> InferRequest:
-    """A message in whatever form protobuf takes; `raws` are those that have been cut out of it."""
+    """A message in whatever form protobuf takes, and any with typed contents; `raws` are those that have been cut out of it."""
     request = _parse(message)
-    raws = raws or request.raw_input_contents
+    raws = raws or request.raw_input_contents[:]
     if len(raws) > limits.max_inputs:
         raise invalid(f"the request has more than {limits.max_inputs} raw input contents")
-    return _assemble(_read_head(request, limits), request.id, list(raws), limits)
+    return _assemble(_read_head(request, limits), request.id, raws, limits)
 
 
 def _read_head(request: Any, limits: RequestLimits) -> Head:
     """Raises what `Decoder.decode` does, save for what the id and the data can be wrong in."""
     model = request.model_name
     check_input_count(len(request.inputs), limits)
-    inputs = tuple([_read_input(tensor, model, limits) for tensor in request.inputs])
+    inputs = tuple([_read_input(tensor, model, limits) for tensor in request.inputs[:]])  # protobuf iterates slower than it slices
     if len(inputs) > 1:
         _check_texts(inputs, limits)
     return Head(
@@ -186,7 +184,7 @@ def _read_head(request: Any, limits: RequestLimits) -> Head:
 
 
 def _read_input(tensor: Any, model: str, limits: RequestLimits) -> InputHead:
-    name, datatype, shape = tensor.name, tensor.datatype, tensor.shape[:]
+    name, datatype, shape, contents = tensor.name, tensor.datatype, tensor.shape[:], tensor.contents[:]
     if tensor.parameters:
         where = f"input '{shown(name)}'"
         check_parameters(_parameters(tensor.parameters, where, limits), limits, where=where)
@@ -196,8 +194,9 @@ def _read_input(tensor: Any, model: str, limits: RequestLimits) -> InputHead:
         name=name,
         datatype=datatype,
         shape=tuple(shape),
-        size=-1 if datatype in {"BOOL", "BYTES"} else count * itemsize,
-        contents=b"".join(tensor.contents) if tensor.contents else None,
+        size=count * itemsize,
+        any_bytes=datatype not in _WITH_RULES,
+        contents=b"".join(contents) if contents else None,
     )
 
 
@@ -209,11 +208,14 @@ def _check_texts(inputs: tuple[InputHead, ...], limits: RequestLimits) -> None:
 
 def _outputs(outputs: Any, limits: RequestLimits) -> tuple[str, ...]:
     check_output_count(len(outputs), limits)
-    for output in outputs:
+    names: list[str] = []
+    for output in outputs[:]:
+        name = output.name
+        names.append(name)
         if output.parameters:
-            where = f"output '{shown(output.name)}'"
+            where = f"output '{shown(name)}'"
             check_parameters(_parameters(output.parameters, where, limits), limits, where=where)
-    return tuple([output.name for output in outputs])
+    return tuple(names)
 
 
 def _parameters(parameters: Mapping[str, Any], where: str, limits: RequestLimits) -> dict[str, bool | int | float | str]:
@@ -250,7 +252,7 @@ def _raw(tensor: InputHead, data: Buffer, model: str, limits: RequestLimits) -> 
         raise invalid(
             f"contents field must not be specified when using raw_input_contents for '{shown(tensor.name)}' for model '{shown(model)}'"
         )
-    if len(data) == tensor.size:
+    if tensor.any_bytes and len(data) == tensor.size:
         return InputTensor(tensor.name, tensor.datatype, tensor.shape, data)
     return payload.raw(tensor.name, tensor.datatype, tensor.shape, data, model=model, limits=limits)
 
@@ -262,4 +264,4 @@ def _typed(tensor: InputHead, model: str, limits: RequestLimits) -> InputTensor:
         if 0 not in tensor.shape:
             raise invalid(f"unable to find data for input tensor '{shown(tensor.name)}' for model '{shown(model)}' in request.")
         contents = b""
-    return typed_input(tensor.name, tensor.datatype, tensor.shape, contents, model=model, limits=limits)
+    return typed_input(tensor.name, tensor.datatype, tensor.shape, contents, size=tensor.size, model=model, limits=limits)
