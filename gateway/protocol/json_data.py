@@ -100,12 +100,12 @@ def _any(datatype: str, shape: tuple[int, ...], text: bytes, count: int, *, nonf
     """Numbers of any size and nesting. The text is valid JSON and its brackets and commas are right, so brackets can go."""
     if not _has_shape(text.translate(None, _NOT_STRUCTURE), shape, count):
         raise _ShapeError
+    if not count:
+        return _nothing(text)
     decode = _decode_marked if nonfinite and datatype in FLOATING else _FLAT[datatype]
     itemsize = DATATYPES[datatype].itemsize
     data, at = memoryview(bytearray(count * itemsize)), 0
     for piece in _cut(text.translate(_NO_BRACKETS)):
-        if at == len(data) and not piece.strip():
-            continue  # an empty tensor
         packed = pack(datatype, decode(b"[%b]" % piece))
         if len(packed) > len(data) - at:
             raise _ShapeError
@@ -114,6 +114,13 @@ def _any(datatype: str, shape: tuple[int, ...], text: bytes, count: int, *, nonf
     if at != len(data):
         raise _ShapeError
     return data
+
+
+def _nothing(text: bytes) -> memoryview:
+    """The data of an empty tensor, which has brackets, commas and blanks only."""
+    if text.translate(None, b"[], \t\r\n"):
+        raise _ShapeError
+    return memoryview(b"")
 
 
 def count_tokens(text: bytes) -> int:
@@ -170,6 +177,8 @@ def _texts(shape: tuple[int, ...], text: bytes, count: int) -> list[str]:
     if strings != count or not _has_shape(structure, shape, count):
         raise _ShapeError
     depth = len(structure) - len(structure.lstrip(b"["))
+    if not depth:
+        return [_text_decoder(0)(text)]  # type: ignore[list-item]
     values = _text_decoder(depth)(text)
     for _ in range(depth - 1):
         values = list(itertools.chain.from_iterable(values))

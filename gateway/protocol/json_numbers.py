@@ -20,9 +20,7 @@ def values_text(array: np.ndarray, datatype: str) -> bytes:
 
 
 def row_texts(array: np.ndarray, datatype: str) -> list[bytes]:
-    """The values of each row of a batch, between commas."""
-    if not array.size:
-        return [b""] * len(array)
+    """The values of each row of a batch that is not empty, between commas."""
     rows = _plain(array, datatype).reshape(len(array), -1)
     if rows.shape[1] == 1:
         return _dump(rows.reshape(-1))[1:-1].split(b",")

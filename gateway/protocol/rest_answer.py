@@ -105,7 +105,8 @@ class RestEncoder:
         """The JSON of one output for each request."""
         if not self._batched:
             return [_text(spec, array)]
-        if spec.datatype == "BYTES" or len(rows) == 1 or 2 * sum(rows) < len(array):
+        alone = spec.datatype == "BYTES" or not array.size or len(rows) == 1
+        if alone or 2 * sum(rows) < len(array):  # rendering rows that nobody asked for costs more than a call for each that was
             return [_text(spec, array[start : start + count]) for start, count in zip(starts, rows, strict=True)]
         each = row_texts(array, spec.datatype)
         return [each[start] if count == 1 else b",".join(each[start : start + count]) for start, count in zip(starts, rows, strict=True)]
