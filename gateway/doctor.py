@@ -66,7 +66,7 @@ def examine(case: Subject) -> list[Finding]:
         ("python", lambda: python(sys.version_info[:2], sys.platform)),
         ("packages", lambda: packages(PACKAGES)),
         ("imports", imports),
-        ("cpu", lambda: cpu(os.sched_getaffinity(0), os.cpu_count() or 1, Path("/sys/fs/cgroup/cpu.max"))),
+        ("cpu", lambda: cpu(_usable_cores(), os.cpu_count() or 1, Path("/sys/fs/cgroup/cpu.max"))),
         ("memory", lambda: memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))),
         ("files", lambda: open_files(resource.getrlimit(resource.RLIMIT_NOFILE), case.config.limits.wire.max_connections)),
         ("kernels", kernels),
@@ -119,10 +119,10 @@ def imports() -> Finding:
     return Finding("imports", State.OK, "packages come from one installation")
 
 
-def cpu(usable: set[int], total: int, quota: Path) -> Finding:
+def cpu(usable: int, total: int, quota: Path) -> Finding:
     """How much of the machine this process may use."""
-    cores = float(len(usable))
-    detail = f"{len(usable)} of {total} cores"
+    cores = float(usable)
+    detail = f"{usable} of {total} cores"
     with contextlib.suppress(OSError, ValueError):  # no control group of version 2, or one without a limit ("max")
         limit, period = map(int, quota.read_text().split())
         cores = min(cores, limit / period)
@@ -132,8 +132,14 @@ def cpu(usable: set[int], total: int, quota: Path) -> Finding:
     return Finding("cpu", State.OK, detail)
 
 
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has no affinity
+
+
 def memory(meminfo: Path, group: Path) -> Finding:
     """Memory that is free for a server, in this machine and in its control group."""
+    if not meminfo.exists():
+        return Finding("memory", State.WARN, "unknown: this system does not say", f"have at least {MIN_MEMORY_BYTES >> 20} MiB free")
     fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
     free = int(fields["MemAvailable"].split()[0]) << 10
     with contextlib.suppress(OSError, ValueError):  # no control group, or one without a limit
