@@ -7,6 +7,7 @@ import json
 import struct
 import tempfile
 import zlib
+from pathlib import Path
 
 from curl import Answer, answered, curl, curls
 from outcome import contains, equal
@@ -70,17 +71,20 @@ def upgrade_ignored(gateway: Gateway) -> None:
 
 
 def keep_alive(gateway: Gateway) -> None:
-    """One connection for several requests, errors among them, by either protocol."""
-    url = infer(gateway.http)
-    for option in ("--http1.1", H2):
-        good, bad, lost, refused, again = curls(
-            option, *JSON, "-d", ROW.decode(), url, "--next", option, *JSON, "-d", "{", url,
-            "--next", option, *JSON, "-d", ROW.decode(), infer(gateway.http, "no_such_model"),
-            "--next", option, "-X", "DELETE", url, "--next", option, *JSON, "-d", ROW.decode(), url,
-        )  # fmt: skip
-        equal([200, 400, 404, 405, 200], [answer.status for answer in (good, bad, lost, refused, again)])
-        equal([1, 0, 0, 0, 0], [answer.connects for answer in (good, bad, lost, refused, again)])
-        is_next(again)
+    """One connection for several requests, errors among them. (Over TLS for HTTP/2: curl 7.88 cannot reuse one without.)"""
+    reuses(infer(gateway.http), "--http1.1")
+
+
+def reuses(url: str, *options: str | Path) -> None:
+    """Good, malformed, of an unknown model, by a wrong method, good: five answers on one connection."""
+    lost = url.replace("plus_one", "no_such_model")
+    parts = [(*JSON, "-d", ROW.decode(), url), (*JSON, "-d", "{", url), (*JSON, "-d", ROW.decode(), lost), ("-X", "DELETE", url)]
+    arguments = [*options, *parts[0]]
+    for part in (*parts[1:], parts[0]):
+        arguments += ["--next", *options, *part]
+    answers = curls(*arguments)
+    equal([(200, 1), (400, 0), (404, 0), (405, 0), (200, 0)], [(answer.status, answer.connects) for answer in answers], answers[0].problem)
+    is_next(answers[-1])
 
 
 def expect_continue(gateway: Gateway) -> None:
@@ -101,13 +105,13 @@ def expect_refused(gateway: Gateway) -> None:
 
 
 def too_large(gateway: Gateway) -> None:
-    """A body over the limit that is sent all the same: 413, by either protocol, and the next caller is served."""
+    """A body over the limit that is sent all the same: 413, and the next caller is served. (For HTTP/2 see nghttp: curl 7.88
+    does not read an answer that a RST_STREAM with NO_ERROR follows, RFC 9113 §8.1.)"""
     with tempfile.NamedTemporaryFile() as file:
         file.truncate(40 << 20)
-        for option in ("--http1.1", H2):
-            answer = curl(option, "-H", "Expect:", *LARGE_HEADERS, "--data-binary", f"@{file.name}", infer(gateway.http, "echo"))
-            equal(413, answer.status, answer.problem)
-    prior_knowledge(gateway)
+        answer = curl("--http1.1", "-H", "Expect:", *LARGE_HEADERS, "--data-binary", f"@{file.name}", infer(gateway.http, "echo"))
+        equal(413, answer.status, answer.problem)
+    get(gateway)
 
 
 def compressed_request(gateway: Gateway) -> None:
@@ -134,10 +138,10 @@ def gzip_large(gateway: Gateway) -> None:
 def head(gateway: Gateway) -> None:
     """The headers of GET without a body, and the connection goes on."""
     url = f"http://{gateway.http}/v2/models/plus_one"
-    for option in ("--http1.1", H2):
-        asked, got = curls(option, "-I", url, "--next", option, url)
-        equal((200, 0), (asked.status, got.connects))
-        equal(got.header("content-length"), asked.header("content-length"))
+    asked, got = curls("--http1.1", "-I", url, "--next", "--http1.1", url)
+    equal((200, 0, got.header("content-length")), (asked.status, got.connects, asked.header("content-length")))
+    asked = answered(curl(H2, "-I", url), 200, "2")
+    equal(got.header("content-length"), asked.header("content-length"))
 
 
 def method_not_allowed(gateway: Gateway) -> None:

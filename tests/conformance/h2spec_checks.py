@@ -5,7 +5,6 @@ Cases listed in `h2spec_exceptions.txt` may fail; one of them that passes is a f
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import tempfile
@@ -16,24 +15,33 @@ from pathlib import Path
 from outcome import Outcome
 from servers import Gateway
 
-PATH = "/v2/health/live"
+PATH = "/v2/models/plus_one/infer"  # a POST is read to its end before it is answered, as the cases on bodies and trailers assume
 CASE_TIMEOUT_S, TIMEOUT_S = 3, 560
+LARGE_FRAME_CASE, LARGE_HEADER_BYTES = "http2/4.2/3", 250_000  # five such headers are more than the 1 MiB that our SETTINGS allow
 CASES = 146  # of the pinned version; a run with fewer has left some out
 EXCEPTIONS = Path(__file__).with_name("h2spec_exceptions.txt")
 
 
 def conforms(binary: Path, gateway: Gateway, *, tls: bool = False) -> Iterator[Outcome]:
-    """One run against the HTTP port."""
+    """Every case against the HTTP port; one of them with headers larger than our frames, as it assumes the default size."""
+    outcomes = {outcome.name: outcome for outcome in _run(binary, gateway, ["-t", "-k"] if tls else [])}
+    large = ["--max-header-length", str(LARGE_HEADER_BYTES), LARGE_FRAME_CASE, *(["-t", "-k"] if tls else [])]
+    (judged,) = _run(binary, gateway, large)  # the only case of that run, so its number says nothing
+    outcomes[LARGE_FRAME_CASE] = Outcome(LARGE_FRAME_CASE, judged.failure)
+    yield from outcomes.values()
+    if len(outcomes) != CASES:
+        yield Outcome("all-cases", f"{len(outcomes)} of {CASES} cases ran")
+
+
+def _run(binary: Path, gateway: Gateway, options: list[str]) -> Iterator[Outcome]:
     host, _, port = gateway.http.partition(":")
-    options = ["-t", "-k"] if tls else []
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         command = [binary, "-S", "-h", host, "-p", port, "-P", PATH, "-o", str(CASE_TIMEOUT_S), "-j", report, *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
-        outcomes = list(_judged(report)) if report.exists() else []
-    yield from outcomes
-    if len(outcomes) != CASES:
-        yield Outcome("all-cases", json.dumps(f"{len(outcomes)} of {CASES} cases ran: {done.stderr[-500:]}"))
+        if not report.exists():
+            raise SystemExit(f"h2spec wrote no report: {done.stdout[-500:]} {done.stderr[-500:]}")
+        yield from _judged(report)
 
 
 def _judged(report: Path) -> Iterator[Outcome]:

@@ -42,4 +42,4 @@ def equal(expected: object, actual: object, where: str = "") -> None:
 def contains(part: object, whole: object, where: str = "") -> None:
     """`part in whole`, and both shown where not."""
     if part not in whole:  # type: ignore[operator]
-        raise AssertionError(f"{where}{': ' if where else ''}no {part!r} in {str(whole)[:1500]!r}")
+        raise AssertionError(f"{where}{': ' if where else ''}no {part!r} in {str(whole)[-1500:]!r}")

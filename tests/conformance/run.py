@@ -19,6 +19,7 @@ import h2spec_checks
 import models
 import nghttp_checks
 import proxy_checks
+import slow_reader_checks
 import tls_checks
 from outcome import Outcome, attempts, contains, equal
 from programs import checked
@@ -71,6 +72,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Outcome]]] = {
     "curl": lambda bench: attempts(curl_checks.CHECKS, bench.plain),
     "tls": _tls,
     "nghttp": lambda bench: attempts(nghttp_checks.CHECKS, bench.plain),
+    "slow-reader": lambda bench: attempts(slow_reader_checks.CHECKS, bench.plain),
     "h2spec": lambda bench: h2spec_checks.conforms(builds.h2spec(), bench.plain),
     "h2spec-tls": lambda bench: h2spec_checks.conforms(builds.h2spec(), bench.tls, tls=True),
     "grpcio": lambda bench: _python(bench, "grpcio_sync.py", "grpcio"),

@@ -29,6 +29,12 @@ def large(gateway: Gateway, folder: Path) -> None:
         plain.is_large(answered(answer, 200))
 
 
+def keep_alive(gateway: Gateway, folder: Path) -> None:
+    """One connection for several requests, errors among them, by either protocol."""
+    for option in ("--http2", "--http1.1"):
+        plain.reuses(plain.infer(gateway.http, scheme="https"), option, "--cacert", folder / "ca.pem")
+
+
 def distrust(gateway: Gateway, folder: Path) -> None:
     """A client that does not know the authority refuses; a client without TLS gets nothing; the next one is served."""
     equal(60, curl(f"https://{gateway.http}/v2/health/live").exit)
@@ -66,5 +72,5 @@ def _grpc_answers(gateway: Gateway, folder: Path, own: str) -> bool:
             return False
 
 
-CHECKS = [alpn, large, distrust, optional_certificate]
+CHECKS = [alpn, large, keep_alive, distrust, optional_certificate]
 REQUIRED = [required_certificate]
