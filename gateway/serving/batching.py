@@ -185,8 +185,11 @@ class Batcher:
 
     def _start(self, lane: Lane) -> None:
         version = lane.version
-        batch = lane.take(self._now())
-        if batch is None:
+        batch = None
+        while batch is None and lane.items:
+            batch = lane.take(self._now())
+        if batch is None:  # all of it was dead: another lane may have waited behind it
+            self._resume(version)
             return
         for item in batch.items:
             if not item.watched:
@@ -207,10 +210,16 @@ class Batcher:
         self._running.discard(batch)
         self._deliver(batch)
         version.look_ahead()
+        self._resume(version)
+
+    def _resume(self, version: Version) -> None:
+        """The version is free: go on with the lane whose first request waits longest, unless that lane comes back by itself."""
         lane = version.oldest_lane()
-        if lane is not None and not lane.ready:
+        if lane is not None and not lane.ready and version.running is None:
             lane.grown = True
             self._advance(lane)
+            if not lane.items:
+                self._resume(version)
 
     def _deliver(self, batch: Batch) -> None:
         version: Version = batch.version

@@ -1,0 +1,200 @@
+"""An event loop, a clock, a runner and a model that are moved by hand."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from itertools import count
+
+import numpy as np
+
+from gateway.errors import Code
+from gateway.limits import ServingLimits
+from gateway.protocol.tensors import Signature, TensorSpec
+from gateway.serving.admission import Budget
+from gateway.serving.batch import Batch, Item, execute
+from gateway.serving.batching import Batcher
+from gateway.serving.model import RunFault
+from gateway.serving.versions import Version
+
+POISON = 666.0  # a row with this value fails the run that holds it
+
+
+class FakeHandle:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class FakeLoop:
+    """Clock and loop: `tick` runs what was asked for soon, `advance` moves the time and fires what is due."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        self._soon: deque = deque()
+        self._later: list = []
+        self._order = count()
+
+    def now(self) -> float:
+        return self.time
+
+    wall = now
+
+    def call_soon(self, callback, *args) -> None:
+        self._soon.append((callback, args))
+
+    call_soon_threadsafe = call_soon
+
+    def call_later(self, delay, callback, *args) -> FakeHandle:
+        handle = FakeHandle()
+        heapq.heappush(self._later, (self.time + delay, next(self._order), handle, callback, args))
+        return handle
+
+    def tick(self) -> None:
+        """One iteration: only what waited when it began."""
+        for _ in range(len(self._soon)):
+            callback, args = self._soon.popleft()
+            callback(*args)
+
+    def settle(self) -> None:
+        while self._soon:
+            self.tick()
+
+    def advance(self, seconds: float) -> None:
+        until = self.time + seconds
+        while self._later and self._later[0][0] <= until:
+            at, _, handle, callback, args = heapq.heappop(self._later)
+            self.time = max(self.time, at)
+            if not handle.cancelled:
+                callback(*args)
+        self.time = until
+
+
+class FakeModel:
+    """Two outputs per row: the row's sum, and the row itself. `seconds` says what a run takes by the loop's clock."""
+
+    def __init__(self, loop: FakeLoop, *, max_batch_size: int = 8, per_run_s: float = 1e-5, per_row_s: float = 1e-6) -> None:
+        spec = TensorSpec("x", "FP32", (-1, -1))
+        outputs = (TensorSpec("sum", "FP32", (-1,)), TensorSpec("x", "FP32", (-1, -1)))
+        self.signature = Signature("m", (spec,), outputs, max_batch_size)
+        self.loop = loop
+        self.per_run_s, self.per_row_s = per_run_s, per_row_s
+        self.batches: list[int] = []
+
+    def zeros(self, rows: int):
+        return [np.zeros((rows, 1), np.float32)]
+
+    def run(self, arrays, options=None):
+        (x,) = arrays
+        x = x.reshape(1, -1) if x.ndim == 1 else x
+        self.batches.append(len(x))
+        self.loop.time += self.per_run_s + self.per_row_s * len(x)
+        if (x == POISON).any():
+            raise RunFault(Code.INVALID_ARGUMENT, "poison")
+        return [x.sum(axis=1), x.copy()]
+
+
+class FakeRunner:
+    """A run in a thread: it ends when the test says so."""
+
+    def __init__(self, model, loop, now, done) -> None:
+        self.model, self.loop, self.now, self.done = model, loop, now, done
+        self.batch: Batch | None = None
+
+    def start(self, batch: Batch) -> None:
+        assert self.batch is None, "one run at a time"
+        self.batch = batch
+
+    def finish(self) -> None:
+        batch, self.batch = self.batch, None
+        batch.started = self.now()
+        execute(batch, self.model)
+        batch.ended = self.now()
+        self.loop.call_soon_threadsafe(self.done, batch)
+
+    def stop(self) -> None:
+        pass
+
+
+class FakeCaller:
+    """Who asked: keeps every answer, to show that there is exactly one."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        self.cancelled = False
+        self.answers: list = []
+
+
+class FakeSink:
+    protocol = 0
+
+    def answer(self, items, starts, outputs) -> None:
+        for item, start in zip(items, starts, strict=True):
+            item.caller.answers.append([output[start : start + item.rows] for output in outputs])
+
+    def fail(self, item, code, message) -> None:
+        item.caller.answers.append(code)
+
+
+class Counts:
+    """The observer: how many requests ended in which way."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    def batch_done(self, batch) -> None:
+        self.ended += len(batch.items)
+
+    def dropped(self, version, item, code) -> None:
+        self.ended += 1
+
+
+class Bench:
+    """A batcher with one version, and the verbs of a test."""
+
+    def __init__(self, *, threaded: bool = False, limits: ServingLimits | None = None, **model) -> None:
+        self.loop = FakeLoop()
+        self.limits = limits or ServingLimits()
+        self.counts = Counts()
+        self.runners: list[FakeRunner] = []
+        self.batcher = Batcher(
+            Budget(self.limits), loop=self.loop, clock=self.loop, observer=self.counts, inline_max_s=250e-6, start_runner=self._runner
+        )
+        self.batcher.answered = lambda: None
+        self.model = FakeModel(self.loop, **model)
+        self.version = Version(1, self.model, self.limits, release=self.batcher.release)
+        self.version.threaded = threaded
+        self.sinks = [FakeSink(), FakeSink()]
+
+    def _runner(self, *args) -> FakeRunner:
+        self.runners.append(FakeRunner(*args))
+        return self.runners[-1]
+
+    def submit(self, rows: np.ndarray, *, timeout_s: float = 10.0, sink: int = 0):
+        """(caller, rejection or None) of a request with these rows [rows, features]."""
+        item = Item()
+        item.caller = FakeCaller(rows)
+        item.sink = self.sinks[sink]
+        item.id = b""
+        data = rows.astype("<f4").tobytes()
+        item.data, item.rows, item.size = (data,), len(rows), len(data)
+        item.arrival = self.loop.now()
+        item.deadline = item.arrival + timeout_s
+        shapes = (rows.shape[1:],) if self.model.signature.max_batch_size else (rows.shape,)
+        return item.caller, self.batcher.submit(self.version.lane(shapes), item)
+
+    def finish_run(self) -> None:
+        for runner in self.runners:
+            if runner.batch is not None:
+                runner.finish()
+
+    def drain(self) -> None:
+        """Work everything off."""
+        for _ in range(10_000):
+            self.loop.settle()
+            if not any(runner.batch for runner in self.runners) and not self.version.waiting_rows:
+                return
+            self.finish_run()
+        raise AssertionError("work does not end")
