@@ -23,8 +23,8 @@ from gateway.protocol.parameters import check_parameters
 from gateway.protocol.prescan import PRESCAN_BYTES, malformed, prescan
 from gateway.protocol.tensors import InferRequest, InputTensor, shown
 
-MAX_HEADS = 1_024  # kept by one decoder
-MAX_HEAD_BYTES = 4_096  # of one kept head
+MAX_HEADS = 512  # kept by one decoder; 10 MiB if all are as bad as can be
+MAX_HEAD_BYTES = 2_048  # of one kept head
 MAX_HEAD_FIELDS = 256  # of a message whose head is looked for; one with more is rare and goes to protobuf
 
 _ID, _RAW = 0x1A, 0x3A  # keys of id and raw_input_contents

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.pb import inference_pb2 as pb
@@ -26,6 +26,7 @@ def decoded(data: bytes, room: int) -> tuple[int, list[int]]:
     return varints(data, out), out.tolist()
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=20))
 def test_varints_are_protobufs(values: list[int]) -> None:
     """Signed 64-bit numbers of a packed field come back as their two's complement."""
@@ -73,6 +74,7 @@ def test_collect_refuses_a_second_field_with_elements() -> None:
     assert b"\1" == collected(wanted + bytes([UINT << 3 | 5, 0, 0, 0, 0]), INT64)  # another wire type is an unknown field
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60))
 def test_collect_agrees_with_protobuf_on_garbage(message: bytes) -> None:
     """What protobuf refuses within one level is malformed here; the elements of what it takes are the same."""
@@ -157,6 +159,7 @@ def test_scan_finds_what_is_malformed(message: bytes) -> None:
         pb.ModelStreamInferResponse.FromString(message.replace(b"\x0a", b"\x12", 1))
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=80))
 def test_scan_takes_what_protobuf_takes(message: bytes) -> None:
     """No message that protobuf reads is malformed here."""

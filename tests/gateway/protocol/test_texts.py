@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.protocol.texts import REMEMBERED_CHARACTERS, REMEMBERED_TEXTS, TextPacker, pack_text, pack_texts
@@ -12,6 +12,7 @@ from gateway.protocol.texts import REMEMBERED_CHARACTERS, REMEMBERED_TEXTS, Text
 PACKER = TextPacker()  # one for all examples, so that strings come again
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(st.text(), st.sampled_from(["a", "é", ""]))))
 def test_packed_strings_are_length_and_utf8(texts: list[str]) -> None:
     """Each element is its own length and UTF-8, remembered or not, and joined they are the whole tensor."""

@@ -18,7 +18,7 @@ from gateway.limits import RequestLimits
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol.prescan import PRESCAN_BYTES
 from gateway.protocol.tensors import DATATYPES, InferRequest
-from gateway.protocol.v2_grpc import Decoder, parse
+from gateway.protocol.v2_grpc import MAX_HEADS, Decoder, parse
 
 LIMITS = RequestLimits()
 UNKNOWN_FIELD = 15
@@ -97,6 +97,14 @@ def test_large_raw_contents_are_not_copied() -> None:
     assert isinstance(got.data, memoryview)
     assert sent is got.data.obj
     assert data.tobytes() == got.data
+
+
+def test_more_heads_than_are_kept() -> None:
+    """A decoder that has met more heads than it keeps decodes old and new ones alike."""
+    decoder = Decoder(LIMITS)
+    for index in [*range(MAX_HEADS + 2), 0, MAX_HEADS]:
+        sent = message(inputs=[tensor(name=f"x{index}")], raw_input_contents=[bytes(8)])
+        assert f"x{index}" == decoder.decode(sent).inputs[0].name
 
 
 VALUES = {
