@@ -34,8 +34,8 @@ _numba_settings: Any = numba.config
 def kernel(*signatures: Any, releases_gil: bool = True) -> Callable[[Function], Function]:
     """Compile a function for exactly these numba signatures, in nopython mode, without fastmath, bounds checks or threads.
 
-    `releases_gil=False` is for kernels that take less time than handing the GIL over does: with one other busy Python thread, a 0.2 µs
-    kernel is called 1.8 times as often when it keeps the GIL (benchmarks/hpack.py). Everything from about 5 µs upwards releases it.
+    `releases_gil=False` is for kernels that take less time than handing the GIL over does: beside a busy Python thread, a kernel of
+    0.2 µs is called 1.3 to 1.8 times as often when it keeps the GIL (benchmarks/hpack.py). From about 5 µs upwards, release it.
     Where no directory can be written and none is filled, the kernel is compiled in memory: a slower start, nothing else.
     """
 
