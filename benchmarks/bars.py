@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 Measurements = Mapping[str, Mapping[str, Any]]
@@ -64,6 +64,13 @@ def judge(measurements: Measurements, *, only_measured: bool = False) -> list[Ba
     """One bar per rule; with `only_measured`, the rules of which nothing was measured are left out."""
     rules = [rule for rule in RULES if not only_measured or rule.top in measurements]
     return [_bar(rule, measurements) for rule in rules]
+
+
+def per_cpu(measurements: Measurements) -> dict[str, float]:
+    """The ratios of rates per second of the server's processor time: what a bar would be on a machine that does nothing else."""
+    rules = [replace(rule, figure="per_cpu_s") for rule in RULES if rule.figure == "rate"]
+    ratios = {rule.name: _value(rule, measurements) for rule in rules}
+    return {name: round(ratio, 4) for name, ratio in ratios.items() if ratio is not None}
 
 
 def documents(bars: list[Bar]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from benchmarks.models import FEATURES, MLP_WIDTHS, write_repository
 from benchmarks.processes import HOST, Cores, RssWatch, Server, accepts, free_port, gateway_command, peer_command, says_ready
 from benchmarks.replayer import Load
 from benchmarks.runs import Run, Target, run
+from benchmarks.scrape import scrape
 from benchmarks.workloads import Workload, Workloads
 
 MIB = 1 << 20
@@ -205,13 +206,13 @@ class Bench:
         target, body = self._target("gateway"), self._workloads.raw.wires[0]
         size = dict(zip(("connections", "streams"), FOUR_BY_SIXTEEN, strict=True))
         options = {**size, "warmup_s": 1, "seconds": round(self._pace.seconds), "cpu": self._cores.load}
-        return _tool(lambda: tools.h2load((target.host, target.port), body, **options))
+        return _tool(target, lambda: tools.h2load((target.host, target.port), body, **options))
 
     def _wrk(self, server: str) -> Run:
         target = self._target(server)
         bodies = [wire.partition(b"\r\n\r\n")[2] for wire in self._workloads.json.wires]
         options = {"connections": SIXTY_FOUR[0], "seconds": round(self._pace.seconds), "cpu": self._cores.load}
-        return _tool(lambda: tools.wrk((target.host, target.port), "/v2/models/tabular/infer", bodies, **options))
+        return _tool(target, lambda: tools.wrk((target.host, target.port), "/v2/models/tabular/infer", bodies, **options))
 
     def _target(self, name: str) -> Target:
         """The address of a server, started when first asked for and ended with the bench."""
@@ -238,8 +239,12 @@ class Bench:
             yield Target(HOST, port, server.cpu_s)
 
 
-def _tool(measure: Callable[[], float]) -> Run:
+def _tool(target: Target, measure: Callable[[], float]) -> Run:
+    """A tool's figure. It does not see gRPC statuses: what the gateway itself counts as refused speaks against the run."""
     try:
-        return Run(rate=measure())
+        before = scrape(target.metrics_port) if target.metrics_port else None
+        rate = measure()
+        refused = scrape(target.metrics_port or 0).since(before).refused if before else 0
     except (tools.ToolError, subprocess.TimeoutExpired, OSError) as error:
         return Run(rate=0.0, faults=[str(error)[-500:]])
+    return Run(rate=rate, faults=[f"the server refused {refused} requests"] if refused else [])

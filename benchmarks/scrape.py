@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -14,15 +15,20 @@ POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Inference requests answered OK, rows run, and batches that the rows were run in."""
+    """Inference requests answered OK, rows run, batches that the rows were run in, and requests refused.
+
+    Cancelled requests are in none: a tool that stops on time abandons what is in flight.
+    """
 
     ok: int
     rows: int
     batches: int
+    refused: int = 0
 
     def since(self, before: Counts) -> Counts:
         """What was added after `before`."""
-        return Counts(self.ok - before.ok, self.rows - before.rows, self.batches - before.batches)
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(before), strict=True)
+        return Counts(*(now - then for now, then in pairs))
 
 
 def scrape(port: int) -> Counts:
@@ -33,11 +39,12 @@ def scrape(port: int) -> Counts:
 
 def read_counts(page: str) -> Counts:
     """The totals of one page in the Prometheus text format."""
-    totals = {"tidegate_requests_total": 0.0, "tidegate_batch_rows_sum": 0.0, "tidegate_batch_rows_count": 0.0}
+    totals = dict.fromkeys(("tidegate_requests_total", "tidegate_batch_rows_sum", "tidegate_batch_rows_count", "refused"), 0.0)
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            if sample.name in totals and sample.labels.get("code", "OK") == "OK":
-                totals[sample.name] += sample.value
+            name = {"OK": sample.name, "CANCELLED": ""}.get(sample.labels.get("code", "OK"), "refused")
+            if name in totals:
+                totals[name] += sample.value
     return Counts(*(int(value) for value in totals.values()))
 
 

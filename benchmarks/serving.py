@@ -81,8 +81,10 @@ def _line(measurement: dict[str, Any]) -> str:
 
 
 def _write(result: dict[str, Any], options: argparse.Namespace) -> None:
+    busy = bars.per_cpu(result["measurements"])
     for bar in result["bars"]:
-        _say(f"{'holds' if bar['holds'] else 'FAILS'}  {bar['name']:40} {bar['value']} {bar['op']} {bar['bound']}")
+        beside = f"  ({busy[bar['name']]} per processor second)" if bar["name"] in busy else ""
+        _say(f"{'holds' if bar['holds'] else 'FAILS'}  {bar['name']:40} {bar['value']} {bar['op']} {bar['bound']}{beside}")
     if options.json == "-":
         print(json.dumps(result))
     elif options.json or not (options.quick or options.only):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bars import RULES, judge
+from benchmarks.bars import RULES, judge, per_cpu
 from benchmarks.load.tools import ToolError, read_h2load, read_wrk
 from benchmarks.replayer import Report
 from benchmarks.runs import faults
@@ -53,6 +53,14 @@ def test_a_bar_does_not_hold_on_runs_that_do_not_count():
     measurements = measured(gateway_rest_binary=[50, 50], gateway_rest_json=[10, 10])
     measurements["gateway_rest_json"]["runs"][1]["faults"] = ["a wrong answer"]
     assert (5.0, False) == (bar(measurements).value, bar(measurements).holds)
+
+
+def test_ratios_per_processor_second_are_told_where_both_sides_have_them():
+    """On a busy machine they say more than ratios by the clock."""
+    measurements = measured(gateway_rest_binary=[10], gateway_rest_json=[10], gateway_one_shape=[1], gateway_two_shapes=[1])
+    measurements["gateway_rest_binary"]["runs"][0]["per_cpu_s"] = 30
+    measurements["gateway_rest_json"]["runs"][0]["per_cpu_s"] = 20
+    assert {"rest_binary_vs_json": 1.5} == per_cpu(measurements)
 
 
 def test_every_bar_is_reported_unless_only_a_part_was_measured():
@@ -101,18 +109,19 @@ def test_a_clean_run_counts():
 
 
 def test_metrics_are_added_over_models_and_protocols_and_only_ok_counts():
-    """Refused requests have rows of no batch and are another code."""
+    """Refused requests are counted apart, abandoned ones not at all."""
     page = (
         "# TYPE tidegate_requests counter\n"
         'tidegate_requests_total{model="a",protocol="grpc",code="OK"} 3\n'
         'tidegate_requests_total{model="b",protocol="http",code="OK"} 4\n'
         'tidegate_requests_total{model="a",protocol="grpc",code="OVERLOADED"} 9\n'
+        'tidegate_requests_total{model="a",protocol="grpc",code="CANCELLED"} 64\n'
         "# TYPE tidegate_batch_rows histogram\n"
         'tidegate_batch_rows_bucket{model="a",le="+Inf"} 2\n'
         'tidegate_batch_rows_sum{model="a"} 7\ntidegate_batch_rows_count{model="a"} 2\n'
     )
-    assert Counts(7, 7, 2) == read_counts(page)
-    assert Counts(3, 2, 1) == Counts(7, 7, 2).since(Counts(4, 5, 1))
+    assert Counts(7, 7, 2, 9) == read_counts(page)
+    assert Counts(3, 2, 1, 8) == Counts(7, 7, 2, 9).since(Counts(4, 5, 1, 1))
 
 
 COUNTS = "requests: 9 total, 9 started, 9 done, {} succeeded, {} failed, 0 errored, 0 timeout\n"
