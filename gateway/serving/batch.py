@@ -53,13 +53,15 @@ class Sink(Protocol):
 class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
-    __slots__ = ("ended", "failed", "groups", "items", "options", "rows", "shapes", "started", "version")
+    __slots__ = ("ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "started", "version")
 
-    def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int) -> None:
+    def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
+        """`limit`: rows of one run; a single item may have more and runs in pieces."""
         self.version = version
         self.shapes = shapes
         self.items = items
         self.rows = rows
+        self.limit = limit
         self.groups: list[tuple[list[Item], Arrays]] = []
         self.failed: list[tuple[Item, RunFault]] = []
         self.started = self.ended = 0.0
@@ -93,19 +95,18 @@ def starts_of(items: Sequence[Item], rows: int) -> Sequence[int]:
 def _run(batch: Batch, model: Model, items: list[Item], rows: int) -> Arrays:
     signature = model.signature
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
-    limit = signature.max_batch_size
-    if not limit:
+    if not signature.max_batch_size:
         return model.run([array[0] for array in arrays], batch.options)
-    outputs = model.run(arrays, batch.options) if rows <= limit else _run_split(model, arrays, rows, batch.options)
+    outputs = model.run(arrays, batch.options) if rows <= batch.limit else _run_split(model, arrays, rows, batch)
     if any(output.shape[0] != rows for output in outputs):
         raise RunFault(Code.INTERNAL, f"model '{signature.model}' returned {outputs[0].shape[0]} rows for {rows}")
     return outputs
 
 
-def _run_split(model: Model, arrays: Arrays, rows: int, options: RunOptions | None) -> Arrays:
-    """A request above max_batch_size runs in pieces."""
-    limit = model.signature.max_batch_size
-    pieces = [model.run([array[at : at + limit] for array in arrays], options) for at in range(0, rows, limit)]
+def _run_split(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
+    """A request above the rows of one run goes in pieces."""
+    limit = batch.limit
+    pieces = [model.run([array[at : at + limit] for array in arrays], batch.options) for at in range(0, rows, limit)]
     try:
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     except ValueError:

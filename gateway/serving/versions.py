@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
 from gateway.errors import Code
 from gateway.limits import ServingLimits
-from gateway.protocol.tensors import Signature
+from gateway.protocol.tensors import DATATYPES, Signature
 from gateway.serving.admission import EXPIRED
 from gateway.serving.batch import Batch, Item
 from gateway.serving.cost import Cost
@@ -31,7 +32,7 @@ class Lane:
         self.shapes = shapes
         self.items: deque[Item] = deque()
         self.rows = 0
-        self.limit = version.signature.max_batch_size or 1
+        self.limit = version.batch_limit(shapes)
         self.ready = False  # will be looked at when this tick ends
         self.grown = False  # got items since it was last looked at
         self.settling_since = 0.0
@@ -59,7 +60,7 @@ class Lane:
                 rows += item.rows
         self.rows -= taken
         version.waiting_rows -= taken
-        return Batch(version, self.shapes, items, rows) if items else None
+        return Batch(version, self.shapes, items, rows, limit) if items else None
 
     def _take_all(self) -> Batch | None:
         """Everything that waits, which is alive and fits one batch."""
@@ -68,7 +69,7 @@ class Lane:
         self.rows = 0
         version.waiting_rows -= rows
         version.waiting_bytes -= sum([item.size for item in items])
-        return Batch(version, self.shapes, items, rows) if items else None
+        return Batch(version, self.shapes, items, rows, self.limit) if items else None
 
 
 class Version:
@@ -81,6 +82,7 @@ class Version:
         self.model = model
         self.signature: Signature = model.signature
         self.cost = Cost()
+        self._max_batch_bytes = limits.max_batch_bytes
         self.max_rows = max(limits.max_queue_rows, self.signature.max_batch_size)
         self.max_delay_s = 0.0
         self.waiting_rows = 0
@@ -92,6 +94,12 @@ class Version:
         self.runner: Runner | None = None
         self.release = release
         self._lanes: dict[Shapes, Lane] = {}
+
+    def batch_limit(self, shapes: Shapes) -> int:
+        """Rows of one run, for rows of these shapes."""
+        sizes = (DATATYPES[spec.datatype].itemsize or 1 for spec in self.signature.inputs)
+        row_bytes = sum(size * math.prod(shape) for size, shape in zip(sizes, shapes, strict=True))
+        return max(1, min(self.signature.max_batch_size, self._max_batch_bytes // max(row_bytes, 1)))
 
     def close(self) -> None:
         """Take nothing more; what waits is still answered."""
@@ -114,7 +122,7 @@ class Version:
 
     def warm(self, now: Callable[[], float]) -> None:
         """Run zeros of one row and of a full batch: allocates, and gives the cost model its first points."""
-        for rows in (1, max(self.signature.max_batch_size, 1)):
+        for rows in (1, self.batch_limit(tuple(array.shape[1:] for array in self.model.zeros(1)))):
             arrays = self.model.zeros(rows)
             for _ in range(_WARM_RUNS):
                 started = now()

@@ -32,7 +32,7 @@ class Http2Connection:
         close: Callable[[], None],
     ) -> None:
         self.limits = limits
-        self.outbound = Outbound(limits, write=write, wake=wake)
+        self.outbound = Outbound(limits, now=now, write=write, wake=wake)
         self.streams = self.outbound.streams
         self.buffered_bytes = 0  # incomplete bodies
         self.draining = self.closed = False

@@ -106,7 +106,14 @@ class Stream:
 class Outbound:
     """What this end sends on one connection."""
 
-    def __init__(self, limits: WireLimits, *, write: Callable[[list[bytes]], None], wake: Callable[[Outbound], None]) -> None:
+    def __init__(
+        self,
+        limits: WireLimits,
+        *,
+        now: Callable[[], float],
+        write: Callable[[list[bytes]], None],
+        wake: Callable[[Outbound], None],
+    ) -> None:
         """`wake(outbound)` is called when the first bytes wait outside a read, so that the owner flushes once a tick."""
         self.limits = limits
         self.streams: dict[int, Stream] = {}
@@ -120,9 +127,10 @@ class Outbound:
         self.writable = True  # False while the transport's buffer is full
         self.blocked: dict[int, Stream] = {}
         self.blocked_bytes = 0
-        self.moved_at = 0.0  # when a waiting body last moved; the owner's clock
+        self.moved_at = 0.0  # when a waiting body last moved, by `now`
         self._write = write
         self._wake = wake
+        self._now = now
 
     @property
     def opened(self) -> int:
@@ -205,6 +213,8 @@ class Outbound:
         if stream.pending is None:
             stream.pending = deque()
         stream.pending.append((memoryview(body), last))
+        if not self.blocked:
+            self.moved_at = self._now()
         self.blocked[stream.id] = stream
         self.blocked_bytes += len(body)
         self.pump()
@@ -219,12 +229,11 @@ class Outbound:
 
     def pump(self) -> None:
         """Send what the windows and the transport take, one frame per stream and turn."""
-        while self.blocked and self.writable:
-            sent = 0
-            for stream in list(self.blocked.values()):
-                sent += self._pump_stream(stream)
-            if not sent:
-                return
+        moved = False
+        while self.blocked and self.writable and any([self._pump_stream(stream) for stream in list(self.blocked.values())]):
+            moved = True
+        if moved and self.blocked:
+            self.moved_at = self._now()
 
     def _pump_stream(self, stream: Stream) -> int:
         """One frame of one stream; 0 when it must wait."""
