@@ -209,8 +209,9 @@ def load(path: Path | None, overrides: Mapping[str, object] | None = None, *, as
 
 
 def flag_of(key: str) -> str:
-    """The command-line flag that sets `key`: `--http-port` for `server.http_port`, `--repository` for `repository.path`."""
-    return "--repository" if key == "repository.path" else "--" + key.rpartition(".")[2].replace("_", "-")
+    """The command-line flag that sets `key`: `--http-port` for `server.http_port`."""
+    renamed = {"repository.path": "--repository", "logging.level": "--log-level", "logging.format": "--json"}
+    return renamed.get(key, "--" + key.rpartition(".")[2].replace("_", "-"))
 
 
 def is_loopback(host: str) -> bool:

@@ -25,6 +25,8 @@ from gateway.clock import Clock, SystemClock
 from gateway.control.child import Child
 from gateway.control.ports import choose
 from gateway.load import Measurement, closed_loop
+from registry.publish import publish
+from registry.store import Store
 
 if TYPE_CHECKING:
     from retrain.dataset import Dataset
@@ -101,8 +103,9 @@ def running(story: Story, *, registry: Path, scale: Scale, clock: Clock | None =
     clock = clock or SystemClock()
     with ExitStack() as stack:
         summary: dict[str, Any] = {}
+        store = Store.create(registry)
         trained = _train(story, summary, clock)
-        _publish(story, summary, trained, registry, clock)
+        _publish(story, summary, trained, store, clock)
         server = _serve(story, summary, registry, stack, clock)
         _replay(story, summary, server, trained, scale)
         _one_by_rest(story, summary, server, trained)
@@ -140,20 +143,16 @@ def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
     return Trained(model, february, pipeline.predict_proba(train.frame(february))[:, 1])
 
 
-def _publish(story: Story, summary: dict[str, Any], trained: Trained, registry: Path, clock: Clock) -> None:
-    from registry.publish import publish
-    from registry.store import Store
-
+def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Store, clock: Clock) -> None:
     with story.step("Publish") as done:
         publish_id = f"demo-{hashlib.sha256(trained.model).hexdigest()[:16]}"  # running the demo again publishes nothing new
         with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
             path = Path(folder) / "model.onnx"
             path.write_bytes(trained.model)
-            store = Store.create(registry)
             put = publish(store, path, name=MODEL, publisher="demo", now_s=clock.wall(), publish_id=publish_id)
         summary["version"] = put.version
         had = "" if put.new else ", published by an earlier run"
-        done(f"{MODEL} version {put.version} in {registry} ({put.model_digest[:19]}…{had})")
+        done(f"{MODEL} version {put.version} in {store.medium.root} ({put.model_digest[:19]}…{had})")
 
 
 def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitStack, clock: Clock) -> Server:

@@ -1,0 +1,109 @@
+"""The demo as a user runs it: real data, a real server, real answers, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from gateway import demo
+from gateway.control.child import Child
+from gateway.control.ports import is_free
+
+pytestmark = pytest.mark.demo
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One registry for all runs: a second one publishes nothing new."""
+    return tmp_path_factory.mktemp("registry")
+
+
+def test_the_story_holds_and_the_server_stays_until_interrupted(registry: Path) -> None:
+    """Every step is told, the server answers while it stays up, Ctrl-C ends both with exit code 0."""
+    command = [sys.executable, "-m", "gateway.cli", "demo", "--quick", "--registry", str(registry)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout
+        told = []
+        for line in process.stdout:
+            told.append(line)
+            if "tidegate bench" in line:
+                break
+        story = "".join(told)
+        steps = re.findall(r"^\d (\w+)", story, re.MULTILINE)
+        assert ["Data", "Train", "Export", "Publish", "Serve", "Replay", "Judge", "REST", "Count"] == steps, story
+        page = re.search(r"http://(\S+)/v2/models/flights(?= )", story)
+        assert page
+        with urllib.request.urlopen(page[0], timeout=10) as response:
+            assert "flights" == json.load(response)["name"]
+        process.send_signal(signal.SIGINT)
+        assert "stopping" in process.stdout.read()
+    assert 0 == process.returncode
+    assert is_free("127.0.0.1", int(page[1].rpartition(":")[2]))
+
+
+def test_the_summary_is_one_json_document(registry: Path) -> None:
+    """The numbers agree with each other, and the model beats chance on a month that it never saw."""
+    command = [sys.executable, "-m", "gateway.cli", "demo", "--quick", "--json", "--registry", str(registry)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (1, {"january": 26_398, "february": 23_611, "left_out": 1_946}) == (found["version"], found["data"])
+    assert {"rows": 23_611, "labels_differ": 0}.items() <= found["parity"].items()
+    assert 0.6 < found["score"]["auc"] < 0.8
+    assert found["counts"]["requests"] == 1 + sum(one["requests"] for one in found["replay"].values())
+    assert 1.0 == pytest.approx(sum(found["rest"]["response"]["outputs"][1]["data"]), abs=1e-5)
+
+
+def test_a_folder_that_is_something_else_is_refused_at_once(tmp_path: Path) -> None:
+    """Before anything is trained."""
+    (tmp_path / "something").write_text("else")
+    command = [sys.executable, "-m", "gateway.cli", "demo", "--exit", "--registry", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert 5 == result.returncode
+    assert "conflict: the directory holds 'something'" in result.stderr
+    assert "Train" not in result.stdout
+
+
+class Still:
+    """A clock that goes on by a second whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> float:
+        self.at += 1.0
+        return self.at
+
+    def wall(self) -> float:
+        return 0.0
+
+
+class Nobody:
+    """A client whose server never is ready."""
+
+    def wait_ready(self, _timeout_s: float, *, clock: object) -> bool:
+        return False
+
+
+def test_waiting_ends_with_the_child(tmp_path: Path) -> None:
+    """A child that is gone will not become ready; one that hangs gets a minute."""
+    with Child(["serve", "--repository", str(tmp_path), "--log-level", "nope"], log=tmp_path / "log") as child:
+        child.wait(30)
+        with pytest.raises(demo.DemoError, match=r"(?s)ended with status 2; its last words:.*--log-level"):
+            demo._wait_ready(child, Nobody(), Still())  # type: ignore[arg-type]
+
+
+def test_metrics_are_summed_over_their_series() -> None:
+    """By name, and by label where that matters."""
+    page = '# TYPE a_total counter\na_total{code="OK",m="x"} 2.0\na_total{code="INTERNAL"} 1.0\na_total_b 9.0\nb 4.0\n'
+    assert (3.0, 2.0, 4.0, 0.0) == (
+        demo._total(page, "a_total"),
+        demo._total(page, "a_total", lambda labels: 'code="OK"' in labels),
+        demo._total(page, "b"),
+        demo._total(page, "c"),
+    )
