@@ -17,7 +17,7 @@ from gateway.wire.body import Body, ChunkReader, too_large_body
 from gateway.wire.coding import request_coding
 from gateway.wire.exchange import HttpApplication, HttpExchange, HttpHandler, HttpRefusal
 from gateway.wire.http1_exchange import CONTINUE, Http1Exchange
-from gateway.wire.http1_head import CHUNKED, CLOSE, Head, HeadParser, Line, Steering
+from gateway.wire.http1_head import CHUNKED, CLOSE, Head, HeadParser, Line, Memo, Steering
 
 _HEADS_MAX, _HEAD_MAX_BYTES = 16, 1 * KIB
 _SKIP_MAX_BYTES = 64 * KIB  # a refused body up to this size is read over and the connection kept
@@ -57,7 +57,7 @@ class Http1Connection:
         self._rest, self._position = b"", 0  # bytes that are not used yet begin at _position
         self._arrival = self._busy_at = self._since = now()  # last read; last tick with work; start of what is incomplete
         self._parser = HeadParser(limits)
-        self._heads: dict[bytes, Head] = {}
+        self._heads: Memo[bytes, Head] = Memo(_HEADS_MAX)
         self._skipped_line = False
         self._nothing = Body(limits, "", 0)
         self._head, self._body, self._chunks = _NO_HEAD, self._nothing, ChunkReader(limits)
@@ -122,7 +122,7 @@ class Http1Connection:
             self._pause()
             return position
         end = data.find(b"\r\n\r\n", position, position + self._parser.bound) + 4
-        head = self._heads.get(data[position:end])
+        head = self._heads.known.get(data[position:end])
         if head is None:
             head = self._parse(data, position)
             if head is None:
@@ -154,9 +154,7 @@ class Http1Connection:
         if head is None:
             return None
         if head.size <= _HEAD_MAX_BYTES:
-            if len(self._heads) >= _HEADS_MAX:
-                self._heads.clear()
-            self._heads[data[position : position + head.size]] = head
+            self._heads.put(data[position : position + head.size], head)
         return head
 
     def _skip_line(self, data: bytes, position: int) -> int:
@@ -379,7 +377,7 @@ class Http1Connection:
         """The transport is gone."""
         self._state = _CLOSED
         self._let_go()
-        self._heads.clear()
+        self._heads.known.clear()
         self._rest, self._position, self._queued_bytes = b"", 0, 0
         queue, self._queue = self._queue, deque()
         for exchange in queue:

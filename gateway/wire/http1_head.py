@@ -3,14 +3,14 @@
 Rule 1: what is decided depends on the bytes alone, never on how they were cut: a head that is refused early is refused alike when whole.
 Rule 2: whatever two parsers could frame differently is refused, and the connection closed: repeated or odd lengths, codings and hosts.
 Rule 3: a line is read once. Request lines, fields and the set of fields that steer the connection are remembered by their bytes, since
-callers repeat all but a request id; reading a head whose id alone is new costs a third of splitting it with llhttp (the tests' oracle).
-Bounds: the request line, the bytes and the number of fields; `_MEMO_MAX` remembered lines of each kind, none over `_MEMO_LINE_BYTES`.
+callers repeat all but a request id (benchmarks/http1.py).
+Bounds: the request line, the bytes and the number of fields; `Memo` for what is remembered, no line over `_MEMO_LINE_BYTES`.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -21,14 +21,39 @@ CHUNKED = -1  # a Steering.length
 KEEP, CLOSE, KEEP_HTTP10 = 0, 1, 2  # a Steering.persistence; HTTP/1.0 has to be told that the connection stays
 _LINE = re.compile(rb"([A-Z][A-Z-]*) ([!-~]+) HTTP/([0-9])\.([0-9])\r\n")
 _LINE_SLACK = 64  # method, version and blanks beside the target
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TEXT = bytes([byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F)])  # RFC 9110 §5.5
 _FIELD_SLACK = 4  # colon, blank and line end of a field
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _STEERING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"content-encoding"))
-_MEMO_MAX, _MEMO_LINE_BYTES = 64, 256
+_MEMO_LINE_BYTES = 256
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+
+
+class Memo(Generic[_Key, _Value]):
+    """Remembers the first values it is given. Full, it takes no more, until so many were turned away that it starts afresh: callers who
+    change one line in every request neither push out the others nor pay for being remembered.
+    """
+
+    __slots__ = ("_most", "_turned_away", "known")
+
+    def __init__(self, most: int) -> None:
+        self.known: dict[_Key, _Value] = {}
+        self._most = most
+        self._turned_away = 0
+
+    def put(self, key: _Key, value: _Value) -> _Value:
+        """Remember, if there is room."""
+        if len(self.known) < self._most:
+            self.known[key] = value
+            return value
+        self._turned_away += 1
+        if self._turned_away >= 64 * self._most:
+            self._turned_away = 0
+            self.known.clear()
+        return value
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -66,9 +91,10 @@ class HeadParser:
         self._limits = limits
         self._line_bound = limits.max_target_bytes + _LINE_SLACK
         self._fields_bound = limits.max_header_bytes + _FIELD_SLACK * limits.max_headers + 4
-        self._lines: dict[bytes, Line] = {}
-        self._fields: dict[bytes, tuple[bytes, bytes]] = {}
-        self._steerings: dict[tuple[object, ...], Steering] = {}
+        self._lines: Memo[bytes, Line] = Memo(16)
+        self._names: Memo[bytes, bytes] = Memo(64)
+        self._fields: Memo[bytes, tuple[bytes, bytes]] = Memo(64)
+        self._steerings: Memo[tuple[object, ...], Steering] = Memo(64)
         self.bound = self._line_bound + self._fields_bound  # no head is longer
 
     def read(self, data: bytes, start: int) -> Head | None:
@@ -82,14 +108,14 @@ class HeadParser:
             self._check_open_line(data, start)
             return None
         raw = data[start:fields_start]
-        line = self._lines.get(raw)
+        line = self._lines.known.get(raw)
         if line is None:
-            line = _remember(self._lines, raw, read_line(raw, self._limits.max_target_bytes))
+            line = self._lines.put(raw, read_line(raw, self._limits.max_target_bytes))
         end = data.find(b"\r\n\r\n", fields_start - 2, fields_start + self._fields_bound)
         if end < 0:
             self._check_open_fields(data, fields_start)
             return None
-        known = self._fields.get
+        known = self._fields.known.get
         raws = data[fields_start:end].split(b"\r\n") if end > fields_start else []
         headers = [known(raw) or self._read_field(raw) for raw in raws]
         if len(headers) > self._limits.max_headers:
@@ -97,9 +123,9 @@ class HeadParser:
         if end - fields_start > self._limits.max_header_bytes:
             self._check_bytes(headers)
         key = (line.is_http10, *[field for field in headers if field[0] in _STEERING])
-        steering = self._steerings.get(key)
+        steering = self._steerings.known.get(key)
         if steering is None:
-            steering = _remember(self._steerings, key, self._steer(headers, is_http10=line.is_http10))
+            steering = self._steerings.put(key, self._steer(headers, is_http10=line.is_http10))
         return Head(end + 4 - start, line, headers, steering)
 
     def _check_open_line(self, data: bytes, start: int) -> None:
@@ -120,11 +146,12 @@ class HeadParser:
             raise _fields_too_large()
 
     def _read_field(self, raw: bytes) -> tuple[bytes, bytes]:
-        match = _FIELD.fullmatch(raw)
-        if match is None:
+        raw_name, colon, value = raw.partition(b":")
+        if not colon or value.translate(None, _TEXT):
             raise _malformed("header field")
-        field = match[1].lower(), match[2].strip(b" \t")
-        return field if len(raw) > _MEMO_LINE_BYTES else _remember(self._fields, raw, field)
+        name = self._names.known.get(raw_name) or self._names.put(raw_name, _read_name(raw_name))
+        field = name, value.strip(b" \t")
+        return field if len(raw) > _MEMO_LINE_BYTES else self._fields.put(raw, field)
 
     def _steer(self, headers: Headers, *, is_http10: bool) -> Steering:
         """Read the fields that steer the connection, repeated ones joined as RFC 9110 §5.3 has it."""
@@ -147,11 +174,10 @@ class HeadParser:
         )
 
 
-def _remember(memo: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
-    if len(memo) >= _MEMO_MAX:
-        memo.clear()
-    memo[key] = value
-    return value
+def _read_name(raw: bytes) -> bytes:
+    if not _NAME.fullmatch(raw):
+        raise _malformed("header field")
+    return raw.lower()
 
 
 def read_line(raw: bytes, max_target_bytes: int) -> Line:
