@@ -91,7 +91,7 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     level: Literal["debug", "info", "warning", "error"] = "info"  # the least severe lines that are written
     format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, JSON lines elsewhere
-    access_share: Share = 0.0  # share of requests that get an access line, 0 to 1
+    access_share: Share = 0.0  # share of the requests that reach a model which get an access line
 
 
 class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

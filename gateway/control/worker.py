@@ -24,9 +24,10 @@ from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
 from gateway.limits import WireLimits
 from gateway.observe import logs
+from gateway.observe.access import AccessLog
 from gateway.observe.metrics import Metrics
 from gateway.serving.admission import Budget
-from gateway.serving.batching import Batcher
+from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader
 from gateway.serving.routing import Routes
 from gateway.wire.blocks import Router
@@ -92,7 +93,7 @@ class Worker:
             budget,
             loop=asyncio.get_running_loop(),
             clock=self.clock,
-            observer=self.metrics,
+            observer=self._observer(),
             inline_max_s=self.config.batching.inline_max_us / 1e6,
         )
         allow_empty = {name for name, model in self.config.models.items() if model.allow_empty}
@@ -104,6 +105,11 @@ class Worker:
         batcher.answered = listener.flush
         monitor = Monitor(self.metrics, self.state, service, listener, clock=self.clock, rng=rng)
         return service, listener, monitor
+
+    def _observer(self) -> Observer:
+        """What is told of every batch: the metrics, behind the access log where one is wanted."""
+        share = self.config.logging.access_share
+        return AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics
 
     async def _listen(self, sockets: dict[str, socket.socket], listener: Listener, monitor: Monitor) -> None:
         context = TlsContext(self.config.tls).context if self.config.tls is not None else None

@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import numbers
-import random
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ from typing import Any, TextIO
 
 from gateway.clock import Clock, SystemClock
 from gateway.config import Logging
-from gateway.errors import Code
 
 MAX_TEXT = 2_048  # characters of one value
 MAX_TRACEBACK = 16_384
@@ -74,27 +72,6 @@ def logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger whose lines carry `name`: `logger("worker").info("ready", models=3)`. Events are short, constant texts."""
     made: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return made
-
-
-class AccessLog:
-    """A line for a share of the requests. With a share of 0, `enabled` is false and callers do nothing at all."""
-
-    def __init__(self, share: float, *, generator: random.Random) -> None:
-        self.enabled = share > 0
-        self._share = share
-        self._draw = generator.random
-        self._log = logger("access")
-
-    def chosen(self) -> bool:
-        """Whether this request gets a line."""
-        return self._draw() < self._share
-
-    def write(self, *, protocol: str, model: str, version: str, request_id: str, rows: int, code: Code, duration_s: float) -> None:
-        """Write the line of one answered request."""
-        self._log.info(
-            "request", protocol=protocol, model=model, version=version, id=request_id, rows=rows, code=code.name,
-            duration_ms=round(duration_s * 1e3, 3),
-        )  # fmt: skip
 
 
 def _timed(clock: Clock) -> Processor:

@@ -58,13 +58,7 @@ class Metrics:
         slab.requests[HTTP, Code.OK] += len(items) - grpc
 
     def _count_one_by_one(self, slab: Slab, batch: Batch) -> None:
-        faults = {id(item): fault.code for item, fault in batch.failed}
-        for item in batch.items:
-            code = faults.get(id(item), Code.OK)
-            if item.done:
-                code = Code.DEADLINE_EXCEEDED
-            elif item.caller.cancelled:
-                code = Code.CANCELLED
+        for item, code in outcomes(batch):
             slab.requests[item.sink.protocol, code] += 1
 
     def dropped(self, version: Version, item: Item, code: Code) -> None:
@@ -79,6 +73,18 @@ class Metrics:
     def slabs(self) -> Iterable[tuple[Key, Slab]]:
         """All slabs by (model, version)."""
         return list(self._slabs.items())
+
+
+def outcomes(batch: Batch) -> Iterator[tuple[Item, Code]]:
+    """How each request of a batch ended."""
+    faults = {id(item): fault.code for item, fault in batch.failed}
+    for item in batch.items:
+        if item.done:
+            yield item, Code.DEADLINE_EXCEEDED
+        elif item.caller.cancelled:
+            yield item, Code.CANCELLED
+        else:
+            yield item, faults.get(id(item), Code.OK)
 
 
 class Collector:

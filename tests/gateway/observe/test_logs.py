@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import random
 import subprocess
 import sys
 import warnings
@@ -19,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Logging
-from gateway.errors import Code
 from gateway.observe import logs
 
 
@@ -159,18 +157,6 @@ def test_a_broken_stream_stops_nothing() -> None:
     stream.close()
     logs.logger("a").info("lost")
     assert stream.closed
-
-
-def test_the_access_log_writes_its_share() -> None:
-    """One line per chosen request, and none of the work when it is off."""
-    stream = captured()
-    log = logs.AccessLog(0.25, generator=random.Random(1))
-    chosen = sum(log.chosen() for _ in range(4_000))
-    log.write(protocol="grpc", model="m", version="1", request_id="r", rows=2, code=Code.OVERLOADED, duration_s=0.0012345)
-    assert 900 < chosen < 1_100
-    assert not logs.AccessLog(0.0, generator=random.Random(1)).enabled
-    line = json.loads(stream.getvalue())
-    assert ("request", "OVERLOADED", 1.234) == (line["event"], line["code"], line["duration_ms"])
 
 
 def test_the_log_does_not_import_rich() -> None:
