@@ -23,12 +23,16 @@ PROTOC_GEN_GO = "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12"
 PROTOC_GEN_GO_GRPC = "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2"
 
 
+class BuildError(Exception):
+    """A client that could not be built."""
+
+
 def shell(command: Sequence[str | Path], folder: Path = ROOT, **environment: str) -> None:
-    """Run a build step; its output is shown only when it fails."""
+    """Run a build step; its output is shown only when it fails. Raises `BuildError`."""
     done = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
-        raise SystemExit(f"building the conformance clients failed: {' '.join(map(str, command))}")
+        raise BuildError(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-500:]}")
 
 
 def once(name: str, sources: Sequence[Path], build: Callable[[Path], None]) -> Path:

@@ -40,7 +40,7 @@ def _run(binary: Path, gateway: Gateway, options: list[str]) -> Iterator[Outcome
         command = [binary, "-S", "-h", host, "-p", port, "-P", PATH, "-o", str(CASE_TIMEOUT_S), "-j", report, *options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         if not report.exists():
-            raise SystemExit(f"h2spec wrote no report: {done.stdout[-500:]} {done.stderr[-500:]}")
+            raise OSError(f"h2spec wrote no report: {done.stdout[-500:]} {done.stderr[-500:]}")
         yield from _judged(report)
 
 

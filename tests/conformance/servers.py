@@ -16,6 +16,10 @@ from typing import Self
 START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 30.0
 
 
+class StartError(Exception):
+    """A server that did not become ready, with the end of what it wrote."""
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody listens on now."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -36,7 +40,7 @@ class Process:
         while not _answers(ready_url):
             if self.process.poll() is not None or time.monotonic() > until:
                 self.stop()
-                raise SystemExit(f"{command[0]} did not become ready:\n{log.read_text(errors='replace')[-4000:]}")
+                raise StartError(f"{command[0]} did not become ready:\n{log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.1)
 
     def stop(self) -> int:
