@@ -137,7 +137,7 @@ def _known_parameters(text: bytes) -> Parameters:
 
 def _quotes(body: JsonBody) -> int:
     """How many quotes the text has if it holds each key once, no key that we do not know, and no escaped quote."""
-    quotes = 2
+    quotes = 2 if body.inputs else 0
     for tensor in body.inputs:
         quotes += 12 if tensor.data else 10
         if tensor.parameters:

@@ -123,6 +123,11 @@ def _nothing(text: bytes) -> memoryview:
     return memoryview(b"")
 
 
+def decoder(datatype: str, *, nested: bool) -> Callable[[bytes], list[Any]]:
+    """Reads the values of a flat list, or the rows of one that is nested once."""
+    return _ROWS[datatype] if nested else _FLAT[datatype]
+
+
 def count_tokens(text: bytes) -> int:
     """How often NaN, Infinity or -Infinity stand in a text, strings included."""
     return text.count(b"NaN") + text.count(b"Infinity")
@@ -195,5 +200,7 @@ def _text_decoder(depth: int) -> Callable[[bytes], list[Any]]:
 
 def _check_lengths(texts: list[str], text: bytes, *, tensor: str, limits: RequestLimits) -> None:
     longest = limits.max_string_bytes
-    if len(text) > longest and any(len(value) * 4 > longest and len(value.encode()) > longest for value in texts):
+    if len(text) <= longest or 4 * max(map(len, texts), default=0) <= longest:  # a character has four bytes at most
+        return
+    if any(len(value) * 4 > longest and len(value.encode()) > longest for value in texts):
         raise text_too_long(tensor, limits)

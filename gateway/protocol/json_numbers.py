@@ -16,15 +16,19 @@ _NULL = b"null"
 
 def values_text(array: np.ndarray, datatype: str) -> bytes:
     """All values in row-major order, between commas. `array` holds numbers or booleans, BF16 as its bits."""
-    return _dump(_plain(array, datatype).reshape(-1))[1:-1]
+    plain = widened(array) if datatype == "BF16" else array
+    if plain.ndim == 2 and len(plain) == 1:
+        return _dump(plain)[2:-2]  # one row, as most callers ask for: a reshape costs as much as its text
+    return _dump(plain if plain.ndim == 1 else plain.reshape(-1))[1:-1]
 
 
 def row_texts(array: np.ndarray, datatype: str) -> list[bytes]:
     """The values of each row of a batch that is not empty, between commas."""
-    rows = _plain(array, datatype).reshape(len(array), -1)
-    if rows.shape[1] == 1:
-        return _dump(rows.reshape(-1))[1:-1].split(b",")
-    return _dump(rows)[2:-2].split(b"],[")
+    plain = widened(array) if datatype == "BF16" else array
+    rows = len(array)
+    if plain.size == rows:
+        return _dump(plain.reshape(-1))[1:-1].split(b",")
+    return _dump(plain if plain.ndim == 2 else plain.reshape(rows, -1))[2:-2].split(b"],[")
 
 
 def has_nonfinite(text: bytes) -> bool:
@@ -32,15 +36,16 @@ def has_nonfinite(text: bytes) -> bool:
     return b"N" in text or b"I" in text
 
 
-def _plain(array: np.ndarray, datatype: str) -> np.ndarray:
-    """In the form that orjson takes: contiguous, native, BF16 widened to the float32 of the same value."""
-    if datatype == "BF16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return np.ascontiguousarray(array)
+def widened(array: np.ndarray) -> np.ndarray:
+    """The bits of bfloat16 as the float32 of the same values."""
+    return (array.astype(np.uint32) << 16).view(np.float32)
 
 
 def _dump(array: np.ndarray) -> bytes:
-    text = orjson.dumps(array, option=_OPTIONS)
+    try:
+        text = orjson.dumps(array, option=_OPTIONS)
+    except TypeError:  # a slice, or transposed
+        text = orjson.dumps(np.ascontiguousarray(array), option=_OPTIONS)
     return _with_tokens(text, array) if _NULL in text else text
 
 

@@ -32,17 +32,17 @@ def taught(body: bytes, header_length: bytes | None = None) -> RestTemplates:
     return templates
 
 
-def found(templates: RestTemplates, body: bytes, header_length: bytes | None = None) -> tuple[bytes, list[bytes]] | None:
+def found(templates: RestTemplates, body: bytes, header_length: bytes | None = None) -> tuple[bytes, list[Any]] | None:
     got = templates.find(TARGET, body, header_length)
     if got is None:
         return None
     assert got[0] is MEANING
-    return got[1], [bytes(data) for data in got[2]]
+    return got[1], [data if type(data) is list else bytes(data) for data in got[2]]
 
 
-def decoded(body: bytes, header_length: bytes | None = None) -> tuple[bytes, list[bytes]]:
+def decoded(body: bytes, header_length: bytes | None = None) -> tuple[bytes, list[Any]]:
     got, _ = decode(body, header_length=header_length, model="m", version="", limits=LIMITS)
-    return id_part(got.id), [bytes(tensor.data) for tensor in got.inputs]
+    return id_part(got.id), [bytes(tensor.data) if tensor.texts is None else tensor.texts for tensor in got.inputs]
 
 
 @pytest.mark.parametrize("style", [{}, {"separators": (",", ":")}])
@@ -52,6 +52,37 @@ def test_other_numbers_in_the_same_body(style: dict[str, Any], nested: bool, ext
     """Flat or nested, whatever stands behind the data."""
     bodies = [text({"inputs": [X | {"data": [row] if nested else row}]} | extra, **style) for row in ([1, 2], [-0.5, 1e30])]
     assert decoded(bodies[1]) == found(taught(bodies[0]), bodies[1])
+
+
+COLUMNS = ({"name": "n", "shape": [2, 1], "datatype": "FP32"}, {"name": "s", "shape": [2, 1], "datatype": "BYTES"},
+           {"name": "b", "shape": [2], "datatype": "BOOL"}, {"name": "h", "shape": [2], "datatype": "BF16"})  # fmt: skip
+
+
+def table(numbers: list[float], texts: list[str], flags: list[bool], *, nested: bool = False, **style: Any) -> bytes:
+    columns: list[list[Any]] = [[[value] for value in values] if nested else values for values in (numbers, texts)]  # type: ignore[attr-defined]
+    data = [*columns, flags, numbers]
+    return text({"inputs": [column | {"data": values} for column, values in zip(COLUMNS, data, strict=True)], "id": None}, **style)
+
+
+@pytest.mark.parametrize("style", [{}, {"separators": (",", ":")}])
+@pytest.mark.parametrize("nested", [False, True])
+def test_other_values_in_the_same_columns(style: dict[str, Any], nested: bool) -> None:
+    """Several inputs, as tabular models have them; strings that hold what stands between the columns."""
+    templates = taught(table([1, 2], ["a", "b"], [True, False], nested=nested, **style))
+    for texts in (["", "ä"], ['"]},{"name":"b"', "],"], ['"data":', "\\"]):
+        body = table([0.1, -5], texts, [False, True], nested=nested, **style)
+        assert decoded(body) == found(templates, body)
+
+
+def test_much_longer_strings_take_the_long_way() -> None:
+    """Their size would not be charged."""
+    templates = taught(table([1, 2], ["a", "b"], [True, False]))
+    assert found(templates, table([1, 2], ["a" * 200, "b"], [True, False])) is not None
+    assert found(templates, table([1, 2], ["a" * 300, "b"], [True, False])) is None
+    strict = RestTemplates(RequestLimits(max_string_bytes=100))
+    body = table([1, 2], ["a", "b"], [True, False])
+    strict.learn(TARGET, body, None, MEANING)
+    assert found(strict, body) is None
 
 
 @pytest.mark.parametrize("style", [{}, {"separators": (",", ":")}])
@@ -108,13 +139,14 @@ def test_bodies_that_differ_only_behind_the_data_are_told_apart() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"inputs": []}, {"inputs": [X | {"data": [1, 2]}] * 2}, {"inputs": [X | {"datatype": "BYTES", "data": ["a", "b"]}]},
+    [{"inputs": []}, {"inputs": [X | {"data": [1, 2]}, X | {"data": [float("nan"), 2]}]},
+     {"inputs": [X | {"shape": [1, 1, 2], "data": [[[1, 2]]]}]}, {"inputs": [X | {"shape": [1, 9_000], "data": [0] * 9_000}]},
      {"inputs": [X | {"parameters": {"data": 1}, "data": [1, 2]}]}, {"inputs": [X | {"data": [float("nan"), 2]}]},
      {"inputs": [X | {"data": [1, 2]}], "id": "a"}, {"inputs": [X | {"data": [1, 2]}], "later": "a" * 2_000},
      {"later": "a" * 2_000, "inputs": [X | {"data": [1, 2]}]}],
 )  # fmt: skip
 def test_what_cannot_be_told_apart_safely_is_not_learned(body: Any) -> None:
-    """Several inputs, strings, a second key `data`, tokens, an id elsewhere, too long a text."""
+    """No inputs, a second key `data`, tokens, deep nesting, long data, an id elsewhere, too long a text."""
     sent = text(body)
     assert found(taught(sent), sent) is None
 
@@ -139,6 +171,12 @@ def test_a_body_is_wanted_at_second_sight() -> None:
     assert not templates.wants(b"/other", bodies[0], None)
     sized = text({"inputs": [SIZED]})
     assert [False, True] == [templates.wants(TARGET, sized + bytes(8), b"%d" % len(sized)) for _ in range(2)]
+
+
+def test_what_cannot_be_learned_is_not_wanted_for_ever() -> None:
+    """Trying costs a second parse."""
+    templates, body = RestTemplates(LIMITS), text({"inputs": [X | {"data": [1, 2]}]})
+    assert [False] + [True] * 8 + [False] * 3 == [templates.wants(TARGET, body, None) for _ in range(12)]
 
 
 def test_the_memory_is_bounded() -> None:
@@ -166,11 +204,13 @@ PIECES = st.sampled_from(
 KNOWN = [
     (text({"id": "a", "inputs": [X | {"data": [1, 2]}], "outputs": [{"name": "y"}]}), None),
     (text({"inputs": [X | {"data": [[1, 2]]}]}), None),
+    (table([1, 2], ["a", "b"], [True, False], nested=True), None),
+    (table([1, 2], ["a", "b"], [True, False], separators=(",", ":")), None),
     (text({"id": "a", "inputs": [SIZED]}) + bytes(8), b"%d" % len(text({"id": "a", "inputs": [SIZED]}))),
 ]
 
 
-@given(st.sampled_from(KNOWN), st.lists(st.tuples(st.integers(0, 130), st.integers(0, 3), PIECES), min_size=1, max_size=3))
+@given(st.sampled_from(KNOWN), st.lists(st.tuples(st.integers(0, 300), st.integers(0, 3), PIECES), min_size=1, max_size=3))
 def test_what_is_found_is_what_the_long_way_says(known: tuple[bytes, bytes | None], edits: list[tuple[int, int, bytes]]) -> None:
     """Any change of a known body: not found, or the same id and data as decoded."""
     body, header_length = known

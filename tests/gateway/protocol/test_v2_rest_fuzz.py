@@ -144,7 +144,7 @@ def test_a_body_is_taken_exactly_if_the_strict_reading_takes_it(edits: list[tupl
 
 
 MEMORY = """
-import resource, sys
+import os, sys
 sys.path.insert(0, sys.argv[1])
 from gateway.errors import TidegateError
 from gateway.limits import RequestLimits
@@ -159,14 +159,24 @@ bodies = {
     "unknown": fill(b'{"later":[', b"[],", b"[]]}"), "shape":
         fill(b'{"inputs":[{"name":"x","shape":[', b"999,", b'1],"datatype":"","data":0}]}'),
     "strings": fill(X % (b"BYTES", b""), b'"",', b'""]}]}'), "nan": fill(X % (b"FP32", b""), b"NaN,", b"1]}]}"),
-    "zeros": fill(b'{"inputs":[{"name":"x","datatype":"FP64","shape":[8388578],"data":[', b"0,", b"0]}]}"),
+    "zeros": b'{"inputs":[{"name":"x","datatype":"FP64","shape":[8388001],"data":[' + b"0," * 8_388_000 + b"0]}]}",
+    "rows": b'{"inputs":[{"name":"x","datatype":"INT8","shape":[4000001,1],"data":[' + b"[0]," * 4_000_000 + b"[0]]}]}",
+    "tokens": b'{"inputs":[{"name":"x","datatype":"FP64","shape":[4000001],"data":[' + b"NaN," * 4_000_000 + b"0]}]}",
+    "texts": b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1048576],"data":[' + b'"\\xc4\\x80abcdefghij",' * 1_048_575 + b'""]}]}',
 }
-worst = {}
-for name, body in bodies.items():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try: decode(body, header_length=None, model="m", version="", limits=RequestLimits())
-    except TidegateError: pass
-    worst[name] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+def memory(key): return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) >> 10
+def cost(body):
+    reader, writer = os.pipe()
+    if not os.fork():
+        open("/proc/self/clear_refs", "w").write("5")  # the peak counts from here
+        before = memory("VmRSS")
+        try: taken = decode(body, header_length=None, model="m", version="", limits=RequestLimits())
+        except TidegateError: pass
+        os.write(writer, b"%d" % (memory("VmHWM") - before))
+        os._exit(0)
+    os.wait()
+    return int(os.read(reader, 100))
+worst = {name: cost(body) for name, body in bodies.items()}
 print(max(worst.values()), worst)
 """
 
