@@ -1,0 +1,68 @@
+"""The documents say what is so: tables match the code, links lead somewhere, settings and names exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+
+from gateway.config import load
+from gateway.errors import Code
+from gateway.wire.status import ANSWERS, NEVER
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GRPC_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_table_of_errors_is_the_one_in_the_code() -> None:
+    """Every code, with both transports' names for it and whether to come back."""
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\w+) \| ([^|]+) \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    documented = {name: (int(http), status, when) for name, http, status, when in rows}
+    assert {code.name for code in Code} - {"OK"} == set(documented)
+    for code, answer in ANSWERS.items():
+        if code is Code.OK:
+            continue
+        http, status, when = documented[code.name]
+        assert (answer.http, GRPC_NAMES[answer.grpc]) == (http, status), code
+        assert (answer.pushback_ms == NEVER) == (when == "never"), code
+        assert (answer.retry_after_s is not None) == when.startswith("after"), code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Between documents, and into the code."""
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
+    local = [target for target in targets if target and "://" not in target]
+    assert [] == [target for target in local if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_are_named_exist(page: Path) -> None:
+    """A path in a document is a path in the tree."""
+    named = set(re.findall(r"`((?:gateway|registry|kernels|retrain|benchmarks|examples|tests|docs)/[\w/.-]+\.\w+)`", page.read_text()))
+    assert [] == sorted(name for name in named if not (ROOT / name).exists())
+
+
+def test_the_settings_of_the_readme_are_valid(tmp_path: Path) -> None:
+    """They load as they stand."""
+    (text,) = blocks(ROOT / "README.md", "yaml")
+    path = tmp_path / "tidegate.yaml"
+    path.write_text(text)
+    assert 64 == load(path).model("iris").max_batch_size
+
+
+def test_the_tree_of_the_readme_is_the_tree() -> None:
+    """Every folder that it names is there, and every package is named."""
+    text = (ROOT / "README.md").read_text().partition("## The tree")[2]
+    top = set(re.findall(r"^(\w+)/", text, re.MULTILINE))
+    assert {"proto", "kernels", "registry", "retrain", "gateway", "benchmarks", "tests", "examples", "docs"} == top
+    rooms = set(re.findall(r"^  (\w+)/", text, re.MULTILINE))
+    assert {path.parent.name for path in (ROOT / "gateway").glob("*/__init__.py")} == rooms
