@@ -185,9 +185,9 @@ def _wait_ready(child: Child, client: Client, clock: Clock) -> None:
 def _replay(story: Story, summary: dict[str, Any], server: Server, trained: Trained, scale: Scale) -> None:
     february = trained.february.take(slice(0, scale.rows))
     plans = {
-        f"batches of {BATCH_ROWS} flights, 4 at once": (BATCH_ROWS, february.rows, 4),
-        "one flight each, 16 at once": (1, min(scale.singles, february.rows), 16),
-        "one flight each, one at a time": (1, min(scale.alone, february.rows), 1),
+        f"{BATCH_ROWS} a request, 4 at once": (BATCH_ROWS, february.rows, 4),
+        "1 a request, 16 at once": (1, min(scale.singles, february.rows), 16),
+        "1 a request, one at a time": (1, min(scale.alone, february.rows), 1),
     }
     found: dict[str, Measurement] = {}
     served = np.full(february.rows, np.nan)
