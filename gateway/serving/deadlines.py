@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from gateway.clock import Clock
 from gateway.serving.batch import Item
 
-_SLACK = 1024  # answered entries that may stay on the heap before it is rebuilt
+_SLACK = 256  # answered entries that may stay on the heap before it is rebuilt
 
 
 class Loop(Protocol):
@@ -61,6 +61,7 @@ class Deadlines:
     def forget(self, item: Item) -> None:
         """The item is answered. Its entry goes when the heap holds more dead than living."""
         item.done = True
+        item.data = ()  # the entry may stay for a while, its request's bytes must not
         self._live -= 1
         if len(self._heap) > 2 * self._live + _SLACK:
             self._heap = [entry for entry in self._heap if not entry[2].done]

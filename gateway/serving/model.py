@@ -20,6 +20,7 @@ _DATATYPE = {
     "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(float16)": "FP16",
     "tensor(float)": "FP32", "tensor(double)": "FP64", "tensor(bfloat16)": "BF16", "tensor(string)": "BYTES",
 }  # fmt: skip
+_CONTROL_FLOW = (b"\x22\x04Loop", b"\x22\x02If", b"\x22\x04Scan")
 _BF16 = 16  # onnx.TensorProto.BFLOAT16
 _STATUS = re.compile(r"Status Message: (.*)", re.S)
 
@@ -68,6 +69,7 @@ class Model:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             raise ModelFault(_short(str(error))) from None
+        self.has_control_flow = _has_control_flow(path)
         self.signature = _signature(name, self._session, settings.max_batch_size)
         self._inputs = [spec.name for spec in self.signature.inputs]
         self._outputs = [spec.name for spec in self.signature.outputs]
@@ -124,6 +126,12 @@ class Model:
             output.ndim > 0 and output.shape[0] == 2 and all(_same(output[i : i + 1], alone[i][k]) for i in range(2))
             for k, output in enumerate(together)
         )
+
+
+def _has_control_flow(path: str) -> bool:
+    """Whether run time may depend on the data: a node of type Loop, If or Scan anywhere. Found as NodeProto.op_type (field 4) bytes."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
+        return any(content.find(mark) >= 0 for mark in _CONTROL_FLOW)
 
 
 def _signature(name: str, session: onnxruntime.InferenceSession, max_batch_size: int) -> Signature:

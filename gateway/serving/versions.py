@@ -89,7 +89,7 @@ class Version:
         self.waiting_bytes = 0
         self.horizon_s = 0.0  # a deadline nearer than this is looked at closely
         self.closed = False
-        self.threaded = False  # never inline: graphs whose time depends on their data
+        self.threaded = model.has_control_flow  # never inline: its time depends on its data, so no run predicts the next
         self.running: Batch | None = None  # in the runner's thread
         self.runner: Runner | None = None
         self.release = release

@@ -69,6 +69,8 @@ class Controls:
 
     def _setting(self, key: int, value: int) -> None:
         outbound = self._outbound
+        if key == Setting.HEADER_TABLE_SIZE and value < frames.DEFAULT_HEADER_TABLE:
+            outbound.shrink_header_table()
         if key == Setting.ENABLE_PUSH and value > 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_ENABLE_PUSH above 1")
         if key == Setting.INITIAL_WINDOW_SIZE:

@@ -17,6 +17,7 @@ PRIORITIZED = 0x20
 MAX_WINDOW = (1 << 31) - 1
 DEFAULT_WINDOW = 65_535
 DEFAULT_FRAME = 16_384
+DEFAULT_HEADER_TABLE = 4_096
 MAX_FRAME = (1 << 24) - 1
 
 # One frame header: the 24-bit length as 16 + 8 bits, type, flags, stream id (its reserved bit is masked by the reader).

@@ -24,6 +24,8 @@ RESPONSE_HEAD = encode_headers([(b":status", b"200"), (b"content-type", b"applic
 OK_TRAILERS = encode_literal(b"grpc-status", b"0")
 _ACCEPTS = {False: b"identity", True: b"identity,gzip,deflate"}
 _BODY_PREFIX = 5
+_TIMEOUTS_MAX = 16_384
+_COPIED_MAX = 65_535  # bytes of a message that is copied out of its body rather than viewed
 _log = logging.getLogger(__name__)
 
 Message = bytes | memoryview
@@ -61,6 +63,7 @@ class GrpcRouter:
         self.methods = methods
         self.limits = limits
         self.compression = compression
+        self._timeouts: dict[bytes, float] = {}  # by their text, which repeats
 
     def route(self, head: RequestHead) -> Acceptor:
         """By exact path bytes: no decoding, no normalising (CVE-2026-33186)."""
@@ -69,43 +72,54 @@ class GrpcRouter:
         method = self.methods.get(head.path)
         if method is None:
             return Refusal(Code.UNIMPLEMENTED, f"unknown method {head.path[:128].decode('ascii', 'replace')}")
-        serving = self.limits.serving
-        try:
-            timeout_s = parse_timeout(head.timeout) if head.timeout else serving.default_deadline_s
-        except TidegateError as error:
-            return Refusal(error.code, error.message)
-        timeout_s = min(timeout_s, serving.max_deadline_s)
+        if head.timeout and self.timeout_s(head.timeout) is None:
+            return Refusal(Code.INTERNAL, "malformed grpc-timeout")
         if method.unary is not None:
-            return UnaryAcceptor(method.unary, timeout_s, head.encoding, self)
+            return UnaryAcceptor(method.unary, head.encoding, self)
         assert method.streaming is not None
-        return StreamingAcceptor(method.streaming, timeout_s if head.timeout else float("inf"), head.encoding, self)
+        return StreamingAcceptor(method.streaming, head.encoding, self)
+
+    def timeout_s(self, value: bytes) -> float | None:
+        """Seconds of a `grpc-timeout` value, cut to the server's maximum; the default for b""; None where it is malformed."""
+        known = self._timeouts.get(value)
+        if known is not None:
+            return known
+        serving = self.limits.serving
+        seconds = parse_timeout(value) if value else serving.default_deadline_s
+        if seconds is None:
+            return None
+        if len(self._timeouts) >= _TIMEOUTS_MAX:
+            self._timeouts.clear()
+        known = self._timeouts[value] = min(seconds, serving.max_deadline_s)
+        return known
 
 
 class UnaryAcceptor:
     """A unary call: one message in, one out."""
 
     streaming: Literal[False] = False
-    __slots__ = ("_compression", "_encoding", "_handler", "_limit", "_timeout_s", "max_body_bytes")
+    __slots__ = ("_compression", "_encoding", "_handler", "_limit", "_plain_max", "max_body_bytes", "timeout_s")
 
-    def __init__(self, handler: UnaryHandler, timeout_s: float, encoding: bytes, router: GrpcRouter) -> None:
+    def __init__(self, handler: UnaryHandler, encoding: bytes, router: GrpcRouter) -> None:
         self._handler = handler
-        self._timeout_s = timeout_s
         self._encoding = encoding
         self._compression = router.compression
         self._limit = router.limits.wire.max_body_bytes
+        self._plain_max = min(self._limit, _COPIED_MAX)
         self.max_body_bytes = self._limit + _BODY_PREFIX
+        self.timeout_s = router.timeout_s
 
     def complete(self, stream: Stream, body: bytes) -> None:
         """The hot path: one uncompressed message is handed on without a copy of more than its small body."""
         size = len(body) - 5
         try:
-            if 0 <= size < 65_536 and int.from_bytes(body[:5], "big") == size:  # not compressed, and one message
-                self._handler(stream, body[5:], stream.arrival + self._timeout_s)
+            if 0 <= size <= self._plain_max and int.from_bytes(body[:5], "big") == size:  # not compressed, and one message
+                self._handler(stream, body[5:], stream.arrival + stream.timeout_s)
             elif not body:
                 fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")
             else:
                 message = payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression)
-                self._handler(stream, message, stream.arrival + self._timeout_s)
+                self._handler(stream, message, stream.arrival + stream.timeout_s)
         except TidegateError as error:
             fail(stream, error.code, error.message, compression=self._compression)
         except Exception:
@@ -124,19 +138,22 @@ class StreamingAcceptor:
     """A call with a stream of messages in."""
 
     streaming: Literal[True] = True
-    __slots__ = ("_encoding", "_handler", "_limit", "_router", "_timeout_s")
+    __slots__ = ("_encoding", "_handler", "_router")
 
-    def __init__(self, handler: StreamHandler, timeout_s: float, encoding: bytes, router: GrpcRouter) -> None:
+    def __init__(self, handler: StreamHandler, encoding: bytes, router: GrpcRouter) -> None:
         self._handler = handler
-        self._timeout_s = timeout_s
         self._encoding = encoding
         self._router = router
-        self._limit = router.limits.wire.max_body_bytes
+
+    def timeout_s(self, value: bytes) -> float | None:
+        """A stream may live for ever, unless its caller says otherwise."""
+        return parse_timeout(value) if value else float("inf")
 
     def begin(self, stream: Stream) -> None:
         """Start the application's half."""
-        reader = MessageReader(limit=self._limit, encoding=self._encoding, compression=self._router.compression)
-        stream.state = reader, self._handler(stream, stream.arrival + self._timeout_s)
+        router = self._router
+        reader = MessageReader(limit=router.limits.wire.max_body_bytes, encoding=self._encoding, compression=router.compression)
+        stream.state = reader, self._handler(stream, stream.arrival + stream.timeout_s)
 
     def data(self, stream: Stream, chunk: bytes) -> None:
         """Cut into messages. Bytes of an unfinished message are credited at once, or a message above the window could never end."""

@@ -13,6 +13,16 @@ _known_names: set[bytes] = {b"te", b"content-type", b"content-length", b"user-ag
 _KNOWN_NAMES_MAX = 512
 
 
+# Fields on which routing and framing depend. Requests that agree in all of them go the same way, whatever else they carry.
+ROUTING_FIELDS = frozenset(
+    (
+        b":method", b":scheme", b":path", b":authority", b"te", b"content-type", b"content-length", b"host", b"user-agent",
+        b"grpc-encoding", b"grpc-accept-encoding", b"accept-encoding",
+    )
+)  # fmt: skip
+plain_names: set[bytes] = set()  # names of metadata that were found good, boundedly many
+
+
 class MalformedHead(Exception):
     """A block that is no request (RFC 9113 §8.1.1): the stream is reset with PROTOCOL_ERROR."""
 
@@ -65,6 +75,11 @@ def parse_head(fields: Headers) -> RequestHead:
     _set_target(head, pseudo)
     _set_fields(head, regular)
     return head
+
+
+def is_plain_value(value: bytes) -> bool:
+    """A field value within the rules (RFC 9113 §8.2.1)."""
+    return not (b"\n" in value or b"\r" in value or b"\x00" in value or value.strip() != value)
 
 
 def check_trailers(fields: Headers) -> None:
@@ -123,3 +138,4 @@ def _check_name(name: bytes) -> None:
         raise MalformedHead("bad field name")
     if len(_known_names) < _KNOWN_NAMES_MAX and len(name) <= 64:
         _known_names.add(name)
+        plain_names.add(name)

@@ -52,7 +52,7 @@ class Http2Connection:
         self._data_left = 0  # of a large DATA frame whose payload is taken as it comes
         self._data_stream = 0
         self._data_last = False
-        self._rest = b""  # what follows the frame that raised a StreamFault
+        self._position = 0  # in the bytes being read: the end of the frame being handled
         self._uncredited = 0
         self._credit_at = limits.connection_window_bytes >> 2
         self.outbound.emit(greeting(limits))
@@ -99,10 +99,11 @@ class Http2Connection:
     def _read_all(self, data: bytes, now: float) -> None:
         while data:
             try:
-                data = self._read(data, now)
+                self._read(data, now)
+                return
             except StreamFault as fault:
-                self._stream_fault(fault)
-                data = self._rest
+                self._stream_fault(fault, now)
+                data = data[self._position :]
 
     def _preface(self, data: bytes) -> bytes:
         size = len(frames.PREFACE)
@@ -121,11 +122,12 @@ class Http2Connection:
         self._tail_size = len(data)
         self._tail_needs = needs
 
-    def _read(self, data: bytes, now: float) -> bytes:
-        """Work through whole frames. Returns b"" when all is used or kept; after a StreamFault `_rest` has what follows."""
+    def _read(self, data: bytes, now: float) -> None:
+        """Work through whole frames and keep the rest. Where a frame raises StreamFault, `_position` is its end."""
         unpack = frames.FRAME_HEADER.unpack_from
-        streams, outbound, room = self.streams, self.outbound, self.limits.max_streams
-        known = self._known_blocks()  # changes with frames off the hot path only
+        streams, outbound, blocks, room = self.streams, self.outbound, self._blocks, self.limits.max_streams
+        quick = self._takes_requests()  # changes with frames off the hot path only
+        known = blocks.still_known()
         fresh: Stream | None = None  # its head was the frame before
         position, size = 0, len(data)
         while size - position >= 9:
@@ -142,41 +144,38 @@ class Http2Connection:
                 fresh.acceptor.complete(fresh, data[start:end])  # type: ignore[union-attr]  # streaming ones are never fresh
                 fresh = None
                 continue
-            if kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and number & 1:
-                entry = known.get(data[start:end])
-                if entry is not None and len(streams) < room:
-                    if fresh is not None:
-                        fresh.opened = now
-                    outbound.last_id = number
-                    fresh = Stream()
-                    fresh.id = number
-                    fresh.outbound = outbound
-                    fresh.head, fresh.acceptor = entry
-                    fresh.arrival = now
-                    streams[number] = fresh
-                    if fresh.acceptor.streaming:
-                        fresh.opened = now
-                        fresh.acceptor.begin(fresh)
-                        fresh = None
-                    continue
+            self._position = position
             if fresh is not None:  # its body does not follow at once: from now on its arrival is timed
                 fresh.opened = now
-            self._rest = data[position:]
+            if quick and kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and number & 1 and len(streams) < room:
+                outbound.last_id = number
+                block = data[start:end]
+                entry = known.get(block)
+                if entry is None:
+                    entry = blocks.request(number, block)
+                    known = blocks.still_known()
+                fresh = Stream()
+                fresh.id = number
+                fresh.outbound = outbound
+                fresh.head, fresh.acceptor, fresh.fields, fresh.timeout_s = entry
+                fresh.arrival = now
+                streams[number] = fresh
+                if fresh.acceptor.streaming:
+                    fresh.opened = now
+                    fresh.acceptor.begin(fresh)
+                    fresh = None
+                continue
             fresh = self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
-            known = self._known_blocks()
+            quick, known = self._takes_requests(), blocks.still_known()
         if fresh is not None:
             fresh.opened = now
         if position < size:
-            self._rest = b""
+            self._position = size
             self._incomplete(data[position:], now)
-        return b""
 
-    def _known_blocks(self) -> dict[bytes, Entry]:
-        """Header blocks that may be taken without decoding, now."""
-        blocks = self._blocks
-        if blocks.stream_id or self.draining or blocks.decoder.generation != blocks.generation:
-            return {}
-        return blocks.known
+    def _takes_requests(self) -> bool:
+        """Whether a HEADERS frame that ends its block may open a stream without further questions."""
+        return self.controls.settled and not self._blocks.stream_id and not self.draining
 
     def _incomplete(self, data: bytes, now: float) -> None:
         """The last frame is not whole. A large DATA frame is taken as it comes; anything else waits."""
@@ -203,7 +202,7 @@ class Http2Connection:
         try:
             self._data(self._data_stream, chunk, last=self._data_last and not self._data_left, padding=0, now=now)
         except StreamFault as fault:
-            self._stream_fault(fault)
+            self._stream_fault(fault, now)
         return data[len(chunk) :]
 
     def _frame(self, kind: int, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
@@ -325,7 +324,7 @@ class Http2Connection:
         stream = Stream()
         stream.id = number
         stream.outbound = self.outbound
-        stream.head, stream.acceptor = entry
+        stream.head, stream.acceptor, stream.fields, stream.timeout_s = entry
         stream.arrival = now
         self.streams[number] = stream
         if last and stream.head.content_length > 0:
@@ -366,7 +365,9 @@ class Http2Connection:
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length differs from the body")
         self._half_close(stream)
 
-    def _stream_fault(self, fault: StreamFault) -> None:
+    def _stream_fault(self, fault: StreamFault, now: float) -> None:
+        """Reset the stream. That counts as a reset of the peer's, who provoked it (MadeYouReset, CVE-2025-8671)."""
+        self._floods.reset(now, opened=self.outbound.opened)
         stream = self.streams.get(fault.stream_id)
         if stream is None:
             self.outbound.refuse(fault.stream_id)

@@ -22,7 +22,7 @@ class StreamExchange(HttpExchange):
         head = stream.head
         target, _, query = head.path.partition(b"?")
         self.method, self.target, self.query = head.method.decode("latin-1"), target, query
-        self.headers, self.body, self.arrival = head.fields, body, stream.arrival
+        self.headers, self.body, self.arrival = stream.fields, body, stream.arrival
         self._stream = stream
         stream.on_cancel = self._cancel
 
@@ -55,6 +55,9 @@ class HttpAcceptor:
 
     def complete(self, stream: Stream, body: bytes) -> None:
         """The whole request is here."""
+        if len(body) > self.max_body_bytes:  # it came in one frame
+            self.too_large(stream)
+            return
         exchange = StreamExchange(stream, body)
         try:
             exchange.body = decode_body(exchange.headers, body, self._limits)

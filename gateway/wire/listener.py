@@ -26,6 +26,9 @@ from gateway.wire.stream import Outbound
 _TICK_S = 1.0
 _BACKLOG = 1024  # connections that the kernel holds until they are accepted
 _DECIDED = 3  # bytes after which "PRI" and every HTTP/1.1 method differ
+_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"))
+_LONGEST_METHOD = 7
+_FIRST_LINE_MAX = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,22 @@ class Behind:
 
     route: Router
     application: HttpApplication
+
+
+def speaks_http2(data: bytes) -> bool | None:
+    """What a connection's first bytes are: HTTP/2, HTTP/1.1 (False), or too few to tell (None).
+
+    What is neither goes to the HTTP/2 machine, which says GOAWAY and closes (RFC 9113 §3.4).
+    """
+    if frames.PREFACE.startswith(data[: len(frames.PREFACE)]):
+        return True if len(data) >= _DECIDED else None
+    word, space, _ = data[: _LONGEST_METHOD + 1].partition(b" ")
+    if space and word in _METHODS:
+        return False
+    line, end, _ = data.partition(b"\n")
+    if not end and len(data) < _FIRST_LINE_MAX:
+        return None
+    return b" HTTP/1." not in line
 
 
 class Listener:
@@ -142,6 +161,7 @@ class Peer(asyncio.Protocol):
         self._http2: Http2Connection | None = None
         self._http1: Http1Connection | None = None
         self._first = b""  # bytes before the protocol is known
+        self._chose_http2 = False
         self._opened_at = listener.clock.now()
         self._stuck_at = 0.0  # since when the transport takes no more
         self._receive: Callable[[bytes], None] = self._detect
@@ -154,6 +174,8 @@ class Peer(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         name = transport.get_extra_info("peername")
         self.address = str(name[0]) if isinstance(name, tuple) else ""
+        secured = transport.get_extra_info("ssl_object")
+        self._chose_http2 = secured is not None and secured.selected_alpn_protocol() == "h2"
         if not self._listener.admit(self):
             transport.abort()  # type: ignore[attr-defined]
 
@@ -197,11 +219,12 @@ class Peer(asyncio.Protocol):
     # --- protocol --------------------------------------------------------------------------------------------------------------
 
     def _detect(self, data: bytes) -> None:
-        """Either port speaks either protocol: the first bytes tell."""
+        """Either port speaks either protocol: the first bytes tell, unless TLS has told (ALPN)."""
         self._first = data = self._first + data
-        if frames.PREFACE.startswith(data[:_DECIDED]):
-            if len(data) < _DECIDED:
-                return
+        is_http2 = True if self._chose_http2 else speaks_http2(data)
+        if is_http2 is None:
+            return
+        if is_http2:
             self._start_http2()
         else:
             self._start_http1()

@@ -15,11 +15,13 @@ from gateway.wire import frames
 from gateway.wire.frames import ErrorCode
 
 if TYPE_CHECKING:
+    from gateway.wire.exchange import Headers
     from gateway.wire.head import RequestHead
 
 _HEADERS_OPEN = b"\x01\x04"  # HEADERS with END_HEADERS
 _HEADERS_LAST = b"\x01\x05"  # … and END_STREAM
 _DATA_OPEN = b"\x00\x00"
+_EMPTY_TABLE = b"\x20"  # an HPACK dynamic table size update to 0
 
 
 class WholeAcceptor(Protocol):
@@ -68,7 +70,9 @@ class Stream:
     id: int
     outbound: Outbound
     acceptor: Acceptor
-    head: RequestHead
+    head: RequestHead  # shared by requests whose routing fields are the same
+    fields: Headers  # this request's own regular fields, credentials among them
+    timeout_s: float  # until the caller gives up, as the acceptor reads it
     arrival: float  # clock.now() of the read that brought its last byte so far
 
     window = 0  # send window, relative to the peer's INITIAL_WINDOW_SIZE
@@ -128,6 +132,8 @@ class Outbound:
         self.blocked: dict[int, Stream] = {}
         self.blocked_bytes = 0
         self.moved_at = 0.0  # when a waiting body last moved, by `now`
+        self._resized = False  # the peer's header table was made empty
+        self._prelude = b""  # what the next header block must begin with
         self._write = write
         self._wake = wake
         self._now = now
@@ -154,6 +160,15 @@ class Outbound:
             self.parts = []
             self._write(parts)
 
+    def shrink_header_table(self) -> None:
+        """The peer's table is smaller than the default: the next block says so, once and for all with size 0 (RFC 7541 §4.2)."""
+        if not self._resized:
+            self._resized, self._prelude = True, _EMPTY_TABLE
+
+    def _block(self, block: bytes) -> bytes:
+        block, self._prelude = self._prelude + block, b""
+        return block
+
     # --- answers ---------------------------------------------------------------------------------------------------------------
 
     def respond(self, stream: Stream, head: bytes, body: bytes, trailers: bytes | None) -> None:
@@ -161,7 +176,8 @@ class Outbound:
         if stream.closed:
             return
         size = len(body)
-        if size > self.window or size > stream.window + self.peer_window or size > self.peer_frame or self.blocked or not size:
+        fits = size <= self.window and size <= stream.window + self.peer_window and size <= self.peer_frame
+        if not fits or not size or self.blocked or self._prelude:
             self.send_headers(stream, head)
             self.send_data(stream, body, last=True, trailers=trailers)
             return
@@ -182,7 +198,7 @@ class Outbound:
         False, and nothing done, where a window is too small or a stream has had anything out of the ordinary.
         """
         total = size * len(streams)
-        if total > self.window or size > self.peer_window or size > self.peer_frame or self.blocked:
+        if total > self.window or size > self.peer_window or size > self.peer_frame or self.blocked or self._prelude:
             return False
         for stream in streams:
             if stream.closed or stream.window or not stream.remote_closed:
@@ -200,7 +216,7 @@ class Outbound:
         if stream.closed:
             return
         stream.headers_sent = True
-        self.emit(_headers(stream.id, head, last=last))
+        self.emit(_headers(stream.id, self._block(head), last=last))
         if last:
             self._finish(stream)
 
@@ -270,7 +286,7 @@ class Outbound:
     def _end(self, stream: Stream) -> None:
         self._unblock(stream)
         if stream.trailers is not None:
-            self.emit(_headers(stream.id, stream.trailers, last=True))
+            self.emit(_headers(stream.id, self._block(stream.trailers), last=True))
         self._finish(stream)
 
     def _unblock(self, stream: Stream) -> None:

@@ -82,6 +82,7 @@ class FakeModel:
         self.loop = loop
         self.per_run_s, self.per_row_s = per_run_s, per_row_s
         self.batches: list[int] = []
+        self.has_control_flow = False
 
     def zeros(self, rows: int):
         return [np.zeros((rows, 1), np.float32)]
