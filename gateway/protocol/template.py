@@ -66,7 +66,7 @@ class Templates:
         except IndexError:
             return None
         for template in self._known.get(len(message) - at, ()):
-            if message.startswith(template.names) and message.startswith(template.first, at):
+            if message[:start] == template.names and message.startswith(template.first, at):
                 field = message[start:at]
                 if not field.isascii() or len(field) > self._max_id_field:  # its length byte too: 128 and more is another encoding
                     return None
@@ -160,30 +160,35 @@ def _holes(message: Message) -> list[Span]:
     """Spans of the tensors' data, in order of the inputs. ValueError where the message is not of the plain form."""
     raws: list[Span] = []
     typed: list[Span] = []
-    last = 0
+    last = inputs = 0
     for field, begin, end in _fields(message, 0, len(message)):
         if field < last or (field == 3 and last == 3) or (field in (1, 2) and field == last):
             raise ValueError("fields out of order")
         last = field
         if field == 5:
+            inputs += 1
             typed += _input(message, begin, end)
         elif field == 7:
             raws.append((begin, end))
         elif field not in (1, 2, 3, 4, 6):
             raise ValueError("unknown field")
-    if raws and typed:
-        raise ValueError("raw and typed")
+    if (raws and typed) or len(raws or typed) != inputs:
+        raise ValueError("not one span for every input")
     return raws or typed
 
 
 def _input(message: Message, begin: int, end: int) -> Iterator[Span]:
     """The typed data of one input, where there is some."""
     datatype = b""
+    seen = False
     for field, start, stop in _fields(message, begin, end):
         if field == 2:
             datatype = bytes(message[start:stop])
         elif field == 5:
             contents = list(_fields(message, start, stop))
+            if seen:
+                raise ValueError("contents in pieces, which are one tensor together")
+            seen = True
             if len(contents) != 1 or _FIXED_CONTENTS.get(contents[0][0]) != datatype:
                 raise ValueError("contents that are not packed as raw")
             yield contents[0][1:]
