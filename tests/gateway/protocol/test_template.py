@@ -17,7 +17,8 @@ from gateway.protocol.template import Templates
 from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
 from gateway.protocol.v2_grpc import Decoder
 
-LIMITS = RequestLimits(max_id_bytes=160)
+LIMITS = RequestLimits(max_id_bytes=20)  # in the search; the cases by hand have longer ones, up to the encoding of 128 bytes
+LONG = RequestLimits(max_id_bytes=160)
 DECODER = Decoder(LIMITS)
 Y = (TensorSpec("y", "FP32", (-1, 2)), TensorSpec("z", "FP32", (-1, 1)))
 
@@ -126,7 +127,7 @@ def written(fields: list[Field]) -> bytes:
 
 
 PADDING = st.sampled_from([0] * 40 + [1, 2])
-LONG_IDS = ["", "é", *("q" * size for size in (125, 126, 127, 128, 160, 161))]
+LONG_IDS = ["", "é", *("q" * size for size in (19, 20, 21, 127, 128))]
 IDS = st.one_of(st.text("abc123", max_size=12), st.text("abc123", max_size=12), st.sampled_from(LONG_IDS))
 
 
@@ -204,7 +205,7 @@ def messages(draw: st.DrawFn) -> bytes:
 @st.composite
 def disturbed(draw: st.DrawFn, fields: list[Field]) -> list[Field]:
     """The fields as they are, or with one repeated, moved or taken away."""
-    change = draw(st.sampled_from(["none"] * 16 + ["repeat", "move", "drop"]))
+    change = draw(st.sampled_from(["none"] * 8 + ["repeat", "move", "drop"]))
     at = draw(st.integers(0, len(fields) - 1))
     if change == "none":
         return fields
@@ -242,7 +243,8 @@ def mutated(message: bytes, rng: random.Random) -> bytes:
 TELLING = [bytes([value]) for value in (0x0A, 0x12, 0x1A, 0x2A, 0x3A, 0x00, 0x01, 0x02, 0x7F, 0x80, 0xFF)]
 FIELDS = [
     b"\x12\x011", b"\x12\x012", b"\x12\x00", b"\x12\x03\x1a\x011", b"\x12\x81\x001", b"\x12\x80\x01" + b"1" * 128,
-    b"\x1a\x00", b"\x1a\x01a", b"\x1a\x04long", b"\x1a\x02\xc3\xa9", b"\x1a\x01\xff", b"\x1a\x82\x00ab", b"\x1a\x80\x01" + b"q" * 128,
+    b"\x1a\x00", b"\x1a\x01a", b"\x1a\x04long", b"\x1a\x02\xc3\xa9", b"\x1a\x01\xff", b"\x1a\x14" + b"q" * 20, b"\x1a\x15" + b"q" * 21,
+    b"\x1a\x82\x00ab", b"\x1a\x80\x01" + b"q" * 128,
     b"\x1a\x02a", b"\x1a",
 ]  # fmt: skip
 
@@ -282,7 +284,7 @@ def request(*, model: str = "m", version: str = "", id_: bytes = b"", data: byte
 
 
 def taught(*messages: bytes) -> Templates:
-    templates = Templates(max_id_bytes=LIMITS.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes)
     for message in messages * 2:
         teach(templates, message)
     return templates
@@ -303,7 +305,7 @@ def test_another_id_and_other_data_are_the_same_message(version: str, raw: bool)
 
 def test_a_message_is_learned_at_second_sight() -> None:
     """One that never returns pushes nothing out."""
-    templates = Templates(max_id_bytes=LIMITS.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes)
     teach(templates, request())
     assert templates.find(request()) is None
     teach(templates, request())
@@ -349,7 +351,7 @@ def test_fragments_are_not_found_and_teach_nothing(message: bytes) -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """So many templates, so many of one length, so many constant bytes of one; past the first all are forgotten and learned anew."""
-    templates = Templates(max_id_bytes=LIMITS.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes)
     for number in range(600):
         templates.learn(request(model=f"{number:03}" + "m" * (number % 64)), number)
     held = [known for alike in templates._known.values() for known in alike]
