@@ -44,12 +44,11 @@ class HeaderBlocks:
     """The receiving half of HPACK on one connection."""
 
     def __init__(self, limits: WireLimits, router: Router) -> None:
-        self.known: dict[bytes, Entry] = {}  # for `generation` of the decoder only
-        self.generation = 0
-        self.decoder = Decoder(
+        self.known: dict[bytes, Entry] = {}  # for the dynamic table as it is now: one object for good, emptied when the table changes
+        self._decoder = Decoder(
             max_table_bytes=limits.hpack_table_bytes, max_header_bytes=limits.max_header_bytes, max_headers=limits.max_headers
         )
-        self.generation = self.decoder.generation
+        self._generation = self._decoder.generation
         self.stream_id = 0  # of the block in progress, 0: none
         self.flags = 0
         self._limits = limits
@@ -76,23 +75,17 @@ class HeaderBlocks:
         block, self._fragments, self.stream_id = b"".join(self._fragments), [], 0
         return block
 
-    def still_known(self) -> dict[bytes, Entry]:
-        """Blocks that may be taken without decoding, now."""
-        return self.known if self.decoder.generation == self.generation else {}
-
     def request(self, stream_id: int, block: bytes) -> Entry:
-        """A request's head and who takes it, for a block that is not in `still_known`.
+        """A request's head and who takes it, for a block that is not in `known`.
 
         Raises ConnectionFault where HPACK breaks and StreamFault where the fields are no request (RFC 9113 §8.1.1).
         """
+        generation = self._generation
         fields = self.decode(block)
         if fields is None:
             return oversized_head(), self._router(None), [], 0.0
         entry = self._like_before(fields) or self._parse(stream_id, fields)
-        if self.decoder.generation != self.generation:
-            self.known.clear()
-            self.generation = self.decoder.generation
-        else:
+        if self._generation == generation:
             self._remember(block, entry)
         return entry
 
@@ -148,11 +141,15 @@ class HeaderBlocks:
     def decode(self, block: bytes) -> Headers | None:
         """HPACK; None when the list is over its limit (the dynamic table is in step all the same)."""
         try:
-            return self.decoder.decode(block)
+            return self._decoder.decode(block)
         except HeaderListTooLarge:
             return None
         except HpackError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
+        finally:
+            if self._decoder.generation != self._generation:
+                self._generation = self._decoder.generation
+                self.known.clear()
 
     def _remember(self, block: bytes, entry: Entry) -> None:
         key = hash(block)

@@ -43,16 +43,17 @@ class Http2Connection:
         self._close = close
         self._floods = FloodGuard(limits)
         self._blocks = HeaderBlocks(limits, router)
+        self._known = self._blocks.known
         self.controls = Controls(self.outbound, self._floods)
         self.started = False  # preface seen
         self._whole = False  # nothing of a frame is kept from the last read
+        self._quick = False  # a HEADERS frame that ends its block may open a stream without further questions
         self._tail: list[bytes] = []  # an incomplete frame
         self._tail_size = 0
         self._tail_needs = 0
         self._data_left = 0  # of a large DATA frame whose payload is taken as it comes
         self._data_stream = 0
         self._data_last = False
-        self._position = 0  # in the bytes being read: the end of the frame being handled
         self._uncredited = 0
         self._credit_at = limits.connection_window_bytes >> 2
         self.outbound.emit(greeting(limits))
@@ -71,7 +72,7 @@ class Http2Connection:
         self.active_at = now = self._now()
         try:
             if self._whole:
-                self._read_all(data, now)
+                self._read(data, now)
             else:
                 self._feed(data, now)
         except ConnectionFault as fault:
@@ -79,7 +80,10 @@ class Http2Connection:
         if self._uncredited >= self._credit_at:
             outbound.parts.append(frames.window_update(0, self._uncredited))
             self._uncredited = 0
-        outbound.flush()
+        if outbound.parts:
+            outbound.flush()
+        else:
+            outbound.awake = False
 
     def _feed(self, data: bytes, now: float) -> None:
         if self._data_left:
@@ -94,16 +98,7 @@ class Http2Connection:
         if not self.started:
             data = self._preface(data)
         self._whole = self.started and not self._data_left
-        self._read_all(data, now)
-
-    def _read_all(self, data: bytes, now: float) -> None:
-        while data:
-            try:
-                self._read(data, now)
-                return
-            except StreamFault as fault:
-                self._stream_fault(fault, now)
-                data = data[self._position :]
+        self._read(data, now)
 
     def _preface(self, data: bytes) -> bytes:
         size = len(frames.PREFACE)
@@ -123,59 +118,57 @@ class Http2Connection:
         self._tail_needs = needs
 
     def _read(self, data: bytes, now: float) -> None:
-        """Work through whole frames and keep the rest. Where a frame raises StreamFault, `_position` is its end."""
+        """Work through whole frames and keep the rest."""
         unpack = frames.FRAME_HEADER.unpack_from
-        streams, outbound, blocks, room = self.streams, self.outbound, self._blocks, self.limits.max_streams
-        quick = self._takes_requests()  # changes with frames off the hot path only
-        known = blocks.still_known()
+        streams, outbound, blocks, known, room = self.streams, self.outbound, self._blocks, self._known, self.limits.max_streams
+        quick, largest = self._quick, self.limits.max_frame_bytes  # the first changes with frames off the hot path only
         fresh: Stream | None = None  # its head was the frame before
         position, size = 0, len(data)
         while size - position >= 9:
             high, low, kind, flags, number = unpack(data, position)
+            length = high << 8 | low
             start = position + 9
-            position = end = start + (high << 8 | low)
+            end = start + length
+            if length > largest:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
             if end > size:
-                position = start - 9
                 break
+            position = end
             if kind == 0 and flags == 1 and fresh is not None and number == fresh.id and fresh.head.content_length < 0:
                 # The hot path: the whole body of the request whose head came just before.
-                self._uncredited += end - start
+                self._uncredited += length
                 fresh.remote_closed = True
                 fresh.acceptor.complete(fresh, data[start:end])  # type: ignore[union-attr]  # streaming ones are never fresh
                 fresh = None
                 continue
-            self._position = position
             if fresh is not None:  # its body does not follow at once: from now on its arrival is timed
-                fresh.opened = now
-            if quick and kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and number & 1 and len(streams) < room:
-                outbound.last_id = number
-                block = data[start:end]
-                entry = known.get(block)
-                if entry is None:
-                    entry = blocks.request(number, block)
-                    known = blocks.still_known()
-                fresh = Stream()
-                fresh.id = number
-                fresh.outbound = outbound
-                fresh.head, fresh.acceptor, fresh.fields, fresh.timeout_s = entry
-                fresh.arrival = now
-                streams[number] = fresh
-                if fresh.acceptor.streaming:
-                    fresh.opened = now
-                    fresh.acceptor.begin(fresh)
-                    fresh = None
-                continue
-            fresh = self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
-            quick, known = self._takes_requests(), blocks.still_known()
+                fresh.opened, fresh = now, None
+            try:
+                if quick and kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and number & 1 and len(streams) < room:
+                    outbound.last_id = number
+                    block = data[start:end]
+                    entry = known.get(block)
+                    if entry is None:
+                        entry = blocks.request(number, block)
+                    fresh = Stream()
+                    fresh.id = number
+                    fresh.outbound = outbound
+                    fresh.head, fresh.acceptor, fresh.fields, fresh.timeout_s = entry
+                    fresh.arrival = now
+                    streams[number] = fresh
+                    if fresh.acceptor.streaming:
+                        fresh.opened = now
+                        fresh.acceptor.begin(fresh)
+                        fresh = None
+                    continue
+                fresh = self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
+            except StreamFault as fault:
+                self._stream_fault(fault, now)
+            quick = self._quick = self.controls.settled and not blocks.stream_id and not self.draining
         if fresh is not None:
             fresh.opened = now
         if position < size:
-            self._position = size
             self._incomplete(data[position:], now)
-
-    def _takes_requests(self) -> bool:
-        """Whether a HEADERS frame that ends its block may open a stream without further questions."""
-        return self.controls.settled and not self._blocks.stream_id and not self.draining
 
     def _incomplete(self, data: bytes, now: float) -> None:
         """The last frame is not whole. A large DATA frame is taken as it comes; anything else waits."""
@@ -184,8 +177,6 @@ class Http2Connection:
             return
         high, low, kind, flags, number = frames.FRAME_HEADER.unpack_from(data)
         length = high << 8 | low
-        if length > self.limits.max_frame_bytes:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
         stream = self.streams.get(number)
         takes = stream is not None and not stream.remote_closed and not self._blocks.stream_id
         if kind == frames.DATA and not flags & frames.PADDED and takes:
@@ -207,8 +198,6 @@ class Http2Connection:
 
     def _frame(self, kind: int, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
         """Any frame that is not on the hot path. Returns the stream whose body may follow at once."""
-        if len(payload) > self.limits.max_frame_bytes:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
         if not self.controls.settled and (kind != frames.SETTINGS or flags & frames.ACK):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         if self._blocks.stream_id and (kind != frames.CONTINUATION or number != self._blocks.stream_id):
@@ -394,5 +383,5 @@ class Http2Connection:
     def drain(self, now: float) -> None:
         """Take no new streams (GOAWAY, NO_ERROR); close when the open ones are answered."""
         if not self.draining:
-            self.draining, self.drained_at = True, now
+            self.draining, self.drained_at, self._quick = True, now, False
             self.outbound.emit(frames.goaway(self.outbound.last_id, ErrorCode.NO_ERROR))

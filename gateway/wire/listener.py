@@ -229,6 +229,9 @@ class Peer(asyncio.Protocol):
         else:
             self._start_http1()
         self._first = b""
+        self.data_received = self._receive  # type: ignore[method-assign,assignment]  # one call less for every read from now on
+        if self._transport is not None:
+            self._transport.set_protocol(self)  # transports keep the bound method
         self._receive(data)
 
     def _start_http2(self) -> None:
@@ -273,7 +276,7 @@ class Peer(asyncio.Protocol):
 
     def _write(self, parts: list[bytes]) -> None:
         if self._transport is not None:
-            self._transport.write(b"".join(parts))
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _write_one(self, data: bytes) -> None:
         if self._transport is not None:
