@@ -10,7 +10,7 @@ from gateway.control.service import Service, timeout_of
 from gateway.errors import Code, TidegateError
 from gateway.observe.slabs import HTTP
 from gateway.protocol import v2_rest
-from gateway.protocol.binary import LENGTH_HEADER, ResponsePlan
+from gateway.protocol.binary import ResponsePlan, header_length_of
 from gateway.protocol.rest_answer import RestEncoder, id_part
 from gateway.protocol.rest_template import RestTemplates
 from gateway.protocol.tensors import BoundRequest, Signature
@@ -22,7 +22,6 @@ from gateway.wire.exchange import JSON_TYPE, HttpExchange, error_body
 from gateway.wire.status import http_status, retry_headers
 
 _log = logging.getLogger(__name__)
-_NAME = LENGTH_HEADER.lower()
 _SINKS_MAX = 1_024
 
 SinkKey = tuple[Version, tuple[int, ...] | None, ResponsePlan]
@@ -90,7 +89,7 @@ class RestInference:
             self._routes, self._templates, self._sinks = service.routes, RestTemplates(service.limits.request), {}
         item = Item()
         item.caller = exchange
-        header_length = self._header_length(exchange)
+        header_length = header_length_of(exchange.headers)
         found = self._templates.find(exchange.target, exchange.body, header_length)
         if found is None:
             plan = self._parse(item, exchange, header_length, model, version)
@@ -132,17 +131,6 @@ class RestInference:
             encoder = RestEncoder(version.signature, str(version.number), bound.outputs, form, strict_json=self._strict)
             sink = self._sinks[key] = HttpSink(encoder)
         return sink
-
-    @staticmethod
-    def _header_length(exchange: HttpExchange) -> bytes | None:
-        """The binary extension's header. Two of them are refused: a proxy and this server could read different bodies."""
-        value: bytes | None = None
-        for name, content in exchange.headers:
-            if name == _NAME:
-                if value is not None:
-                    raise TidegateError(Code.INVALID_ARGUMENT, "Inference-Header-Content-Length is given twice")
-                value = content
-        return value
 
 
 def fail(exchange: HttpExchange, code: Code, message: str) -> None:
