@@ -51,7 +51,9 @@ def test_the_story_holds_and_the_server_stays_until_interrupted(registry: Path) 
 def test_the_summary_is_one_json_document(registry: Path) -> None:
     """The numbers agree with each other, and the model beats chance on a month that it never saw."""
     command = [sys.executable, "-m", "gateway.cli", "demo", "--quick", "--json", "--registry", str(registry)]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    found = json.loads(done.stdout)
     assert (1, {"january": 26_398, "february": 23_611, "left_out": 1_946}) == (found["version"], found["data"])
     assert {"rows": 23_611, "labels_differ": 0}.items() <= found["parity"].items()
     assert 0.6 < found["score"]["auc"] < 0.8
