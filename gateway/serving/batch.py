@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ import numpy as np
 from gateway.errors import Code
 from gateway.protocol.tensors import DATATYPES, TensorSpec
 from gateway.serving.model import Arrays, Model, RunFault, RunOptions
+
+_log = logging.getLogger(__name__)
 
 Payload = bytes | memoryview | list[str]
 
@@ -93,6 +96,17 @@ def starts_of(items: Sequence[Item], rows: int) -> Sequence[int]:
 
 
 def _run(batch: Batch, model: Model, items: list[Item], rows: int) -> Arrays:
+    """All outputs for these items. Raises RunFault and nothing else: a thread that died of another would take its version along."""
+    try:
+        return _run_once(batch, model, items, rows)
+    except RunFault:
+        raise
+    except Exception:
+        _log.exception("run failed: %s", model.signature.model)
+        raise RunFault(Code.INTERNAL, "internal error") from None
+
+
+def _run_once(batch: Batch, model: Model, items: list[Item], rows: int) -> Arrays:
     signature = model.signature
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
     if not signature.max_batch_size:

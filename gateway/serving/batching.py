@@ -7,7 +7,8 @@ lanes of their own, so that interleaved shapes do not cut each other's batches s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from gateway.serving.model import Arrays, Model, RunOptions
 from gateway.serving.runner import Runner
 from gateway.serving.versions import Lane, Version
 
+_log = logging.getLogger(__name__)
 _SETTLE_SHARE = 0.1  # of a run's predicted time may pass in waiting for a tick that brings nothing new
 
 
@@ -244,14 +246,24 @@ class Batcher:
         starts = starts_of(items, sum([item.rows for item in items]))
         first = items[0].sink
         if all([item.sink is first and not item.done for item in items]):
-            first.answer(items, starts, outputs)
+            self._hand_out(first, items, starts, outputs)
             return
         groups: dict[Sink, list[tuple[Item, int]]] = {}
         for item, start in zip(items, starts, strict=True):
             if not item.done:
                 groups.setdefault(item.sink, []).append((item, start))
         for sink, pairs in groups.items():
-            sink.answer([item for item, _ in pairs], [start for _, start in pairs], outputs)
+            self._hand_out(sink, [item for item, _ in pairs], [start for _, start in pairs], outputs)
+
+    @staticmethod
+    def _hand_out(sink: Sink, items: list[Item], starts: Sequence[int], outputs: Arrays) -> None:
+        """Answers that cannot be written are a fault of ours: it costs these callers an error, and nobody else anything."""
+        try:
+            sink.answer(items, starts, outputs)
+        except Exception:
+            _log.exception("answers failed")
+            for item in items:
+                sink.fail(item, Code.INTERNAL, "internal error")
 
     # --- ends ------------------------------------------------------------------------------------------------------------------
 

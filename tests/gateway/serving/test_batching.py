@@ -279,3 +279,27 @@ def test_requests_of_many_shapes_leave_no_lane_behind() -> None:
         bench.submit(np.ones((1, features), np.float32))
         bench.loop.settle()
     assert len(bench.version._lanes) <= 257
+
+
+def test_a_fault_of_ours_in_a_run_costs_its_own_requests_only() -> None:
+    """An exception that nobody expected ends in an error for these callers; the version goes on."""
+    bench = Bench(threaded=True)
+    run, bench.model.run = bench.model.run, lambda arrays, options=None: 1 / 0
+    caller, _ = bench.submit(one(1))
+    bench.drain()
+    bench.model.run = run
+    later, _ = bench.submit(one(2))
+    bench.drain()
+    assert [Code.INTERNAL] == caller.answers
+    np.testing.assert_array_equal(one(2), later.answers[0][1])
+
+
+def test_answers_that_cannot_be_written_cost_their_own_callers_only() -> None:
+    """Two sinks in one batch: the one that fails does not take the other along."""
+    bench = Bench()
+    bench.sinks[0].answer = lambda items, starts, outputs: 1 / 0
+    broken, _ = bench.submit(one(1), sink=0)
+    good, _ = bench.submit(one(2), sink=1)
+    bench.drain()
+    assert [Code.INTERNAL] == broken.answers
+    np.testing.assert_array_equal(one(2), good.answers[0][1])
