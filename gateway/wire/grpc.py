@@ -113,7 +113,7 @@ class UnaryAcceptor:
         """The hot path: one uncompressed message is handed on without a copy of more than its small body."""
         size = len(body) - 5
         try:
-            if 0 <= size <= self._plain_max and int.from_bytes(body[:5], "big") == size:  # not compressed, and one message
+            if int.from_bytes(body[:5], "big") == size <= self._plain_max:  # not compressed, and one message
                 self._handler(stream, body[5:], stream.arrival + stream.timeout_s)
             elif not body:
                 fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")

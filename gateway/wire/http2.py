@@ -119,54 +119,50 @@ class Http2Connection:
 
     def _read(self, data: bytes, now: float) -> None:
         """Work through whole frames and keep the rest."""
-        unpack = frames.FRAME_HEADER.unpack_from
-        streams, outbound, blocks, known, room = self.streams, self.outbound, self._blocks, self._known, self.limits.max_streams
-        quick, largest = self._quick, self.limits.max_frame_bytes  # the first changes with frames off the hot path only
-        fresh: Stream | None = None  # its head was the frame before
-        position, size = 0, len(data)
+        unpack, largest, room = frames.FRAME_HEADER.unpack_from, self.limits.max_frame_bytes, self.limits.max_streams
+        streams, outbound, blocks, known = self.streams, self.outbound, self._blocks, self._known
+        position, size, last, quick = 0, len(data), outbound.last_id, self._quick
         while size - position >= 9:
             high, low, kind, flags, number = unpack(data, position)
-            length = high << 8 | low
             start = position + 9
-            end = start + length
-            if length > largest:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
-            if end > size:
+            end = start + (high << 8 | low)
+            if end > size or end - start > largest:
                 break
             position = end
-            if kind == 0 and flags == 1 and fresh is not None and number == fresh.id and fresh.head.content_length < 0:
-                # The hot path: the whole body of the request whose head came just before.
-                self._uncredited += length
-                fresh.remote_closed = True
-                fresh.acceptor.complete(fresh, data[start:end])  # type: ignore[union-attr]  # streaming ones are never fresh
-                fresh = None
-                continue
-            if fresh is not None:  # its body does not follow at once: from now on its arrival is timed
-                fresh.opened, fresh = now, None
             try:
-                if quick and kind == 1 and flags == 4 and outbound.last_id < number < 0x80000000 and number & 1 and len(streams) < room:
-                    outbound.last_id = number
+                if quick and kind == 1 and flags == 4 and last < number < 0x80000000 and number & 1 and len(streams) < room:
+                    outbound.last_id = last = number
                     block = data[start:end]
-                    entry = known.get(block)
-                    if entry is None:
-                        entry = blocks.request(number, block)
-                    fresh = Stream()
-                    fresh.id = number
-                    fresh.outbound = outbound
-                    fresh.head, fresh.acceptor, fresh.fields, fresh.timeout_s = entry
-                    fresh.arrival = now
-                    streams[number] = fresh
-                    if fresh.acceptor.streaming:
-                        fresh.opened = now
-                        fresh.acceptor.begin(fresh)
-                        fresh = None
+                    head, acceptor, fields, timeout_s = known.get(block) or blocks.request(number, block)
+                    streams[number] = stream = Stream()
+                    stream.id = number
+                    stream.outbound = outbound
+                    stream.head = head
+                    stream.acceptor = acceptor
+                    stream.fields = fields
+                    stream.timeout_s = timeout_s
+                    stream.arrival = now
+                    if acceptor.streaming:
+                        stream.opened = now
+                        acceptor.begin(stream)
+                        continue
+                    if size - position >= 9 and head.content_length < 0:
+                        high, low, kind, flags, follows = unpack(data, position)
+                        end = position + 9 + (high << 8 | low)
+                        if kind == 0 and flags == 1 and follows == number and end <= size and end - position <= largest:
+                            # The hot path: the whole body stands right behind its head.
+                            start, position = position + 9, end
+                            self._uncredited += end - start
+                            stream.remote_closed = True
+                            acceptor.complete(stream, data[start:end])
+                            continue
+                    stream.opened = now  # from now on the arrival of the body is timed
                     continue
-                fresh = self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
+                self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
             except StreamFault as fault:
                 self._stream_fault(fault, now)
+            last = outbound.last_id
             quick = self._quick = self.controls.settled and not blocks.stream_id and not self.draining
-        if fresh is not None:
-            fresh.opened = now
         if position < size:
             self._incomplete(data[position:], now)
 
@@ -177,6 +173,8 @@ class Http2Connection:
             return
         high, low, kind, flags, number = frames.FRAME_HEADER.unpack_from(data)
         length = high << 8 | low
+        if length > self.limits.max_frame_bytes:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
         stream = self.streams.get(number)
         takes = stream is not None and not stream.remote_closed and not self._blocks.stream_id
         if kind == frames.DATA and not flags & frames.PADDED and takes:
@@ -196,8 +194,8 @@ class Http2Connection:
             self._stream_fault(fault, now)
         return data[len(chunk) :]
 
-    def _frame(self, kind: int, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
-        """Any frame that is not on the hot path. Returns the stream whose body may follow at once."""
+    def _frame(self, kind: int, flags: int, number: int, payload: bytes, now: float) -> None:
+        """Any frame that is not on the hot path."""
         if not self.controls.settled and (kind != frames.SETTINGS or flags & frames.ACK):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
         if self._blocks.stream_id and (kind != frames.CONTINUATION or number != self._blocks.stream_id):
@@ -208,13 +206,12 @@ class Http2Connection:
             if not body and not last:
                 self.controls.count(now)
             self._data(number, body, last=last, padding=len(payload) - len(body), now=now)
-            return None
-        if kind == frames.HEADERS:
-            return self._headers(flags, number, payload, now)
-        if kind == frames.CONTINUATION:
-            return self._continuation(flags, number, payload, now)
-        self.controls.handle(kind, flags, number, payload, now)
-        return None
+        elif kind == frames.HEADERS:
+            self._headers(flags, number, payload, now)
+        elif kind == frames.CONTINUATION:
+            self._continuation(flags, number, payload, now)
+        else:
+            self.controls.handle(kind, flags, number, payload, now)
 
     def _data(self, number: int, body: bytes, *, last: bool, padding: int, now: float) -> None:
         """DATA on any stream; flow control counts padding too (RFC 9113 §6.9.1)."""
@@ -276,56 +273,49 @@ class Http2Connection:
         if stream is not None or number not in self.outbound.refused:
             raise StreamFault(number, ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
 
-    def _headers(self, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
+    def _headers(self, flags: int, number: int, payload: bytes, now: float) -> None:
         if number == 0 or not number & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that clients cannot open")
         payload, depends_on_itself = frames.header_fragment(flags, number, payload)
         if not flags & frames.END_HEADERS:
             self._blocks.begin(number, flags, payload)
-            return None
-        stream = self._whole_block(flags, number, payload, now)
+            return
+        self._whole_block(flags, number, payload, now)
         if depends_on_itself:
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "stream depends on itself")
-        return stream
 
-    def _continuation(self, flags: int, number: int, payload: bytes, now: float) -> Stream | None:
+    def _continuation(self, flags: int, number: int, payload: bytes, now: float) -> None:
         if not self._blocks.stream_id:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
         self._blocks.extend(payload)
-        if not flags & frames.END_HEADERS:
-            return None
-        return self._whole_block(self._blocks.flags, number, self._blocks.finish(), now)
+        if flags & frames.END_HEADERS:
+            self._whole_block(self._blocks.flags, number, self._blocks.finish(), now)
 
-    def _whole_block(self, flags: int, number: int, block: bytes, now: float) -> Stream | None:
+    def _whole_block(self, flags: int, number: int, block: bytes, now: float) -> None:
         """A complete header block: a new request, or trailers of one that is open."""
         last = bool(flags & frames.END_STREAM)
         if number <= self.outbound.last_id:
             self._trailers(number, block, last=last, now=now)
-            return None
+            return
         self.outbound.last_id = number
         if self.draining or len(self.streams) >= self.limits.max_streams:
             self._blocks.decode(block)  # keeps the dynamic table in step
-            self._floods.reset(now, opened=self.outbound.opened)
             raise StreamFault(number, ErrorCode.REFUSED_STREAM, "too many streams")
-        return self._open(number, self._blocks.request(number, block), now, last=last)
+        self._open(number, self._blocks.request(number, block), now, last=last)
 
-    def _open(self, number: int, entry: Entry, now: float, *, last: bool) -> Stream | None:
+    def _open(self, number: int, entry: Entry, now: float, *, last: bool) -> None:
         stream = Stream()
         stream.id = number
         stream.outbound = self.outbound
         stream.head, stream.acceptor, stream.fields, stream.timeout_s = entry
-        stream.arrival = now
+        stream.arrival = stream.opened = now
         self.streams[number] = stream
         if last and stream.head.content_length > 0:
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "content-length without a body")
-        acceptor = stream.acceptor
-        if acceptor.streaming:
-            stream.opened = now
-            acceptor.begin(stream)
-        if not last:
-            return None if acceptor.streaming else stream
-        self._half_close(stream)
-        return None
+        if stream.acceptor.streaming:
+            stream.acceptor.begin(stream)
+        if last:
+            self._half_close(stream)
 
     def _half_close(self, stream: Stream) -> None:
         """END_STREAM outside a DATA frame."""

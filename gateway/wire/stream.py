@@ -200,9 +200,8 @@ class Outbound:
         total = size * len(streams)
         if total > self.window or size > self.peer_window or size > self.peer_frame or self.blocked or self._prelude:
             return False
-        for stream in streams:
-            if stream.closed or stream.window or not stream.remote_closed:
-                return False
+        if any([stream.closed or stream.window or not stream.remote_closed for stream in streams]):
+            return False
         mine = self.streams
         for stream in streams:
             stream.closed = True
