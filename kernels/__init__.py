@@ -1,4 +1,4 @@
 """Numeric kernels: arrays in, numbers out. No I/O, no clock, no logging; knows no model.
 
-Rooms, in reading order: jit, huffman, protobuf, buckets.
+Rooms, in reading order: jit, huffman, protobuf, buckets, layout.
 """

@@ -22,7 +22,7 @@ OWNERS = {
     "onnx": {"registry/onnx_model.py"},
     "skl2onnx": {"retrain/export.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
-    "numba": {"kernels/jit.py", "kernels/huffman.py"},  # the second for the types of its eager signatures
+    "numba": {"kernels/jit.py", "kernels/huffman.py", "kernels/layout.py"},  # the last two for the types of its eager signatures
     "httptools": set(),  # the witness in tests; heads are read by our own grammar
     "orjson": {"gateway/protocol/json_numbers.py"},
     "ssl": {"gateway/wire/tls.py", "gateway/wire/listener.py", "gateway/commands/reaching.py"},  # the last as a client

@@ -10,8 +10,8 @@ import numpy as np
 from gateway.errors import Code
 from gateway.observe.slabs import GRPC
 from gateway.protocol.texts import pack_texts
+from gateway.protocol.v2_grpc_answer import AnswerPlan, ResponseEncoder, join, stream_error, stream_ok
 from gateway.protocol.v2_grpc_answer import Buffer as Data
-from gateway.protocol.v2_grpc_answer import ResponseEncoder, join, stream_error, stream_ok
 from gateway.serving.batch import Item
 from gateway.serving.model import Arrays
 from gateway.wire import grpc
@@ -21,6 +21,7 @@ _LARGE = 65_536  # bytes of one output from which an answer is sent in pieces in
 
 _SMALL = 4_096  # bytes of one message up to which answers are put together by columns
 _MANY = 4  # answers from which that pays (measured: 3 cost the same either way)
+_SHAPES_MAX = 256  # forms of such messages that one sink remembers
 
 
 class GrpcSink:
@@ -32,39 +33,47 @@ class GrpcSink:
         self._encoder = encoder
         self._outputs = outputs
         self._batched = batched
+        self._shapes: dict[tuple[tuple[bytes, ...], int, tuple[int, ...]], tuple[bytes, tuple[int, ...]]] = {}
         self._alike = batched and all(spec.datatype != "BYTES" for spec in encoder.outputs)
 
     def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
         """One message per item. Batches of like requests, which are nearly all, are put together by columns."""
         rows = items[0].rows
-        if self._alike and len(items) >= _MANY and len(items) * rows == len(outputs[0]):
-            messages = self._by_columns(items, rows, outputs)
-            if messages is not None:
-                grpc.reply_alike([item.caller for item in items], messages)  # type: ignore[misc]
-                return
+        if self._alike and len(items) >= _MANY and len(items) * rows == len(outputs[0]) and self._by_columns(items, rows, outputs):
+            return
         for item, parts in zip(items, self._messages(items, starts, outputs), strict=True):
             self._send(item, parts)
 
-    def _by_columns(self, items: Sequence[Item], rows: int, outputs: Arrays) -> np.ndarray | None:
-        """All messages as [items, bytes], where ids have one length, rows are few bytes and every item has `rows` rows."""
+    def _by_columns(self, items: Sequence[Item], rows: int, outputs: Arrays) -> bool:
+        """Answer all where ids have one length, answers are short and every item has `rows` rows; else do nothing."""
         if self._outputs is not None:
             outputs = [outputs[index] for index in self._outputs]
         ids = [item.id for item in items]
         length, count = len(ids[0]), len(items)
-        leads = self._encoder.plan(rows, tuple([output.shape[1:] for output in outputs])).leads
-        widths = [output.nbytes // count for output in outputs]
-        size = length + sum(map(len, leads)) + sum(widths)
+        plan = self._encoder.plan(rows, tuple([output.shape[1:] for output in outputs]))
+        size = length + sum(map(len, plan.leads)) + sum([output.nbytes for output in outputs]) // count
         if size > _SMALL or any([len(field) != length for field in ids]) or (rows > 1 and any([item.rows != rows for item in items])):
-            return None
-        messages = np.empty((count, size), np.uint8)
-        messages[:, :length] = np.frombuffer(b"".join(ids), np.uint8).reshape(count, length)
-        at = length
-        for lead, width, output in zip(leads, widths, outputs, strict=True):
-            messages[:, at : at + len(lead)] = np.frombuffer(lead, np.uint8)
-            at += len(lead)
-            messages[:, at : at + width] = np.ascontiguousarray(output).reshape(-1).view(np.uint8).reshape(count, width)
-            at += width
-        return messages
+            return False
+        message, places = self._frame_of(plan, length, tuple([output.nbytes // count for output in outputs]))
+        columns = [(at, np.frombuffer(output, np.uint8)) for at, output in zip(places, map(np.ascontiguousarray, outputs), strict=True)]
+        if length:
+            columns.append((0, np.frombuffer(b"".join(ids), np.uint8)))
+        grpc.reply_alike([item.caller for item in items], message, columns)  # type: ignore[misc]
+        return True
+
+    def _frame_of(self, plan: AnswerPlan, id_length: int, widths: tuple[int, ...]) -> tuple[bytes, tuple[int, ...]]:
+        """The message of such answers with zeros for what differs, and where each output's data stands in it."""
+        key = plan.leads, id_length, widths
+        known = self._shapes.get(key)
+        if known is None:
+            message, places = bytes(id_length), []
+            for lead, width in zip(plan.leads, widths, strict=True):
+                places.append(len(message) + len(lead))
+                message += lead + bytes(width)
+            if len(self._shapes) >= _SHAPES_MAX:
+                self._shapes.clear()
+            known = self._shapes[key] = message, tuple(places)
+        return known
 
     def _send(self, item: Item, parts: list[Data]) -> None:
         stream = cast(Stream, item.caller)

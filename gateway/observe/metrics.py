@@ -53,6 +53,9 @@ class Metrics:
         if batch.failed or batch.options is not None:
             self._count_one_by_one(slab, batch)
             return
+        if batch.alike is not None:
+            slab.requests[batch.alike.protocol, 0] += len(items)
+            return
         grpc = sum([item.sink.protocol == GRPC for item in items])
         slab.requests[GRPC, Code.OK] += grpc
         slab.requests[HTTP, Code.OK] += len(items) - grpc

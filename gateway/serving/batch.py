@@ -56,7 +56,7 @@ class Sink(Protocol):
 class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
-    __slots__ = ("ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "started", "version")
+    __slots__ = ("alike", "ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "started", "version")
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
         """`limit`: rows of one run; a single item may have more and runs in pieces."""
@@ -68,6 +68,7 @@ class Batch:
         self.groups: list[tuple[list[Item], Arrays]] = []
         self.failed: list[tuple[Item, RunFault]] = []
         self.started = self.ended = 0.0
+        self.alike: Sink | None = None  # the one sink of all items, where every one of them was answered by it
         self.options: RunOptions | None = None  # set for runs that may be terminated
 
 
@@ -110,7 +111,7 @@ def _run_once(batch: Batch, model: Model, items: list[Item], rows: int) -> Array
     signature = model.signature
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
     if not signature.max_batch_size:
-        return model.run([array[0] for array in arrays], batch.options)
+        return model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
     outputs = model.run(arrays, batch.options) if rows <= batch.limit else _run_split(model, arrays, rows, batch)
     if any(output.shape[0] != rows for output in outputs):
         raise RunFault(Code.INTERNAL, f"model '{signature.model}' returned {outputs[0].shape[0]} rows for {rows}")

@@ -228,7 +228,7 @@ class Batcher:
         if not batch.failed:
             version.cost.learn(batch.rows, batch.ended - batch.started)
         for items, outputs in batch.groups:
-            self._answer(items, outputs)
+            self._answer(batch, items, outputs)
         for item, fault in batch.failed:
             if not item.done:
                 item.sink.fail(item, fault.code, fault.message)
@@ -242,10 +242,12 @@ class Batcher:
                 if item.watched and not item.done:
                     self._deadlines.forget(item)
 
-    def _answer(self, items: list[Item], outputs: Arrays) -> None:
-        starts = starts_of(items, sum([item.rows for item in items]))
+    def _answer(self, batch: Batch, items: list[Item], outputs: Arrays) -> None:
+        starts = starts_of(items, batch.rows if items is batch.items else items[0].rows)
         first = items[0].sink
         if all([item.sink is first and not item.done for item in items]):
+            if items is batch.items:
+                batch.alike = first
             self._hand_out(first, items, starts, outputs)
             return
         groups: dict[Sink, list[tuple[Item, int]]] = {}

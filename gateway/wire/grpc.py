@@ -18,6 +18,7 @@ from gateway.wire.head import RequestHead
 from gateway.wire.hpack import encode_headers, encode_literal
 from gateway.wire.status import grpc_pushback, grpc_status
 from gateway.wire.stream import Acceptor, Stream
+from kernels.layout import fill, number, place
 
 # Answers use static-table and literal representations only, so these bytes are the same on every connection.
 RESPONSE_HEAD = encode_headers([(b":status", b"200"), (b"content-type", b"application/grpc")])
@@ -212,32 +213,38 @@ def reply(stream: Stream, message: bytes) -> None:
     stream.outbound.respond(stream, RESPONSE_HEAD, b"\x00" + len(message).to_bytes(4, "big") + message, OK_TRAILERS)
 
 
-def reply_alike(streams: Sequence[Stream], messages: np.ndarray) -> None:
-    """Answer unary calls with messages of one length: [calls, bytes] uint8. All frames of a batch are laid out by one pass of copies."""
-    count, size = messages.shape
-    layout = _layout(size)
-    block = np.empty((count, layout.size), np.uint8)
-    block[:] = layout.constant
-    block[:, layout.message : layout.message + size] = messages
-    numbers = np.array([stream.id for stream in streams], ">u4").view(np.uint8).reshape(count, 4)
-    for at in layout.numbers:
-        block[:, at : at + 4] = numbers
-    data, width = block.tobytes(), layout.size
-    first = 0
+def reply_alike(streams: Sequence[Stream], message: bytes, columns: Sequence[tuple[int, np.ndarray]]) -> None:
+    """Answer unary calls whose messages differ in fixed places only: all frames of a batch are laid out by a few passes of copies.
+
+    `columns` are laid over the constant `message`: where in it, and the bytes of all answers one after the other (uint8).
+    """
+    layout = _layout(message)
+    block = np.empty((len(streams), layout.size), np.uint8)
+    fill(block, layout.constant)  # type: ignore[no-untyped-call]
+    number(block, np.array([stream.id for stream in streams]), *layout.numbers)  # type: ignore[no-untyped-call]
+    for at, column in columns:
+        place(block, layout.message + at, column)  # type: ignore[no-untyped-call]
+    _hand_out(streams, block.tobytes(), layout, len(message))
+
+
+def _hand_out(streams: Sequence[Stream], data: bytes, layout: _Layout, size: int) -> None:
+    """Whole runs of answers to the connections that they belong to."""
+    first, count, width = 0, len(streams), layout.size
     while first < count:
         outbound = streams[first].outbound
         end = first + 1
         while end < count and streams[end].outbound is outbound:
             end += 1
-        if not outbound.respond_alike(streams[first:end], data[first * width : end * width], size + 5):
+        if not outbound.respond_alike(streams[first:end], data[first * width : end * width], size + _BODY_PREFIX):
             for index in range(first, end):
-                reply(streams[index], messages[index].tobytes())
+                start = index * width + layout.message
+                reply(streams[index], data[start : start + size])
         first = end
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The frames of a unary answer, where only the stream's number and the message differ."""
+    """The frames of a unary answer, where only the stream's number and places in the message differ."""
 
     constant: np.ndarray
     size: int
@@ -246,9 +253,9 @@ class _Layout:
 
 
 @functools.lru_cache(maxsize=256)
-def _layout(size: int) -> _Layout:
+def _layout(message: bytes) -> _Layout:
     head = frames.frame(frames.HEADERS, frames.END_HEADERS, 0, RESPONSE_HEAD)
-    data = frames.frame(frames.DATA, 0, 0, message_frame(bytes(size)))
+    data = frames.frame(frames.DATA, 0, 0, message_frame(message))
     trailers = frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0, OK_TRAILERS)
     whole = np.frombuffer(head + data + trailers, np.uint8)
     second, third = len(head), len(head) + len(data)

@@ -195,12 +195,13 @@ class Outbound:
     def respond_alike(self, streams: Sequence[Stream], data: bytes, size: int) -> bool:
         """Whole answers to several streams of this connection, framed already, each with `size` bytes of DATA.
 
-        False, and nothing done, where a window is too small or a stream has had anything out of the ordinary.
+        The requests are whole (their peers have closed) and nothing was sent yet, so a stream's window is the peer's initial one or
+        more. False, and nothing done, where a window is too small or a stream is gone.
         """
         total = size * len(streams)
         if total > self.window or size > self.peer_window or size > self.peer_frame or self.blocked or self._prelude:
             return False
-        if any([stream.closed or stream.window or not stream.remote_closed for stream in streams]):
+        if any([stream.closed for stream in streams]):
             return False
         mine = self.streams
         for stream in streams:
