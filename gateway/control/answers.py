@@ -19,7 +19,7 @@ from gateway.wire.stream import Stream
 
 _LARGE = 65_536  # bytes of one output from which an answer is sent in pieces instead of being put together
 
-_SMALL = 4_096  # bytes of one message up to which answers are put together by columns
+_SMALL = 4_096  # bytes of one answer's tensors up to which answers are put together by columns
 _MANY = 4  # answers from which that pays (measured: 3 cost the same either way)
 _SHAPES_MAX = 256  # forms of such messages that one sink remembers
 
@@ -45,21 +45,32 @@ class GrpcSink:
             self._send(item, parts)
 
     def _by_columns(self, items: Sequence[Item], rows: int, outputs: Arrays) -> bool:
-        """Answer all where ids have one length, answers are short and every item has `rows` rows; else do nothing."""
+        """Answer all where answers are short and every item has `rows` rows; else do nothing. Ids of one length go together."""
         if self._outputs is not None:
             outputs = [outputs[index] for index in self._outputs]
-        ids = [item.id for item in items]
-        length, count = len(ids[0]), len(items)
-        plan = self._encoder.plan(rows, tuple([output.shape[1:] for output in outputs]))
-        size = length + sum(map(len, plan.leads)) + sum([output.nbytes for output in outputs]) // count
-        if size > _SMALL or any([len(field) != length for field in ids]) or (rows > 1 and any([item.rows != rows for item in items])):
+        count = len(items)
+        widths = tuple([output.nbytes // count for output in outputs])
+        if sum(widths) > _SMALL or (rows > 1 and any([item.rows != rows for item in items])):
             return False
-        message, places = self._frame_of(plan, length, tuple([output.nbytes // count for output in outputs]))
-        columns = [(at, np.frombuffer(output, np.uint8)) for at, output in zip(places, map(np.ascontiguousarray, outputs), strict=True)]
-        if length:
-            columns.append((0, np.frombuffer(b"".join(ids), np.uint8)))
-        grpc.reply_alike([item.caller for item in items], message, columns)  # type: ignore[misc]
+        plan = self._encoder.plan(rows, tuple([output.shape[1:] for output in outputs]))
+        octets = [np.frombuffer(np.ascontiguousarray(output), np.uint8) for output in outputs]
+        lengths = [len(item.id) for item in items]
+        if lengths.count(lengths[0]) == count:
+            self._lay_out(items, plan, lengths[0], widths, octets)
+            return True
+        for length in set(lengths):
+            chosen = [index for index, own in enumerate(lengths) if own == length]
+            picked = [column.reshape(count, -1)[chosen].reshape(-1) for column in octets]
+            self._lay_out([items[index] for index in chosen], plan, length, widths, picked)
         return True
+
+    def _lay_out(self, items: Sequence[Item], plan: AnswerPlan, length: int, widths: tuple[int, ...], octets: Arrays) -> None:
+        """Answer items whose ids have one length. `octets`: the bytes of every output, item after item."""
+        message, places = self._frame_of(plan, length, widths)
+        columns = list(zip(places, octets, strict=True))
+        if length:
+            columns.append((0, np.frombuffer(b"".join([item.id for item in items]), np.uint8)))
+        grpc.reply_alike([item.caller for item in items], message, columns)  # type: ignore[misc]
 
     def _frame_of(self, plan: AnswerPlan, id_length: int, widths: tuple[int, ...]) -> tuple[bytes, tuple[int, ...]]:
         """The message of such answers with zeros for what differs, and where each output's data stands in it."""
