@@ -48,7 +48,6 @@ class HeaderBlocks:
         self._decoder = Decoder(
             max_table_bytes=limits.hpack_table_bytes, max_header_bytes=limits.max_header_bytes, max_headers=limits.max_headers
         )
-        self._generation = self._decoder.generation
         self.stream_id = 0  # of the block in progress, 0: none
         self.flags = 0
         self._limits = limits
@@ -80,12 +79,20 @@ class HeaderBlocks:
 
         Raises ConnectionFault where HPACK breaks and StreamFault where the fields are no request (RFC 9113 §8.1.1).
         """
-        generation = self._generation
-        fields = self.decode(block)
-        if fields is None:
+        decoder = self._decoder
+        generation = decoder.generation
+        try:
+            fields = decoder.decode(block)
+        except HeaderListTooLarge:
+            self.known.clear()
             return oversized_head(), self._router(None), [], 0.0
+        except HpackError as error:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
+        changed = decoder.generation != generation
+        if changed and self.known:
+            self.known.clear()
         entry = self._like_before(fields) or self._parse(stream_id, fields)
-        if self._generation == generation:
+        if not changed:
             self._remember(block, entry)
         return entry
 
@@ -139,17 +146,14 @@ class HeaderBlocks:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)) from None
 
     def decode(self, block: bytes) -> Headers | None:
-        """HPACK; None when the list is over its limit (the dynamic table is in step all the same)."""
+        """A block that opens nothing, which may change the table; None when the list is over its limit (the table is in step then too)."""
+        self.known.clear()
         try:
             return self._decoder.decode(block)
         except HeaderListTooLarge:
             return None
         except HpackError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
-        finally:
-            if self._decoder.generation != self._generation:
-                self._generation = self._decoder.generation
-                self.known.clear()
 
     def _remember(self, block: bytes, entry: Entry) -> None:
         key = hash(block)

@@ -25,7 +25,6 @@ RESPONSE_HEAD = encode_headers([(b":status", b"200"), (b"content-type", b"applic
 OK_TRAILERS = encode_literal(b"grpc-status", b"0")
 _ACCEPTS = {False: b"identity", True: b"identity,gzip,deflate"}
 _BODY_PREFIX = 5
-_TIMEOUTS_MAX = 16_384
 _COPIED_MAX = 65_535  # bytes of a message that is copied out of its body rather than viewed
 _log = logging.getLogger(__name__)
 
@@ -64,7 +63,8 @@ class GrpcRouter:
         self.methods = methods
         self.limits = limits
         self.compression = compression
-        self._timeouts: dict[bytes, float] = {}  # by their text, which repeats
+        self._longest_s = limits.serving.max_deadline_s
+        self._default_s = min(limits.serving.default_deadline_s, self._longest_s)
 
     def route(self, head: RequestHead) -> Acceptor:
         """By exact path bytes: no decoding, no normalising (CVE-2026-33186)."""
@@ -82,17 +82,10 @@ class GrpcRouter:
 
     def timeout_s(self, value: bytes) -> float | None:
         """Seconds of a `grpc-timeout` value, cut to the server's maximum; the default for b""; None where it is malformed."""
-        known = self._timeouts.get(value)
-        if known is not None:
-            return known
-        serving = self.limits.serving
-        seconds = parse_timeout(value) if value else serving.default_deadline_s
-        if seconds is None:
-            return None
-        if len(self._timeouts) >= _TIMEOUTS_MAX:
-            self._timeouts.clear()
-        known = self._timeouts[value] = min(seconds, serving.max_deadline_s)
-        return known
+        if not value:
+            return self._default_s
+        seconds = parse_timeout(value)
+        return self._longest_s if seconds is not None and seconds > self._longest_s else seconds
 
 
 class UnaryAcceptor:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from gateway.errors import Code, TidegateError
 
-_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_UNITS = dict(zip(b"HMSmun", (3600.0, 60.0, 1.0, 1e-3, 1e-6, 1e-9), strict=True))
 _TIMEOUT_DIGITS = 8
 _UNRESERVED = frozenset(range(0x20, 0x7F)) - {0x25}
 _MESSAGE_MAX = 512  # bytes of an error text on the wire
@@ -18,11 +18,11 @@ _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 
 def parse_timeout(value: bytes) -> float | None:
     """Seconds of a `grpc-timeout` value, 1 to 8 ASCII digits and a unit; None where it is malformed."""
-    unit = _UNITS.get(value[-1:])
     digits = value[:-1]
-    if unit is None or not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS:
+    if not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS:
         return None
-    return int(digits) * unit
+    unit = _UNITS.get(value[-1])
+    return None if unit is None else int(digits) * unit
 
 
 def percent_encode(message: str) -> bytes:

@@ -114,13 +114,14 @@ class DynamicTable:
 
     def insert(self, field: Field) -> None:
         """Add an entry in front, evicting from the back what must go (RFC 7541 §4.4); one larger than the table empties it."""
-        name, value = field
-        cost = len(name) + len(value) + ENTRY_OVERHEAD
-        if self.size + cost > self.limit:
+        cost = len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
+        size = self.size + cost
+        if size > self.limit:
             self._evict(cost)
             if cost > self.limit:
                 return
-        self.size += cost
+            size = self.size + cost
+        self.size = size
         if cost > self.largest:  # noqa: PLR1730 - a call of max costs as much as the whole insertion into `by_octet`
             self.largest = cost
         self._entries.appendleft(field)
