@@ -137,6 +137,8 @@ class Controls:
         if not number:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
         if len(payload) != 5:
+            if number > self._outbound.last_id:  # an idle stream cannot be reset
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of a broken length")
             raise StreamFault(number, ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of a broken length")
         if int.from_bytes(payload[:4], "big") & frames.MAX_WINDOW == number:
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR, "stream depends on itself")

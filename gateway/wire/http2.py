@@ -7,6 +7,7 @@ Rule 3: nothing grows without a bound of `WireLimits`: streams, header blocks, b
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from gateway.limits import WireLimits
@@ -16,6 +17,8 @@ from gateway.wire.controls import Controls, greeting
 from gateway.wire.floods import FloodGuard
 from gateway.wire.frames import ConnectionFault, ErrorCode, StreamFault
 from gateway.wire.stream import Outbound, Stream, WholeAcceptor
+
+_SKIPPED_MAX = 64
 
 
 class Http2Connection:
@@ -46,6 +49,7 @@ class Http2Connection:
         self._known = self._blocks.known
         self.controls = Controls(self.outbound, self._floods)
         self.started = False  # preface seen
+        self._skipped: deque[range] = deque(maxlen=_SKIPPED_MAX)  # ids that the peer passed over: closed without having been opened
         self._whole = False  # nothing of a frame is kept from the last read
         self._quick = False  # a HEADERS frame that ends its block may open a stream without further questions
         self._tail: list[bytes] = []  # an incomplete frame
@@ -131,6 +135,8 @@ class Http2Connection:
             position = end
             try:
                 if quick and kind == 1 and flags == 4 and last < number < 0x80000000 and number & 1 and len(streams) < room:
+                    if number - last > 2:
+                        self._skipped.append(range((last + 1) | 1, number, 2))
                     outbound.last_id = last = number
                     block = data[start:end]
                     head, acceptor, fields, timeout_s = known.get(block) or blocks.request(number, block)
@@ -297,6 +303,8 @@ class Http2Connection:
         if number <= self.outbound.last_id:
             self._trailers(number, block, last=last, now=now)
             return
+        if number - self.outbound.last_id > 2:
+            self._skipped.append(range((self.outbound.last_id + 1) | 1, number, 2))
         self.outbound.last_id = number
         if self.draining or len(self.streams) >= self.limits.max_streams:
             self._blocks.decode(block)  # keeps the dynamic table in step
@@ -317,6 +325,15 @@ class Http2Connection:
         if last:
             self._half_close(stream)
 
+    def _closed(self, number: int, stream: Stream | None) -> None:
+        """HEADERS where the request has ended (RFC 9113 §5.1) or never began (§5.1.1); what crossed our own end is let go."""
+        if stream is not None:
+            raise StreamFault(number, ErrorCode.STREAM_CLOSED, "HEADERS behind the end of the request")
+        if any(number in ids for ids in self._skipped):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream below one that is open already")
+        if number not in self.outbound.refused:
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+
     def _half_close(self, stream: Stream) -> None:
         """END_STREAM outside a DATA frame."""
         stream.remote_closed = True
@@ -334,8 +351,7 @@ class Http2Connection:
         stream = self.streams.get(number)
         if stream is None or stream.remote_closed:
             self._blocks.decode(block)
-            if number not in self.outbound.refused:
-                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+            self._closed(number, stream)
             return
         self._blocks.trailers(number, block)
         if not last:
