@@ -21,7 +21,8 @@ def greeting(limits: WireLimits) -> bytes:
         Setting.MAX_FRAME_SIZE: limits.max_frame_bytes,
         Setting.MAX_HEADER_LIST_SIZE: limits.max_header_bytes,
     }
-    return frames.settings_frame(settings) + frames.window_update(0, limits.connection_window_bytes - frames.DEFAULT_WINDOW)
+    more = limits.connection_window_bytes - frames.DEFAULT_WINDOW
+    return frames.settings_frame(settings) + (frames.window_update(0, more) if more > 0 else b"")
 
 
 class Controls:

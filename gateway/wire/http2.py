@@ -37,7 +37,6 @@ class Http2Connection:
         self.limits = limits
         self.outbound = Outbound(limits, now=now, write=write, wake=wake)
         self.streams = self.outbound.streams
-        self.buffered_bytes = 0  # incomplete bodies
         self.draining = self.closed = False
         self.opened_at = self.active_at = now()
         self.drained_at = 0.0
@@ -63,6 +62,11 @@ class Http2Connection:
         self.outbound.emit(greeting(limits))
 
     @property
+    def buffered_bytes(self) -> int:
+        """Bytes of incomplete bodies."""
+        return self.outbound.buffered_bytes
+
+    @property
     def header_block_open(self) -> bool:
         """A header block has begun and not ended."""
         return bool(self._blocks.stream_id)
@@ -81,7 +85,7 @@ class Http2Connection:
                 self._feed(data, now)
         except ConnectionFault as fault:
             self.fail(fault.code, fault.reason)
-        if self._uncredited >= self._credit_at:
+        if self._uncredited >= self._credit_at and not self.closed:
             outbound.parts.append(frames.window_update(0, self._uncredited))
             self._uncredited = 0
         if outbound.parts:
@@ -183,7 +187,7 @@ class Http2Connection:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
         stream = self.streams.get(number)
         takes = stream is not None and not stream.remote_closed and not self._blocks.stream_id
-        if kind == frames.DATA and not flags & frames.PADDED and takes:
+        if kind == frames.DATA and length > frames.DEFAULT_FRAME and not flags & frames.PADDED and takes:
             self._data_stream, self._data_left, self._data_last = number, length, bool(flags & frames.END_STREAM)
             self._whole = False
             self._continue_data(data[9:], now)
@@ -229,8 +233,9 @@ class Http2Connection:
             self._stray(number, stream)
             return
         stream.received += size
+        stream.flowed += size + padding
         stream.arrival = now
-        if stream.received > self.limits.stream_window_bytes + stream.credited:
+        if stream.flowed > self.limits.stream_window_bytes + stream.credited:
             raise StreamFault(number, ErrorCode.FLOW_CONTROL_ERROR, "more than the stream's window")
         length = stream.head.content_length
         if length >= 0 and (stream.received > length or (last and stream.received != length)):
@@ -250,27 +255,22 @@ class Http2Connection:
     def _collect(self, stream: Stream, acceptor: WholeAcceptor, body: bytes, *, last: bool) -> None:
         """A whole body, piece by piece."""
         if stream.received > acceptor.max_body_bytes:
-            self._release(stream)
+            self.outbound.release(stream)
             stream.remote_closed = last
             acceptor.too_large(stream)
         elif last:
             pieces = stream.body
-            self._release(stream)
+            self.outbound.release(stream)
             stream.remote_closed = True
             acceptor.complete(stream, b"".join([*pieces, body]) if pieces else body)
         else:
             if stream.body is None:
                 stream.body = []
             stream.body.append(body)
-            self.buffered_bytes += len(body)
-            if self.buffered_bytes > self.limits.max_buffered_bytes:
+            self.outbound.buffered_bytes += len(body)
+            if self.outbound.buffered_bytes > self.limits.max_buffered_bytes:
                 raise StreamFault(stream.id, ErrorCode.ENHANCE_YOUR_CALM, "too many incomplete bodies")
             stream.consume(len(body))
-
-    def _release(self, stream: Stream) -> None:
-        if stream.body:
-            self.buffered_bytes -= sum(map(len, stream.body))
-        stream.body = None
 
     def _stray(self, number: int, stream: Stream | None) -> None:
         """DATA where no request is open (RFC 9113 §5.1). What crossed our own end of the stream is let go."""
@@ -344,7 +344,7 @@ class Http2Connection:
             acceptor.end(stream)
             return
         pieces = stream.body
-        self._release(stream)
+        self.outbound.release(stream)
         acceptor.complete(stream, b"".join(pieces or ()))
 
     def _trailers(self, number: int, block: bytes, *, last: bool, now: float) -> None:
@@ -368,7 +368,7 @@ class Http2Connection:
             self.outbound.refuse(fault.stream_id)
             self.outbound.emit(frames.rst_stream(fault.stream_id, fault.code))
             return
-        self._release(stream)
+        self.outbound.release(stream)
         self.outbound.reset(stream, fault.code)
         stream.cancel()
 
@@ -382,7 +382,6 @@ class Http2Connection:
     def lost(self) -> None:
         """The transport is gone."""
         self.closed = True
-        self.buffered_bytes = 0
         for stream in list(self.streams.values()):
             self.outbound.drop(stream)
 

@@ -76,7 +76,8 @@ class Stream:
     arrival: float  # clock.now() of the read that brought its last byte so far
 
     window = 0  # send window, relative to the peer's INITIAL_WINDOW_SIZE
-    received = 0  # DATA bytes so far
+    received = 0  # body bytes so far
+    flowed = 0  # the same with padding, as flow control counts (RFC 9113 §6.9.1)
     uncredited = 0  # of these, not yet given back to the peer's window
     credited = 0  # windows given beyond the initial one
     body: list[bytes] | None = None
@@ -131,6 +132,7 @@ class Outbound:
         self.writable = True  # False while the transport's buffer is full
         self.blocked: dict[int, Stream] = {}
         self.blocked_bytes = 0
+        self.buffered_bytes = 0  # incomplete bodies of requests
         self.moved_at = 0.0  # when a waiting body last moved, by `now`
         self._resized = False  # the peer's header table was made empty
         self._prelude = b""  # what the next header block must begin with
@@ -305,6 +307,7 @@ class Outbound:
             self._forget(stream)
 
     def _forget(self, stream: Stream) -> None:
+        self.release(stream)
         self._unblock(stream)
         stream.closed = True
         self.streams.pop(stream.id, None)
@@ -316,8 +319,15 @@ class Outbound:
             self.refused.pop(next(iter(self.refused)))
         self.refused[stream_id] = None
 
+    def release(self, stream: Stream) -> None:
+        """The pieces of a body are used, or not wanted any more."""
+        if stream.body:
+            self.buffered_bytes -= sum(map(len, stream.body))
+        stream.body = None
+
     def drop(self, stream: Stream) -> None:
         """The peer reset this stream."""
+        self.release(stream)
         self._unblock(stream)
         self.streams.pop(stream.id, None)
         stream.cancel()
