@@ -145,7 +145,7 @@ def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
 
 def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Store, clock: Clock) -> None:
     with story.step("Publish") as done:
-        publish_id = f"demo-{hashlib.sha256(trained.model).hexdigest()[:16]}"  # running the demo again publishes nothing new
+        publish_id = f"demo-{hashlib.sha256(trained.model).hexdigest()[:16]}"  # the same bytes are published once
         with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
             path = Path(folder) / "model.onnx"
             path.write_bytes(trained.model)

@@ -217,8 +217,8 @@ def test_a_path_of_a_flag_is_relative_to_the_current_folder() -> None:
 def test_values_written_as_json_are_read_back(number: int, ratio: float, word: str) -> None:
     """JSON is YAML: what msgspec writes, the reader returns."""
     data = msgspec.json.encode({"leaf": {"maybe": number, "ratio": ratio, "word": word.replace("\x7f", "")}})
-    if not all(letter.isprintable() or letter.isspace() for letter in data.decode()) or word == "clash":
-        return
+    if not all(letter.isprintable() or letter == " " for letter in data.decode()) or word == "clash":
+        return  # YAML folds more kinds of line break than JSON escapes
     leaf = read(data).leaf
     assert (number, word.replace("\x7f", "")) == (leaf.maybe, leaf.word)
     assert math.isclose(ratio, leaf.ratio, rel_tol=1e-15)
