@@ -107,7 +107,7 @@ class GrpcSink:
         if any(output.dtype == object for output in outputs):
             return [self._with_texts(item, start, outputs, shapes) for item, start in zip(items, starts, strict=True)]
         blobs = [_data(output) for output in outputs]
-        widths = [output.nbytes // len(output) for output in outputs]
+        widths = [output.nbytes // (len(output) or 1) for output in outputs]
         messages: list[list[Data]] = []
         columns = list(zip(blobs, widths, strict=True))
         for item, start in zip(items, starts, strict=True):

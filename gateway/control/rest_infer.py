@@ -115,7 +115,7 @@ class RestInference:
             body, header_length=header_length, model=model, version=version, signature=signature, limits=service.limits.request
         )
         found, bound = service.bind(request)
-        plan = Plan(bound, found.lane(bound.shapes), self._sink(found, bound, form), timeout_of(request))
+        plan = Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, bound, form), timeout_of(request))
         item.id, item.data = id_part(request.id), bound.data
         in_order = [tensor.name for tensor in request.inputs] == [spec.name for spec in found.signature.inputs]
         if in_order and self._templates.wants(exchange.target, body, header_length):

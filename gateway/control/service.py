@@ -135,7 +135,7 @@ class Service:
                 GrpcSink(encoder, bound.outputs, batched=batched),
                 StreamSink(encoder, bound.outputs, batched=batched, answered=_streamed_answered),
             )
-        return Plan(bound, version.lane(bound.shapes), *sinks, timeout_of(request))
+        return Plan(bound, version.lane(bound.shapes, alone=not bound.rows), *sinks, timeout_of(request))
 
     def _refused(self, version: Version | None, code: Code) -> None:
         self.metrics.refused(version, GRPC, code)

@@ -25,10 +25,12 @@ Release = Callable[["Version", Item, Code], None]
 class Lane:
     """Requests of one row shape, in order of arrival."""
 
-    __slots__ = ("grown", "items", "limit", "ready", "rows", "settling_since", "shapes", "version")
+    __slots__ = ("alone", "grown", "items", "limit", "ready", "rows", "settling_since", "shapes", "version")
 
-    def __init__(self, version: Version, shapes: Shapes) -> None:
+    def __init__(self, version: Version, shapes: Shapes, *, alone: bool) -> None:
+        """`alone`: for requests without rows, each of which is a batch of its own."""
         self.version = version
+        self.alone = alone
         self.shapes = shapes
         self.items: deque[Item] = deque()
         self.rows = 0
@@ -40,11 +42,12 @@ class Lane:
     def take(self, now: float) -> Batch | None:
         """The next batch, up to `limit` rows or one larger request alone; dead requests are dropped here, before compute."""
         version, queue, limit = self.version, self.items, self.limit
-        if self.rows <= limit and all([not item.done and item.deadline > now and not item.caller.cancelled for item in queue]):
+        fits = self.rows <= limit and not self.alone
+        if fits and all([not item.done and item.deadline > now and not item.caller.cancelled for item in queue]):
             return self._take_all()
         items: list[Item] = []
         rows = taken = 0
-        while queue and (rows + queue[0].rows <= limit or not items):
+        while queue and (not items or (not self.alone and rows + queue[0].rows <= limit)):
             item = queue.popleft()
             taken += item.rows
             version.waiting_bytes -= item.size
@@ -93,7 +96,7 @@ class Version:
         self.running: Batch | None = None  # in the runner's thread
         self.runner: Runner | None = None
         self.release = release
-        self._lanes: dict[Shapes, Lane] = {}
+        self._lanes: dict[tuple[Shapes, bool], Lane] = {}
 
     def batch_limit(self, shapes: Shapes) -> int:
         """Rows of one run, for rows of these shapes."""
@@ -106,13 +109,13 @@ class Version:
         self.closed = True
         self.max_rows = -1
 
-    def lane(self, shapes: Shapes) -> Lane:
-        """The lane of a row shape."""
-        lane = self._lanes.get(shapes)
+    def lane(self, shapes: Shapes, *, alone: bool = False) -> Lane:
+        """The lane of a row shape; `alone` for requests without rows, which share no batch."""
+        lane = self._lanes.get((shapes, alone))
         if lane is None:
             if len(self._lanes) >= _LANES_MAX:
                 self._lanes = {key: lane for key, lane in self._lanes.items() if lane.items or lane.ready}
-            lane = self._lanes[shapes] = Lane(self, shapes)
+            lane = self._lanes[shapes, alone] = Lane(self, shapes, alone=alone)
         return lane
 
     def oldest_lane(self) -> Lane | None:

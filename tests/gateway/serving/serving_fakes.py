@@ -184,7 +184,7 @@ class Bench:
         item.arrival = self.loop.now()
         item.deadline = item.arrival + timeout_s
         shapes = (rows.shape[1:],) if self.model.signature.max_batch_size else (rows.shape,)
-        return item.caller, self.batcher.submit(self.version.lane(shapes), item)
+        return item.caller, self.batcher.submit(self.version.lane(shapes, alone=not len(rows)), item)
 
     def finish_run(self) -> None:
         for runner in self.runners:

@@ -303,3 +303,15 @@ def test_answers_that_cannot_be_written_cost_their_own_callers_only() -> None:
     bench.drain()
     assert [Code.INTERNAL] == broken.answers
     np.testing.assert_array_equal(one(2), good.answers[0][1])
+
+
+def test_requests_without_rows_share_no_batch_case_16() -> None:
+    """Where empty requests are allowed they run alone, and their neighbours get their own rows."""
+    bench = Bench(max_batch_size=16)
+    empty = np.empty((0, 2), np.float32)
+    blocks = [empty, np.arange(4, dtype=np.float32).reshape(2, 2), one(9), empty]
+    callers = [bench.submit(block)[0] for block in blocks]
+    bench.drain()
+    for block, caller in zip(blocks, callers, strict=True):
+        np.testing.assert_array_equal(block, caller.answers[0][1])
+    assert [0, 0, 3] == sorted(bench.model.batches)
