@@ -1,8 +1,7 @@
-"""The Huffman code of HPACK (RFC 7541 §5.2 and Appendix B): strings encoded, decoded, and whole header blocks freed of it.
+"""The Huffman code of HPACK (RFC 7541 §5.2 and Appendix B): strings encoded and decoded. Knows no header block.
 
-Knows the layout of a header block as far as finding its strings takes; no tables, no fields. The code is canonical (codes ascend by
-length, then by symbol), so the 257 lengths of Appendix B say everything.
-Bounds: integers have at most six octets; a decoded string is at most 8/5 of its encoded size.
+The code is canonical (codes ascend by length, then by symbol), so the 257 lengths of Appendix B say everything.
+Bounds: a decoded string is at most 8/5 of its encoded size.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from kernels.jit import kernel
 _int = types.int64
 _octets = types.Bytes(types.uint8, 1, "C", readonly=True)
 _buffer = types.uint8[::1]
-_position_pair = types.UniTuple(_int, 2)  # type: ignore[no-untyped-call]
 
 # Appendix B, lengths in bits of the codes of the octets 0 to 255, then of EOS.
 CODE_LENGTHS = np.array(
@@ -34,7 +32,7 @@ CODE_LENGTHS = np.array(
 )
 EOS = 256
 _LONGEST = 30
-MAX_EXPANSION = 2  # octets of output for one of input: 8/5 of each string, and its length may take an octet more
+MAX_EXPANSION = 2  # octets of output for one of input: 8/5, rounded up
 _PEEK = 10  # bits of the first lookup: every code of printable ASCII but ten fits
 
 
@@ -103,95 +101,3 @@ def decode_string(block: bytes, start: int, stop: int, out: np.ndarray, at: int)
         out[at] = symbol
         at += 1
     return at if count < 8 and bits == (1 << count) - 1 else -1
-
-
-@kernel(_int(_buffer, _int, _int), releases_gil=False)
-def prefix_length(out: np.ndarray, at: int, close: int) -> int:
-    """Write the length of the string `out[at + 1:close]` at `out[at]`, moving the string where that takes more octets; returns its end."""
-    length = close - at - 1
-    if length < 127:
-        out[at] = length
-        return close
-    rest = length - 127
-    octets = 1
-    while rest >> (7 * octets):
-        octets += 1
-    for position in range(close - 1, at, -1):
-        out[position + octets] = out[position]
-    out[at] = 127
-    for place in range(octets - 1):
-        out[at + 1 + place] = 128 | (rest >> (7 * place) & 127)
-    out[at + octets] = rest >> (7 * (octets - 1))
-    return close + octets
-
-
-@kernel(_position_pair(_octets, _int, _buffer, _int), releases_gil=False)
-def expand_string(block: bytes, start: int, out: np.ndarray, at: int) -> tuple[int, int]:
-    """Rewrite one string literal (length and octets) at `block[start:]`; returns where input and output go on, (-1, -1) on an error."""
-    end = len(block)
-    if start >= end:
-        return -1, -1
-    head = start
-    length = block[start] & 127
-    coded = block[start] >= 128
-    start += 1
-    if length == 127:
-        shift = 0
-        more = True
-        while more:
-            if start >= end or shift > 28:
-                return -1, -1
-            more = block[start] >= 128
-            length += (block[start] & 127) << shift
-            shift += 7
-            start += 1
-    stop = start + length
-    if stop > end:
-        return -1, -1
-    if not coded:
-        for position in range(head, stop):
-            out[at] = block[position]
-            at += 1
-        return stop, at
-    close = decode_string(block, start, stop, out, at + 1)
-    if close < 0:
-        return -1, -1
-    return stop, prefix_length(out, at, close)
-
-
-@kernel(_int(_octets, _int, _buffer), releases_gil=False)
-def expand_block(block: bytes, start: int, out: np.ndarray) -> int:
-    """Rewrite `block[start:]`, which begins with a whole representation, so that it means the same without Huffman-coded strings.
-
-    One call for all strings of a block, because the call costs as much as decoding 100 octets does. `out`: MAX_EXPANSION times the input.
-    Returns the length of the output, or -1 for a truncated string, an overlong integer or malformed code.
-    """
-    at = 0
-    end = len(block)
-    while start < end:
-        first = block[start]
-        start += 1
-        out[at] = first
-        at += 1
-        strings = 1  # a literal with an indexed name has one string, an index or a size update none
-        prefix = 15
-        if first >= 128:
-            strings, prefix = 0, 127
-        elif first >= 64:
-            prefix = 63
-        elif first >= 32:
-            strings, prefix = 0, 31
-        if first & prefix == prefix:
-            more = True
-            while more and start < end:
-                more = block[start] >= 128
-                out[at] = block[start]
-                at += 1
-                start += 1
-        elif first & prefix == 0 and strings == 1:
-            strings = 2
-        for _ in range(strings):
-            start, at = expand_string(block, start, out, at)
-            if start < 0:
-                return -1
-    return at

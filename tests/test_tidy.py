@@ -22,7 +22,8 @@ OWNERS = {
     "onnx": {"registry/onnx_model.py"},
     "skl2onnx": {"retrain/export.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
-    "numba": {"kernels/jit.py", "kernels/huffman.py", "kernels/layout.py"},  # the last two for the types of its eager signatures
+    # but for jit, for the types of their eager signatures
+    "numba": {"kernels/jit.py", "kernels/hpack.py", "kernels/huffman.py", "kernels/layout.py", "kernels/request_fields.py"},
     "httptools": set(),  # the witness in tests; heads are read by our own grammar
     "orjson": {"gateway/protocol/json_numbers.py"},
     "ssl": {"gateway/wire/tls.py", "gateway/wire/listener.py", "gateway/commands/reaching.py"},  # the last as a client

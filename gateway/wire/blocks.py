@@ -12,32 +12,24 @@ from typing import Any, Protocol
 from gateway.limits import WireLimits
 from gateway.wire.exchange import Headers
 from gateway.wire.frames import ConnectionFault, ErrorCode, StreamFault
-from gateway.wire.head import (
-    ROUTING_FIELDS,
-    MalformedHead,
-    RequestHead,
-    check_trailers,
-    is_plain_value,
-    oversized_head,
-    parse_head,
-    plain_names,
-)
-from gateway.wire.hpack import Decoder, HeaderListTooLarge, HpackError
+from gateway.wire.head import MalformedHead, RequestHead, check_trailers, oversized_head, parse_head
+from gateway.wire.hpack import DEFAULT_LIMIT_BYTES, Decoder, HeaderListTooLarge, HpackError, unpack_fields
 from gateway.wire.stream import Acceptor
 
 Router = Callable[[RequestHead | None], Acceptor]  # None: the header list was over its limit
-Entry = tuple[RequestHead, Acceptor, Headers, float]  # head, who takes it, regular fields, seconds until the caller gives up
+Entry = tuple[RequestHead, Acceptor, bytes, float]  # head, who takes it, fields that are not in the head, seconds until the caller gives up
 
 _REMEMBERED_MAX = 256
 _ALIKE_MAX = 64
+_STRANGERS = 64  # blocks in a row that never came before, from which on only each _LOOK-th is looked out for
+_LOOK = 16
 
 
 class TimedAcceptor(Protocol):
     """An acceptor of calls that differ in nothing but their timeout and their metadata."""
 
-    def timeout_s(self, value: bytes) -> float | None:
-        """Seconds of a `grpc-timeout` value, of the default for b""; None where it is malformed."""
-        ...
+    default_s: float  # seconds for a caller that names no timeout
+    longest_s: float  # at most so many for one that does
 
 
 class HeaderBlocks:
@@ -46,15 +38,17 @@ class HeaderBlocks:
     def __init__(self, limits: WireLimits, router: Router) -> None:
         self.known: dict[bytes, Entry] = {}  # for the dynamic table as it is now: one object for good, emptied when the table changes
         self._decoder = Decoder(
-            max_table_bytes=limits.hpack_table_bytes, max_header_bytes=limits.max_header_bytes, max_headers=limits.max_headers
+            max_table_bytes=max(limits.hpack_table_bytes, DEFAULT_LIMIT_BYTES),
+            max_header_bytes=limits.max_header_bytes,
+            max_headers=limits.max_headers,
         )
         self.stream_id = 0  # of the block in progress, 0: none
         self.flags = 0
         self._limits = limits
         self._router = router
-        self._alike: dict[tuple[tuple[bytes, bytes], ...], tuple[RequestHead, Any, int]] = {}  # by routing fields
-        self._last: tuple[Headers, tuple[RequestHead, Any, int] | None] = [], None  # the last one whose metadata came behind
+        self._alike: dict[bytes, tuple[RequestHead, Any]] = {}  # by routing fields
         self._seen: set[int] = set()  # hashes of blocks seen once: a block that never returns must not push out one that does
+        self._strangers = 0  # blocks since one came back
         self._fragments: list[bytes] = []
         self._size = 0
 
@@ -80,62 +74,50 @@ class HeaderBlocks:
         Raises ConnectionFault where HPACK breaks and StreamFault where the fields are no request (RFC 9113 §8.1.1).
         """
         decoder = self._decoder
-        generation = decoder.generation
         try:
-            fields = decoder.decode(block)
+            size, front, timeout_s, changed = decoder.read_request(block)
         except HeaderListTooLarge:
             self.known.clear()
-            return oversized_head(), self._router(None), [], 0.0
+            return oversized_head(), self._router(None), b"", 0.0
         except HpackError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
-        changed = decoder.generation != generation
         if changed and self.known:
             self.known.clear()
-        entry = self._like_before(fields) or self._parse(stream_id, fields)
+        text = decoder.text
+        alike = self._alike.get(text[:front].tobytes()) if front > 0 else None
+        if alike is None:
+            entry = self._parse(stream_id, text[:size].tobytes(), front)
+        else:
+            head, acceptor = alike
+            entry = head, acceptor, text[front:size].tobytes(), _within(acceptor, timeout_s)
         if not changed:
-            self._remember(block, entry)
+            if self._strangers < _STRANGERS or not self._strangers % _LOOK:
+                self._remember(block, entry)
+            else:
+                self._strangers += 1
         return entry
 
-    def _like_before(self, fields: Headers) -> Entry | None:
-        """A call whose routing fields are as on an earlier call, and whose metadata needs no more than a look at its characters.
-
-        Clients send metadata behind the routing fields, mostly; then one comparison of lists finds the call before.
-        """
-        last, known = self._last
-        metadata = fields[len(last) :]
-        if known is None or fields[: len(last)] != last:
-            last = [field for field in fields if field[0] in ROUTING_FIELDS]
-            known = self._alike.get(tuple(last))
-            if known is None or any([field[0][:1] == b":" for field in fields[known[2] :]]):
-                return None
-            metadata = [field for field in fields if field[0] not in ROUTING_FIELDS]
-        head, acceptor, pseudo = known
-        timeout = b""
-        for name, value in metadata:
-            if name == b"grpc-timeout" and not timeout:
-                timeout = value
-            elif not (value.isalnum() or is_plain_value(value)) or name not in plain_names:
-                return None
-        timeout_s = acceptor.timeout_s(timeout)
-        return None if timeout_s is None else (head, acceptor, fields[pseudo:], timeout_s)
-
-    def _parse(self, stream_id: int, fields: Headers) -> Entry:
+    def _parse(self, stream_id: int, text: bytes, front: int) -> Entry:
+        """A request that goes a way of its own, or goes it for the first time."""
         try:
-            head = parse_head(fields)
+            head = parse_head(unpack_fields(text))
         except MalformedHead as error:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, str(error)) from None
-        acceptor, regular = self._router(head), head.fields
-        if not hasattr(acceptor, "timeout_s"):
-            return head, acceptor, regular, 0.0
-        if head.content_length < 0:
-            if len(self._alike) >= _ALIKE_MAX:
-                self._alike.clear()
-            head.fields = []  # they are this request's own; the head is shared from now on
-            routing = [field for field in fields if field[0] in ROUTING_FIELDS]
-            known = self._alike[tuple(routing)] = head, acceptor, len(fields) - len(regular)
-            if fields[: len(routing)] == routing:
-                self._last = routing, known
-        return head, acceptor, regular, acceptor.timeout_s(head.timeout) or 0.0
+        acceptor: Any = self._router(head)
+        if not hasattr(acceptor, "default_s"):
+            return head, acceptor, b"", 0.0
+        timeout_s = _within(acceptor, head.timeout_s)
+        if front <= 0 or head.content_length >= 0:
+            return head, acceptor, b"", timeout_s
+        if len(self._alike) >= _ALIKE_MAX:
+            self._alike.clear()
+        self._alike[text[:front]] = head, acceptor
+        head.fields = [field for field in unpack_fields(text[:front]) if field[0][:1] != b":"]  # shared from now on; metadata is not
+        return head, acceptor, text[front:], timeout_s
+
+    def acknowledged(self) -> None:
+        """The peer knows our settings: a table of the default size may be too large from now on (RFC 7541 §4.2)."""
+        self._decoder.set_max_table_bytes(self._limits.hpack_table_bytes)
 
     def trailers(self, stream_id: int, block: bytes) -> None:
         """Trailers are checked and let go."""
@@ -159,9 +141,18 @@ class HeaderBlocks:
         key = hash(block)
         if key in self._seen and len(self.known) < _REMEMBERED_MAX:
             self.known[block] = entry
+            self._strangers = 0
             return
+        self._strangers += 1
         if len(self._seen) >= _REMEMBERED_MAX:
             self._seen.clear()
             if len(self.known) >= _REMEMBERED_MAX:
                 self.known.clear()
         self._seen.add(key)
+
+
+def _within(acceptor: TimedAcceptor, timeout_s: float) -> float:
+    """Seconds that a call has, for the timeout that its caller named; below 0: none."""
+    if timeout_s < 0.0:
+        return acceptor.default_s
+    return timeout_s if timeout_s < acceptor.longest_s else acceptor.longest_s

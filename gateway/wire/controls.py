@@ -28,13 +28,15 @@ def greeting(limits: WireLimits) -> bytes:
 class Controls:
     """What the peer says about the connection itself, applied to the outbound half."""
 
-    def __init__(self, outbound: Outbound, floods: FloodGuard) -> None:
+    def __init__(self, outbound: Outbound, floods: FloodGuard, *, acknowledged: Callable[[], None]) -> None:
+        """`acknowledged()` is called when the peer has taken our settings."""
         self.settled = False  # the first SETTINGS is here
         self.pinged_at = 0.0  # our keepalive PING, 0: none out
         self.peer_leaves = False  # GOAWAY received
         self.received = 0  # DATA bytes of this connection
         self._outbound = outbound
         self._floods = floods
+        self._acknowledged = acknowledged
         self._handlers: dict[int, Callable[[int, int, bytes, float], None]] = {
             frames.SETTINGS: self._settings, frames.PING: self._ping, frames.WINDOW_UPDATE: self._window_update,
             frames.RST_STREAM: self._rst_stream, frames.PRIORITY: self._priority, frames.GOAWAY: self._goaway,
@@ -59,6 +61,7 @@ class Controls:
         if flags & frames.ACK:
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS acknowledgement with a payload")
+            self._acknowledged()
             return
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a broken length")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -13,12 +14,13 @@ import numpy as np
 from gateway.errors import Code, TidegateError
 from gateway.limits import Limits
 from gateway.wire import frames
-from gateway.wire.grpc_framing import MessageReader, message_frame, parse_timeout, payload, percent_encode
+from gateway.wire.grpc_framing import MessageReader, message_frame, payload, percent_encode
 from gateway.wire.head import RequestHead
 from gateway.wire.hpack import encode_headers, encode_literal
 from gateway.wire.status import grpc_pushback, grpc_status
 from gateway.wire.stream import Acceptor, Stream
 from kernels.layout import fill, number, place
+from kernels.request_fields import MALFORMED
 
 # Answers use static-table and literal representations only, so these bytes are the same on every connection.
 RESPONSE_HEAD = encode_headers([(b":status", b"200"), (b"content-type", b"application/grpc")])
@@ -63,8 +65,8 @@ class GrpcRouter:
         self.methods = methods
         self.limits = limits
         self.compression = compression
-        self._longest_s = limits.serving.max_deadline_s
-        self._default_s = min(limits.serving.default_deadline_s, self._longest_s)
+        self.longest_s = limits.serving.max_deadline_s
+        self.default_s = min(limits.serving.default_deadline_s, self.longest_s)
 
     def route(self, head: RequestHead) -> Acceptor:
         """By exact path bytes: no decoding, no normalising (CVE-2026-33186)."""
@@ -73,26 +75,19 @@ class GrpcRouter:
         method = self.methods.get(head.path)
         if method is None:
             return Refusal(Code.UNIMPLEMENTED, f"unknown method {head.path[:128].decode('ascii', 'replace')}")
-        if head.timeout and self.timeout_s(head.timeout) is None:
+        if head.timeout_s == MALFORMED:
             return Refusal(Code.INTERNAL, "malformed grpc-timeout")
         if method.unary is not None:
             return UnaryAcceptor(method.unary, head.encoding, self)
         assert method.streaming is not None
         return StreamingAcceptor(method.streaming, head.encoding, self)
 
-    def timeout_s(self, value: bytes) -> float | None:
-        """Seconds of a `grpc-timeout` value, cut to the server's maximum; the default for b""; None where it is malformed."""
-        if not value:
-            return self._default_s
-        seconds = parse_timeout(value)
-        return self._longest_s if seconds is not None and seconds > self._longest_s else seconds
-
 
 class UnaryAcceptor:
     """A unary call: one message in, one out."""
 
     streaming: Literal[False] = False
-    __slots__ = ("_compression", "_encoding", "_handler", "_limit", "_plain_max", "max_body_bytes", "timeout_s")
+    __slots__ = ("_compression", "_encoding", "_handler", "_limit", "_plain_max", "default_s", "longest_s", "max_body_bytes")
 
     def __init__(self, handler: UnaryHandler, encoding: bytes, router: GrpcRouter) -> None:
         self._handler = handler
@@ -101,7 +96,7 @@ class UnaryAcceptor:
         self._limit = router.limits.wire.max_body_bytes
         self._plain_max = min(self._limit, _COPIED_MAX)
         self.max_body_bytes = self._limit + _BODY_PREFIX
-        self.timeout_s = router.timeout_s
+        self.default_s, self.longest_s = router.default_s, router.longest_s
 
     def complete(self, stream: Stream, body: bytes) -> None:
         """The hot path: one uncompressed message is handed on without a copy of more than its small body."""
@@ -132,16 +127,13 @@ class StreamingAcceptor:
     """A call with a stream of messages in."""
 
     streaming: Literal[True] = True
+    default_s = longest_s = math.inf  # a stream may live for ever, unless its caller says otherwise
     __slots__ = ("_encoding", "_handler", "_router")
 
     def __init__(self, handler: StreamHandler, encoding: bytes, router: GrpcRouter) -> None:
         self._handler = handler
         self._encoding = encoding
         self._router = router
-
-    def timeout_s(self, value: bytes) -> float | None:
-        """A stream may live for ever, unless its caller says otherwise."""
-        return parse_timeout(value) if value else float("inf")
 
     def begin(self, stream: Stream) -> None:
         """Start the application's half."""

@@ -1,4 +1,4 @@
-"""gRPC's own bytes: message frames, timeouts, percent-encoding, binary metadata (gRPC over HTTP/2, PROTOCOL-HTTP2). No state machine."""
+"""gRPC's own bytes: message frames, percent-encoding, binary metadata (gRPC over HTTP/2, PROTOCOL-HTTP2). No state machine."""
 
 from __future__ import annotations
 
@@ -9,20 +9,9 @@ from collections.abc import Iterator
 
 from gateway.errors import Code, TidegateError
 
-_UNITS = dict(zip(b"HMSmun", (3600.0, 60.0, 1.0, 1e-3, 1e-6, 1e-9), strict=True))
-_TIMEOUT_DIGITS = 8
 _UNRESERVED = frozenset(range(0x20, 0x7F)) - {0x25}
 _MESSAGE_MAX = 512  # bytes of an error text on the wire
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
-
-
-def parse_timeout(value: bytes) -> float | None:
-    """Seconds of a `grpc-timeout` value, 1 to 8 ASCII digits and a unit; None where it is malformed."""
-    digits = value[:-1]
-    if not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS:
-        return None
-    unit = _UNITS.get(value[-1])
-    return None if unit is None else int(digits) * unit
 
 
 def percent_encode(message: str) -> bytes:

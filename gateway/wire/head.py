@@ -5,22 +5,13 @@ from __future__ import annotations
 import re
 
 from gateway.wire.exchange import Headers
+from kernels.request_fields import ABSENT, timeout_of
 
 CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 PSEUDO = {b":method": 0, b":scheme": 1, b":path": 2, b":authority": 3}
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
 _known_names: set[bytes] = {b"te", b"content-type", b"content-length", b"user-agent", b"grpc-timeout", b"grpc-accept-encoding"}
 _KNOWN_NAMES_MAX = 512
-
-
-# Fields on which routing and framing depend. Requests that agree in all of them go the same way, whatever else they carry.
-ROUTING_FIELDS = frozenset(
-    (
-        b":method", b":scheme", b":path", b":authority", b"te", b"content-type", b"content-length", b"host", b"user-agent",
-        b"grpc-encoding", b"grpc-accept-encoding", b"accept-encoding",
-    )
-)  # fmt: skip
-plain_names: set[bytes] = set()  # names of metadata that were found good, boundedly many
 
 
 class MalformedHead(Exception):
@@ -36,11 +27,11 @@ class RequestHead:
     authority: bytes
     content_type: bytes
     content_length: int  # -1 when absent
-    timeout: bytes  # grpc-timeout, b"" when absent
+    timeout_s: float  # grpc-timeout; ABSENT or MALFORMED of kernels.request_fields where it is not there or none
     encoding: bytes  # grpc-encoding, b"" when absent
-    fields: Headers  # all regular fields
+    fields: Headers  # the regular fields; of a gRPC call only those that decide its way, the rest is `Stream.metadata`
 
-    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "path", "scheme", "timeout")
+    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "path", "scheme", "timeout_s")
 
 
 def oversized_head() -> RequestHead:
@@ -77,11 +68,6 @@ def parse_head(fields: Headers) -> RequestHead:
     return head
 
 
-def is_plain_value(value: bytes) -> bool:
-    """A field value within the rules (RFC 9113 §8.2.1)."""
-    return not (b"\n" in value or b"\r" in value or b"\x00" in value or value.strip() != value)
-
-
 def check_trailers(fields: Headers) -> None:
     """Trailers carry no pseudo-header and no connection-specific field (RFC 9113 §8.1)."""
     _check_values(fields)
@@ -104,7 +90,8 @@ def _set_target(head: RequestHead, pseudo: list[bytes | None]) -> None:
 
 
 def _set_fields(head: RequestHead, regular: Headers) -> None:
-    head.content_type = head.timeout = head.encoding = b""
+    head.content_type = head.encoding = b""
+    head.timeout_s = ABSENT
     head.content_length = -1
     for name, value in regular:
         if name not in _known_names:
@@ -114,7 +101,7 @@ def _set_fields(head: RequestHead, regular: Headers) -> None:
         if name == b"content-type":
             head.content_type = value
         elif name == b"grpc-timeout":
-            head.timeout = value
+            head.timeout_s = timeout_of(value)
         elif name == b"te":
             if value != b"trailers":
                 raise MalformedHead("te other than trailers")
@@ -138,4 +125,3 @@ def _check_name(name: bytes) -> None:
         raise MalformedHead("bad field name")
     if len(_known_names) < _KNOWN_NAMES_MAX and len(name) <= 64:
         _known_names.add(name)
-        plain_names.add(name)

@@ -1,28 +1,38 @@
 """HPACK (RFC 7541): header blocks to fields, and response fields to blocks. Knows no frame and no meaning of a field.
 
-The decoder is made for blocks that differ in every request. It walks a block with the bytes' own iterator, so that an indexed field, the
-common case, costs one list access and one append (1.6 times as fast as counting a position); literals are cut out by position, and the
-iterator is set behind them. Huffman-coded strings are rewritten as plain ones, all of a block in one kernel call. benchmarks/hpack.py
-compares it with the `hpack` library: about 30 times its speed on constant blocks, 16 with two literals, 9 with two insertions.
-Bounds: integers have at most six octets; a header list has at most `max_header_bytes` by the count of RFC 9113 §6.5.2 and at most
-`max_headers` fields. A longer one is decoded to its end, for the dynamic table's sake, without being kept.
+The work is done by one kernel call a block (kernels/hpack.py), because most clients send blocks that differ in every request: it costs
+about the same whether fields are indexed, literal, Huffman-coded or inserted. benchmarks/hpack.py compares it with the `hpack` library.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
-from itertools import islice
-from typing import Any
 
 import numpy as np
 
-from gateway.wire.hpack_tables import DEFAULT_LIMIT_BYTES, ENTRY_OVERHEAD, STATIC, DynamicTable, Field
-from kernels.huffman import MAX_EXPANSION, expand_block
+from kernels import hpack as kernel
+from kernels.hpack_static import STATIC, Field
 from kernels.jit import direct
+from kernels.request_fields import read_request
 
-_expand = direct(expand_block)
-_SCRATCH_BYTES = 1024  # expanded blocks up to here, which is most, need no allocation
-_UNCOUNTED_BYTES = 1024  # so short a block holds little even if every octet is a field
+DEFAULT_LIMIT_BYTES = 4096  # what an encoder may use before it has seen our settings (RFC 9113 §6.5.2)
+
+_decode_fields = direct(kernel.decode_fields)
+_read_request = direct(read_request)
+_SIZES = struct.Struct("<II")
+_USUAL_BYTES = 1024  # blocks up to here, which is most, need no allocation
+_ERRORS = {
+    kernel.TRUNCATED: "truncated block",
+    kernel.TRUNCATED_STRING: "truncated string",
+    kernel.MALFORMED_STRING: "malformed string",
+    kernel.LONG_INTEGER: "integer too long",
+    kernel.INDEX_ZERO: "index 0",
+    kernel.BEYOND_TABLES: "index beyond the tables",
+    kernel.LATE_UPDATE: "table size update behind a field",
+    kernel.LARGE_UPDATE: "table size update above the limit",
+    kernel.MISSING_UPDATE: "table size update missing",
+}
 
 
 class HpackError(Exception):
@@ -37,146 +47,99 @@ class Decoder:
     """The receiving half of one connection. `generation` moves whenever the same block could mean other fields than before."""
 
     def __init__(self, *, max_table_bytes: int, max_header_bytes: int, max_headers: int) -> None:
-        self.generation = 0
-        self.table = DynamicTable(min(max_table_bytes, DEFAULT_LIMIT_BYTES))
-        self._max_table_bytes = max_table_bytes
-        self._max_header_bytes = max_header_bytes
-        self._max_headers = max_headers
-        self._scratch = np.empty(_SCRATCH_BYTES, np.uint8)
-        self._expanded = self._scratch.data
-        self._set_ceiling()
+        """`max_table_bytes`: our SETTINGS_HEADER_TABLE_SIZE. The other two bound one header list: bytes by RFC 9113 §6.5.2, and fields."""
+        self._largest = max(max_table_bytes, DEFAULT_LIMIT_BYTES)
+        self._header_bytes, self._headers = max_header_bytes, max_headers
+        self._table, self._store = kernel.new_table(largest=self._largest, header_bytes=max_header_bytes, headers=max_headers)
+        self._table[kernel.LIMIT] = min(max_table_bytes, DEFAULT_LIMIT_BYTES)
+        self._table[kernel.CEILING] = max_table_bytes
+        self._numbers = self._table.data
+        self._usual = np.empty(self._room(_USUAL_BYTES), np.uint8)
+        self._usual_text = self._usual.data
+        self.text = self._usual_text  # the fields that were decoded last, until the next call
+
+    @property
+    def generation(self) -> int:
+        """Counts changes of the dynamic table."""
+        return self._numbers[kernel.GENERATION]
+
+    @property
+    def limit(self) -> int:
+        """Bytes that the dynamic table may have now."""
+        return self._numbers[kernel.LIMIT]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the dynamic table, by the count of RFC 7541 §4.1."""
+        return self._numbers[kernel.SIZE]
+
+    @property
+    def entries(self) -> list[Field]:
+        """The dynamic entries, newest (index 62) first."""
+        found = []
+        for back in range(self._numbers[kernel.COUNT]):
+            slot = kernel.slot_of(self._table, back)
+            start, name, value = self._numbers[slot : slot + kernel.SLOT]
+            text = self._store[start : start + name + value].tobytes()
+            found.append((text[:name], text[name:]))
+        return found
 
     def set_max_table_bytes(self, size: int) -> None:
-        """Our SETTINGS_HEADER_TABLE_SIZE, once the peer has acknowledged it.
+        """Our SETTINGS_HEADER_TABLE_SIZE, lower than the one before, once the peer has acknowledged it.
 
         Where that is less than the table's limit, the next block must begin with a size update (RFC 7541 §4.2).
         """
-        self._max_table_bytes = size
-        self._set_ceiling()
+        self._numbers[kernel.CEILING] = size
 
     def decode(self, block: bytes) -> list[Field]:
         """The fields of one whole header block, in order. Fields that must never be indexed are like the others: we forward none.
 
         Raises HpackError, and HeaderListTooLarge after the whole block has been decoded.
         """
-        fields: list[Field] = []
-        dropped = at = 0
-        weight = MAX_EXPANSION * len(block)  # no less than all literal octets, Huffman-coded ones included
-        table = self.table
-        by_octet = table.by_octet
-        source: Any = iter(block)
-        try:
-            while True:
-                for octet in source if len(block) <= _UNCOUNTED_BYTES else islice(source, self._max_headers + 1):
-                    field = by_octet[octet]
-                    if field is not None:
-                        fields.append(field)
-                        continue
-                    start = at = len(block) - source.__length_hint__()
-                    if octet < 0x20:  # literal, not to be indexed; from 0x10: never
-                        prefix = 0x0F
-                    elif octet >= 0x40:  # literal, to be indexed; from 0x80: indexed
-                        prefix = 0x3F if octet < 0x80 else 0x7F
-                    elif fields or dropped:
-                        raise HpackError("table size update behind a field")
-                    else:
-                        source.__setstate__(self._resize(block, at, octet & 0x1F))
-                        continue
-                    index = octet & prefix
-                    if index:
-                        if index == prefix:
-                            more = block[at]
-                            if more < 128:
-                                index += more
-                                at += 1
-                            else:
-                                index, at = _integer(block, at, prefix)
-                        named = by_octet[128 + index] if index < 127 else table.get(index)
-                        if named is None:
-                            raise HpackError("index beyond the tables")
-                        if octet >= 0x80:
-                            fields.append(named)
-                            source.__setstate__(at)
-                            continue
-                        name = named[0]
-                    elif octet == 0x80:
-                        raise HpackError("index 0")
-                    else:
-                        length = block[at]
-                        at += 1
-                        if length >= 127:
-                            if length > 127:
-                                break
-                            length, at = _integer(block, at, 127)
-                        name = block[at : at + length]
-                        at += length
-                    length = block[at]
-                    at += 1
-                    if length >= 127:
-                        if length > 127:
-                            break
-                        length, at = _integer(block, at, 127)
-                    field = (name, block[at : at + length])
-                    at += length
-                    fields.append(field)
-                    if octet >= 0x40:
-                        table.insert(field)
-                        self.generation += 1
-                    source.__setstate__(at)
-                else:
-                    if not source.__length_hint__():
-                        break
-                    if len(fields) > self._max_headers:
-                        dropped += len(fields)
-                        fields.clear()
-                    continue
-                block = self._plain(block, start - 1)
-                source = iter(block)
-        except IndexError:
-            raise HpackError("truncated block") from None
-        if at > len(block):
-            raise HpackError("truncated string")
-        count = dropped + len(fields)
-        if count > self._max_headers or count * table.largest + weight > self._ceiling:
-            self._settle(fields, dropped)
-        return fields
+        size = _decode_fields(block, self._table, self._store, self._out(len(block)))
+        if size < 0:
+            self._fail(size)
+        return unpack_fields(self.text[:size])
 
-    def _plain(self, block: bytes, start: int) -> bytes:
-        """The block from `start`, where a representation begins, without Huffman-coded strings."""
-        need = MAX_EXPANSION * (len(block) - start)
-        if need <= _SCRATCH_BYTES:
-            length = _expand(block, start, self._scratch)
-            out = self._expanded
-        else:
-            large = np.empty(need, np.uint8)
-            length = _expand(block, start, large)
-            out = large.data
-        if length < 0:
-            raise HpackError("malformed string")
-        return out[:length].tobytes()
+    def read_request(self, block: bytes) -> tuple[int, int, float, bool]:
+        """Decode a request's block into `text`: (bytes of fields, of routing fields in front, timeout, whether the
+        table changed), see `kernels.request_fields`.
 
-    def _resize(self, block: bytes, at: int, size: int) -> int:
-        """A table size update (RFC 7541 §6.3), given its first octet's part; returns where it ends."""
-        if size == 0x1F:
-            size, at = _integer(block, at, size)
-        if size > self._max_table_bytes:
-            raise HpackError("table size update above the limit")
-        self.table.resize(size)
-        self.generation += 1
-        self._set_ceiling()
-        return at
+        Raises as `decode` does.
+        """
+        out = self._usual if len(block) <= _USUAL_BYTES and self.text is self._usual_text else self._out(len(block))
+        found: tuple[int, int, float, bool] = _read_request(block, self._table, self._store, out)
+        if found[0] < 0:
+            self._fail(found[0])
+        return found
 
-    def _set_ceiling(self) -> None:
-        """Below 0 while a size update is due, so that `decode` has one comparison for both causes to look closer."""
-        self._ceiling = self._max_header_bytes if self.table.limit <= self._max_table_bytes else -1
+    def _room(self, block_size: int) -> int:
+        return kernel.room_for(block_size, largest=self._largest, header_bytes=self._header_bytes)
 
-    def _settle(self, fields: list[Field], dropped: int) -> None:
-        if self.table.limit > self._max_table_bytes:
-            raise HpackError("table size update missing")
-        if dropped or len(fields) > self._max_headers:
-            raise HeaderListTooLarge(f"more than {self._max_headers} header fields")
-        if sum([len(name) + len(value) + ENTRY_OVERHEAD for name, value in fields]) > self._max_header_bytes:
-            raise HeaderListTooLarge(f"more than {self._max_header_bytes} bytes of header fields")
+    def _out(self, block_size: int) -> np.ndarray:
+        if block_size <= _USUAL_BYTES:
+            self.text = self._usual_text
+            return self._usual
+        out = np.empty(self._room(block_size), np.uint8)
+        self.text = out.data
+        return out
+
+    def _fail(self, error: int) -> None:
+        if error == kernel.TOO_LARGE:
+            raise HeaderListTooLarge(f"more than {self._header_bytes} bytes or {self._headers} header fields")
+        raise HpackError(_ERRORS[error])
+
+
+def unpack_fields(text: bytes | memoryview) -> list[Field]:
+    """Fields that a kernel decoded."""
+    fields = []
+    at = 0
+    while at < len(text):
+        name, value = _SIZES.unpack_from(text, at)
+        start = at + kernel.FIELD_HEAD
+        at = start + name + value
+        fields.append((bytes(text[start : start + name]), bytes(text[start + name : at])))
+    return fields
 
 
 def encode_headers(fields: Iterable[Field]) -> bytes:
@@ -192,20 +155,6 @@ def encode_literal(name: bytes, value: bytes) -> bytes:
     return _encoded_integer(index, 0x0F) + _encoded_integer(len(value), 0x7F) + value
 
 
-def _integer(block: bytes, at: int, value: int) -> tuple[int, int]:
-    """The rest of an integer whose prefix is full (RFC 7541 §5.1), and where it ends."""
-    shift = 0
-    while True:
-        octet = block[at]
-        at += 1
-        value += (octet & 0x7F) << shift
-        if octet < 0x80:
-            return value, at
-        shift += 7
-        if shift > _LAST_SHIFT:
-            raise HpackError("integer too long")
-
-
 def _encoded_integer(value: int, prefix: int) -> bytes:
     if value < prefix:
         return bytes((value,))
@@ -217,6 +166,5 @@ def _encoded_integer(value: int, prefix: int) -> bytes:
     return bytes((*octets, value))
 
 
-_LAST_SHIFT = 28  # of the sixth octet
 _INDEXED = {field: bytes((0x80 | index,)) for index, field in enumerate(STATIC, 1)}
 _NAMES = {name: index for index, (name, _) in reversed([*enumerate(STATIC, 1)])}

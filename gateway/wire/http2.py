@@ -46,7 +46,7 @@ class Http2Connection:
         self._floods = FloodGuard(limits)
         self._blocks = HeaderBlocks(limits, router)
         self._known = self._blocks.known
-        self.controls = Controls(self.outbound, self._floods)
+        self.controls = Controls(self.outbound, self._floods, acknowledged=self._blocks.acknowledged)
         self.started = False  # preface seen
         self._skipped: deque[range] = deque(maxlen=_SKIPPED_MAX)  # ids that the peer passed over: closed without having been opened
         self._whole = False  # nothing of a frame is kept from the last read
@@ -143,13 +143,13 @@ class Http2Connection:
                         self._skipped.append(range((last + 1) | 1, number, 2))
                     outbound.last_id = last = number
                     block = data[start:end]
-                    head, acceptor, fields, timeout_s = known.get(block) or blocks.request(number, block)
+                    head, acceptor, metadata, timeout_s = known.get(block) or blocks.request(number, block)
                     streams[number] = stream = Stream()
                     stream.id = number
                     stream.outbound = outbound
                     stream.head = head
                     stream.acceptor = acceptor
-                    stream.fields = fields
+                    stream.metadata = metadata
                     stream.timeout_s = timeout_s
                     stream.arrival = now
                     if acceptor.streaming:
@@ -315,7 +315,7 @@ class Http2Connection:
         stream = Stream()
         stream.id = number
         stream.outbound = self.outbound
-        stream.head, stream.acceptor, stream.fields, stream.timeout_s = entry
+        stream.head, stream.acceptor, stream.metadata, stream.timeout_s = entry
         stream.arrival = stream.opened = now
         self.streams[number] = stream
         if last and stream.head.content_length > 0:

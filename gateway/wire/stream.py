@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from gateway.limits import WireLimits
 from gateway.wire import frames
 from gateway.wire.frames import ErrorCode
+from gateway.wire.hpack import unpack_fields
 
 if TYPE_CHECKING:
     from gateway.wire.exchange import Headers
@@ -71,7 +72,7 @@ class Stream:
     outbound: Outbound
     acceptor: Acceptor
     head: RequestHead  # shared by requests whose routing fields are the same
-    fields: Headers  # this request's own regular fields, credentials among them
+    metadata: bytes  # fields of this request that are not in its head, credentials among them, as kernels.hpack leaves them
     timeout_s: float  # until the caller gives up, as the acceptor reads it
     arrival: float  # clock.now() of the read that brought its last byte so far
 
@@ -90,6 +91,11 @@ class Stream:
     pending: deque[tuple[memoryview, bool]] | None = None  # (payload, is the last before trailers)
     trailers: bytes | None = None
     state: Any = None  # the acceptor's own
+
+    @property
+    def fields(self) -> Headers:
+        """All regular fields of this request."""
+        return self.head.fields + unpack_fields(self.metadata)
 
     def consume(self, size: int) -> None:
         """Give `size` bytes of a streaming body back to the peer's window."""
