@@ -94,6 +94,7 @@ class Version:
         self.closed = False
         self.threaded = model.has_control_flow  # never inline: its time depends on its data, so no run predicts the next
         self.running: Batch | None = None  # in the runner's thread
+        self.behind: set[Lane] = set()  # lanes that wait for that run to end; nobody else looks at them
         self.runner: Runner | None = None
         self.release = release
         self._lanes: dict[tuple[Shapes, bool], Lane] = {}
@@ -118,10 +119,11 @@ class Version:
             lane = self._lanes[shapes, alone] = Lane(self, shapes, alone=alone)
         return lane
 
-    def oldest_lane(self) -> Lane | None:
-        """The lane whose first request waits longest."""
-        waiting = [lane for lane in self._lanes.values() if lane.items]
-        return min(waiting, key=lambda lane: lane.items[0].arrival) if waiting else None
+    def next_behind(self) -> Lane:
+        """Take the lane out of `behind` whose first request waits longest."""
+        lane = min(self.behind, key=lambda lane: lane.items[0].arrival)
+        self.behind.remove(lane)
+        return lane
 
     def warm(self, now: Callable[[], float]) -> None:
         """Run zeros of one row and of a full batch: allocates, and gives the cost model its first points."""
