@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -361,3 +362,15 @@ def test_a_lane_that_was_forgotten_goes_on_behind_a_run() -> None:
     bench.loop.settle()
     bench.drain()
     assert 1 == len(caller.answers)
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize(("output", "has"), [(np.float32(1.0), "no rows"), (np.ones((3, 2), np.float32), "3 rows")])
+def test_a_model_that_loses_its_rows_fails_by_its_name(output: np.ndarray, has: str, rows: int) -> None:
+    """Whose rows they are cannot be known, also of a request that runs in pieces; a fault of the model, not of ours."""
+    bench = Bench(max_batch_size=8)
+    bench.model.run = lambda arrays, options=None: [arrays[0].sum(axis=1), np.asarray(output)]
+    bench.sinks[0].fail = lambda item, code, message: item.caller.answers.append((code, message))
+    caller, _ = bench.submit(np.ones((rows, 2), np.float32))
+    bench.drain()
+    assert [(Code.INTERNAL, f"model 'm' returned output 'x' with {has} for {min(rows, 8)}")] == caller.answers
