@@ -134,9 +134,7 @@ def _lost_rows(model: Model, outputs: Arrays, rows: int) -> RunFault:
 def _run_split(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
     """A request above the rows of one run goes in pieces."""
     limit = batch.limit
-    pieces = [
-        _run_rows(model, [array[at : at + limit] for array in arrays], min(limit, rows - at), batch) for at in range(0, rows, limit)
-    ]
+    pieces = [_run_rows(model, [array[at : at + limit] for array in arrays], min(limit, rows - at), batch) for at in range(0, rows, limit)]
     try:
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     except ValueError:

@@ -111,7 +111,7 @@ class WholeModel(MixedModel):
 MODELS: dict[str, type[MixedModel]] = {ROWS: RowsModel, TEXTS: TextsModel, WHOLE: WholeModel}
 
 
-def built(kind: str, loop: FakeLoop, *, name: str = "", max_batch_size: int = 8, per_run_s: float = 1e-5, per_row_s: float = 1e-6) -> MixedModel:
-    """A model of a kind, under its kind's name unless told otherwise."""
+def built(kind: str, loop: FakeLoop, *, max_batch_size: int = 8, per_run_s: float = 1e-5, per_row_s: float = 1e-6) -> MixedModel:
+    """A model of a kind, under its kind's name."""
     batch = 0 if kind == WHOLE else max_batch_size
-    return MODELS[kind](loop, name or kind, max_batch_size=batch, per_run_s=per_run_s, per_row_s=per_row_s)
+    return MODELS[kind](loop, kind, max_batch_size=batch, per_run_s=per_run_s, per_row_s=per_row_s)

@@ -218,7 +218,7 @@ class Hall:
         full = rows and (rows + item.rows > self.limits.max_queue_rows or size + item.size > self.limits.max_queue_bytes)
         no_memory = held + item.size > self.limits.max_inflight_bytes
         if rejection is None:
-            assert not (version.closed or full or no_memory)
+            assert (False, False, False) == (version.closed, bool(full), no_memory)
             return
         late = {LATE: item.deadline <= self.loop.now(), TOO_LATE: item.deadline > self.loop.now()}
         assert {CLOSED: version.closed, NO_MEMORY: no_memory, FULL: full, **late}[rejection]

@@ -9,7 +9,9 @@ from tests.gateway.wire.http2_wire import Fields
 from tests.gateway.wire.tenants import AGAIN, INSERTED, NEVER, ORDERS, OTHER, PLAIN, STREAMED, UNARY, Line, Tenant
 
 forms = st.lists(st.sampled_from([INSERTED, INSERTED, INSERTED, PLAIN, NEVER, AGAIN]), min_size=1, max_size=9).map(tuple)
-metadata = st.lists(st.sampled_from([b"x-request-id", b"traceparent", b"authorization", b"x-tenant", b"x-key-bin"]), max_size=4, unique=True)
+metadata = st.lists(
+    st.sampled_from([b"x-request-id", b"traceparent", b"authorization", b"x-tenant", b"x-key-bin"]), max_size=4, unique=True
+)
 paths = st.sampled_from([UNARY, UNARY, OTHER, STREAMED])
 orders = st.sampled_from(sorted(ORDERS))
 
