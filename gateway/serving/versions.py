@@ -12,7 +12,7 @@ from gateway.protocol.tensors import DATATYPES, Signature
 from gateway.serving.admission import EXPIRED
 from gateway.serving.batch import Batch, Item
 from gateway.serving.cost import Cost
-from gateway.serving.model import Model
+from gateway.serving.model import Model, RunFault
 from gateway.serving.runner import Runner
 
 _LANES_MAX = 256  # row shapes of one version that are remembered; idle ones go first
@@ -92,7 +92,7 @@ class Version:
         self.waiting_bytes = 0
         self.horizon_s = 0.0  # a deadline nearer than this is looked at closely
         self.closed = False
-        self.threaded = model.has_control_flow  # never inline: its time depends on its data, so no run predicts the next
+        self.threaded = model.has_control_flow  # never inline: no run predicts the next
         self.running: Batch | None = None  # in the runner's thread
         self.behind: set[Lane] = set()  # lanes that wait for that run to end; nobody else looks at them
         self.runner: Runner | None = None
@@ -126,17 +126,26 @@ class Version:
         return lane
 
     def warm(self, now: Callable[[], float]) -> None:
-        """Run zeros of one row and of a full batch: allocates, and gives the cost model its first points."""
-        for rows in (1, self.batch_limit(tuple(array.shape[1:] for array in self.model.zeros(1)))):
-            arrays = self.model.zeros(rows)
-            for _ in range(_WARM_RUNS):
-                started = now()
-                self.model.run(arrays)
-                took = now() - started
-                if took > 1.0:
-                    break
-            self.cost.learn(rows, took)
+        """Run zeros of one row and of a full batch: allocates, and gives the cost model its first points.
+
+        Zeros in dimensions of 1 are a guess. Where they are no input of this model, nothing is learned of it, so it never runs inline.
+        """
+        try:
+            for rows in (1, self.batch_limit(tuple(array.shape[1:] for array in self.model.zeros(1)))):
+                self._warm(rows, now)
+        except RunFault:
+            self.threaded = True
         self.look_ahead()
+
+    def _warm(self, rows: int, now: Callable[[], float]) -> None:
+        arrays = self.model.zeros(rows)
+        for _ in range(_WARM_RUNS):
+            started = now()
+            self.model.run(arrays)
+            took = now() - started
+            if took > 1.0:
+                break
+        self.cost.learn(rows, took)
 
     def look_ahead(self) -> None:
         """Recompute how near a deadline must be to be looked at closely."""
