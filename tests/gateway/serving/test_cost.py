@@ -20,7 +20,9 @@ def learned(*runs: tuple[int, float]) -> Cost:
 
 
 @settings(max_examples=500, deadline=None)
-@given(per_row=SECONDS, per_run=SECONDS, sizes=st.lists(st.integers(1, 256), min_size=2, max_size=40).filter(lambda sizes: len(set(sizes)) > 1))
+@given(
+    per_row=SECONDS, per_run=SECONDS, sizes=st.lists(st.integers(1, 256), min_size=2, max_size=40).filter(lambda sizes: len(set(sizes)) > 1)
+)
 def test_a_line_is_found_again(per_row: float, per_run: float, sizes: list[int]) -> None:
     """Runs that cost exactly a * rows + b are predicted exactly, at any size."""
     cost = Cost()

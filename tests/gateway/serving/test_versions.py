@@ -19,9 +19,7 @@ def version(**limits: int) -> Version:
     return Version(1, FakeModel(FakeLoop(), max_batch_size=64), ServingLimits(**limits), release=lambda *_: None)
 
 
-@pytest.mark.parametrize(
-    ("shape", "limit"), [((2,), 64), ((16,), 16), ((256,), 1), ((100_000,), 1), ((0,), 64), ((4, 8), 8), ((), 64)]
-)
+@pytest.mark.parametrize(("shape", "limit"), [((2,), 64), ((16,), 16), ((256,), 1), ((100_000,), 1), ((0,), 64), ((4, 8), 8), ((), 64)])
 def test_a_run_holds_as_many_rows_as_its_bytes_allow(shape: tuple[int, ...], limit: int) -> None:
     """1,024 bytes of float32 rows, 64 rows at most, and always one."""
     assert limit == version(max_batch_bytes=1_024).batch_limit((shape,))
