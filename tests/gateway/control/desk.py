@@ -65,20 +65,29 @@ class Reply:
 class Desk:
     """A gateway with the three mixed models, and two connections to it."""
 
-    def __init__(self, limits: Limits | None = None, *, threaded: bool = False, strict_json: bool = False, compression: bool = False) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, threaded: bool = False, strict_json: bool = False, compression: bool = False
+    ) -> None:
         self.limits = limits or Limits()
         self.loop = FakeLoop()
         self.metrics = Metrics()
         self.runners: list[FakeRunner] = []
         self.batcher = Batcher(
-            Budget(self.limits.serving), loop=self.loop, clock=self.loop, observer=self.metrics, inline_max_s=250e-6, start_runner=self._runner
+            Budget(self.limits.serving),
+            loop=self.loop,
+            clock=self.loop,
+            observer=self.metrics,
+            inline_max_s=250e-6,
+            start_runner=self._runner,
         )
         self.batcher.answered = lambda: None
         self.service = Service(self.limits, self.batcher, self.metrics, {"rows"})
         self.state = ServerState("desk", "9.9", ready=True)
         self.health = Health()
         self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json))
-        self.calls = GrpcRouter(inference_methods(self.service, self.state) | standard_methods(self.health), self.limits, compression=compression)
+        self.calls = GrpcRouter(
+            inference_methods(self.service, self.state) | standard_methods(self.health), self.limits, compression=compression
+        )
         self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}
         self.threaded = threaded
         self.service.set_routes(Routes({name: {3: self.version(model)} for name, model in self.models.items()}, {("broken", 1): "no"}))
@@ -152,7 +161,9 @@ def _reply(answer: http2_wire.Answer) -> Reply:
     return Reply(int(last.get(b"grpc-status", b"-1")), last.get(b"grpc-message", b"").decode(), messages, last)
 
 
-def infer(model: str = ROWS, *arrays: np.ndarray, request_id: str = "", outputs: Sequence[str] = (), version: str = "", timeout_us: int = 0) -> bytes:
+def infer(
+    model: str = ROWS, *arrays: np.ndarray, request_id: str = "", outputs: Sequence[str] = (), version: str = "", timeout_us: int = 0
+) -> bytes:
     """A ModelInferRequest with raw contents."""
     names = {ROWS: ("x",), WHOLE: ("x",), TEXTS: ("words", "n")}.get(model, ("x",))
     kinds = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "object": "BYTES"}

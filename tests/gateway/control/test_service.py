@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,7 +69,9 @@ def test_every_mix_of_one_tick_is_answered_to_each_its_own(asked: list, threaded
             arrays.insert(0, np.array(texts, object))
         names = [desk.models[kind].signature.outputs[index].name for index in chosen]
         stream_id = desk.open(STREAM if streamed else INFER, infer(kind, *arrays, request_id=request_id, outputs=names))
-        values = naive.texts_answer(texts, numbers) if kind == TEXTS else (naive.rows_answer if kind == ROWS else naive.whole_answer)(numbers)
+        values = (
+            naive.texts_answer(texts, numbers) if kind == TEXTS else (naive.rows_answer if kind == ROWS else naive.whole_answer)(numbers)
+        )
         outputs = dict(zip([spec.name for spec in desk.models[kind].signature.outputs], values, strict=True))
         expected[stream_id] = request_id, {name: outputs[name] for name in names or outputs}, streamed
     desk.loop.settle()
@@ -82,6 +86,29 @@ def test_every_mix_of_one_tick_is_answered_to_each_its_own(asked: list, threaded
         assert (OK, request_id, list(outputs)) == (replies[stream_id].status, pb.ModelInferResponse.FromString(message).id, list(found))
         assert outputs == found
     assert 0 == desk.batcher.budget.requests
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(["", "a", "b", "cc", "x" * 30]), min_size=4, max_size=12), st.sampled_from([(), ("y",)]), st.integers(1, 3))
+def test_like_requests_of_one_batch_are_answered_by_columns_whatever_their_ids(
+    ids: list[str], outputs: tuple[str, ...], count: int
+) -> None:
+    """Ids of one length are laid out together, those of several lengths length by length; half of the requests come on one stream."""
+    desk = Desk()
+    desk.models[ROWS].signature = replace(desk.models[ROWS].signature, max_batch_size=64)
+    desk.service.set_routes(Routes({ROWS: {3: desk.version(desk.models[ROWS])}}))
+    calls = [desk.open(INFER, infer(ROWS, rows(tag, count), request_id=own, outputs=outputs)) for tag, own in enumerate(ids, 1)]
+    stream_id = desk.open(STREAM, *[infer(ROWS, rows(tag, count), request_id=own, outputs=outputs) for tag, own in enumerate(ids, 100)])
+    desk.loop.settle()
+    replies = desk.replies()
+    messages = [message for call in calls for message in replies[call].messages]
+    messages += [pb.ModelStreamInferResponse.FromString(each).infer_response.SerializeToString() for each in replies[stream_id].messages]
+    expected = []
+    for first in (1, 100):
+        for tag, own in enumerate(ids, first):
+            known = dict(zip(("sum", "y"), naive.rows_answer(rows(tag, count).tolist()), strict=True))
+            expected.append((own, {name: known[name] for name in outputs or known}))
+    assert expected == [(pb.ModelInferResponse.FromString(message).id, tensors(message)) for message in messages]
 
 
 ERRORS = [
