@@ -13,6 +13,7 @@ from gateway.control.health import CHECK, WATCH, statuses
 from gateway.control.reflection import PATHS
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS
+from gateway.serving.routing import Routes
 from tests.gateway.control.desk import Desk
 
 OK, INVALID, NOT_FOUND, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 5, 12, 13, 14
@@ -57,7 +58,9 @@ def test_the_server_says_what_it_is_and_whether_it_is_ready() -> None:
 def test_a_model_says_what_it_takes_and_whether_it_is_ready() -> None:
     """Of the version that is asked for, or of all that serve."""
     desk = Desk()
-    for fields, versions in (({"name": "rows"}, ["3"]), ({"name": "rows", "version": "3"}, ["3"])):
+    newer = {number: desk.version(desk.models["rows"], number) for number in (3, 10)}
+    desk.service.set_routes(Routes({"rows": newer}, {("broken", 1): "no"}))
+    for fields, versions in (({"name": "rows"}, ["3", "10"]), ({"name": "rows", "version": "3"}, ["3"])):
         metadata = call(desk, "ModelMetadata", **fields)
         assert ("rows", versions, [("x", "FP32", [-1, -1])]) == (
             metadata.name, list(metadata.versions), [(tensor.name, tensor.datatype, list(tensor.shape)) for tensor in metadata.inputs]

@@ -93,11 +93,12 @@ def test_every_mix_of_one_tick_is_answered_to_each_its_own(asked: list, threaded
 def test_like_requests_of_one_batch_are_answered_by_columns_whatever_their_ids(
     ids: list[str], outputs: tuple[str, ...], count: int
 ) -> None:
-    """Ids of one length are laid out together, those of several lengths length by length; half of the requests come on one stream."""
+    """Ids of one length are laid out together, those of several lengths length by length; then as many on one stream."""
     desk = Desk()
     desk.models[ROWS].signature = replace(desk.models[ROWS].signature, max_batch_size=64)
     desk.service.set_routes(Routes({ROWS: {3: desk.version(desk.models[ROWS])}}))
     calls = [desk.open(INFER, infer(ROWS, rows(tag, count), request_id=own, outputs=outputs)) for tag, own in enumerate(ids, 1)]
+    desk.loop.settle()
     stream_id = desk.open(STREAM, *[infer(ROWS, rows(tag, count), request_id=own, outputs=outputs) for tag, own in enumerate(ids, 100)])
     desk.loop.settle()
     replies = desk.replies()
