@@ -51,8 +51,8 @@ def taken() -> Iterator[int]:
 
 @pytest.mark.parametrize(
     ("content_type", "grpc"),
-    [("application/grpc", True), ("application/grpc+proto", True), ("application/grpc;charset=utf-8", True), ("application/grpc-web", False),
-     ("application/json", False), ("", False)],
+    [("application/grpc", True), ("application/grpc+proto", True), ("application/grpc;charset=utf-8", True),
+     ("application/grpc-web", False), ("application/json", False), ("", False)],
 )  # fmt: skip
 def test_grpc_is_told_from_http_by_its_content_type(content_type: str, grpc: bool) -> None:
     """Either port takes either; grpc-web is another protocol."""

@@ -117,7 +117,8 @@ def test_inference_in_json_gives_the_rows_and_the_id() -> None:
 
 requests = st.lists(
     st.tuples(
-        st.integers(1, 12), st.sampled_from([1, 2, 5]), st.sampled_from(["", "a", "ü", "x" * 99]), st.sampled_from([(), ("y",), ("y", "sum")])
+        st.integers(1, 12), st.sampled_from([1, 2, 5]), st.sampled_from(["", "a", "ü", "x" * 99]),
+        st.sampled_from([(), ("y",), ("y", "sum")]),
     ),
     min_size=1, max_size=10,
 )  # fmt: skip

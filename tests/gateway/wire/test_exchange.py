@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.wire.exchange import MAX_MESSAGE_BYTES, HttpExchange, HttpRefusal, error_body
@@ -12,6 +12,8 @@ from gateway.wire.exchange import MAX_MESSAGE_BYTES, HttpExchange, HttpRefusal, 
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=900))
+@example("\x7f\x1b[2J")
+@example("x" + "ü" * 500)
 def test_an_error_body_is_json_of_printable_ascii_with_a_cut_text(text: str) -> None:
     """Whatever the text holds; the cut is between characters."""
     body = error_body(text)

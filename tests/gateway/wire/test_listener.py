@@ -148,9 +148,9 @@ def test_max_connections_per_peer_holds_by_address() -> None:
 
 @pytest.mark.parametrize(
     ("data", "http2"),
-    [(b"", None), (b"P", None), (b"PR", None), (b"PRI", True), (PREFACE, True), (b"PRI * HTTP/1.1\r\n", False), (b"POST", None), (b"POST ", False),
-     (b"GET /", False), (b"OPTIONS *", False), (b"CONNECT a", False), (b"BREW / HTTP/1.1\r\n", False), (b"hello\n", True), (b"\x16\x03\x01\n", True),
-     (b"x" * 4_095, None), (b"x" * 4_096, True)],
+    [(b"", None), (b"P", None), (b"PR", None), (b"PRI", True), (PREFACE, True), (b"PRI * HTTP/1.1\r\n", False), (b"POST", None),
+     (b"POST ", False), (b"GET /", False), (b"OPTIONS *", False), (b"CONNECT a", False), (b"BREW / HTTP/1.1\r\n", False),
+     (b"hello\n", True), (b"\x16\x03\x01\n", True), (b"x" * 4_095, None), (b"x" * 4_096, True)],
 )  # fmt: skip
 def test_the_first_bytes_tell_the_protocol(data: bytes, http2: bool | None) -> None:
     """Garbage goes to HTTP/2, which says GOAWAY (RFC 9113 §3.4); what claims to be HTTP/1.x is told in HTTP/1.1."""
@@ -235,6 +235,25 @@ def test_a_peer_that_takes_nothing_is_closed() -> None:
             assert (True, False) == (transport.aborted, other.gone)
 
     floored(deed, write_timeout_s=10)
+
+
+def test_what_a_peer_does_not_take_waits_and_leaves_when_it_does() -> None:
+    """Bodies wait while the transport is full; reading goes on with the other half, not before."""
+
+    def deed(floor: Floor) -> None:
+        peer, transport = floor.connect(HTTP2, OPEN, http2_wire.data(1, b"x", last=True))
+        peer.pause_writing()
+        stream = floor.program.streams[1]
+        stream.outbound.send_headers(stream, http2_wire.HEAD)
+        stream.outbound.send_data(stream, b"body", last=True)
+        peer._resume()
+        floor.listener.flush()
+        assert (False, True) == (transport.reading, b"body" not in transport.output)
+        peer.resume_writing()
+        floor.listener.flush()
+        assert (True, True) == (transport.reading, b"body" in transport.output)
+
+    floored(deed)
 
 
 def test_a_peer_that_takes_less_than_it_asks_for_is_closed_past_the_send_buffer() -> None:
