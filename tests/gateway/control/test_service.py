@@ -13,10 +13,11 @@ from gateway.errors import Code
 from gateway.limits import Limits, WireLimits
 from gateway.observe.slabs import GRPC
 from gateway.pb import inference_pb2 as pb
+from gateway.protocol.tensors import TensorSpec
 from gateway.serving.routing import Routes
 from tests import naive
 from tests.gateway.control.desk import INFER, STREAM, Desk, framed, infer, tensors
-from tests.gateway.serving.mixed_models import ROWS, TAG, TEXTS, WHOLE, built
+from tests.gateway.serving.mixed_models import ROWS, TAG, TEXTS, WHOLE, MixedModel, built
 from tests.gateway.wire import http2_wire
 
 OK, INVALID, DEADLINE, NOT_FOUND, EXHAUSTED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 4, 5, 8, 12, 13, 14
@@ -275,3 +276,28 @@ def windows(desk: Desk, stream_id: int) -> list[int]:
     desk.wire.flush()
     frames = http2_wire.read_frames(b"".join(desk.wire.writes))
     return [frame.window_increment for frame in frames if (frame.type, frame.stream_id) == (http2_wire.WINDOW_UPDATE, stream_id)]
+
+
+class PairsModel(MixedModel):
+    """x FP32 [-1, -1] → pair BYTES [-1, 2], the first value of a row written twice, and none BYTES [-1, 0]."""
+
+    inputs = (TensorSpec("x", "FP32", (-1, -1)),)
+    outputs = (TensorSpec("pair", "BYTES", (-1, 2)), TensorSpec("none", "BYTES", (-1, 0)))
+
+    def compute(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        (x,) = arrays
+        pairs = np.array([[f"{value:.0f}", f"<{value:.0f}>"] for value in x[:, 0]], object)
+        return [pairs, np.empty((len(x), 0), object)]
+
+
+def test_strings_of_several_columns_stay_in_their_rows() -> None:
+    """Packed once for the batch, cut by rows."""
+    desk = Desk()
+    model = PairsModel(desk.loop, ROWS, max_batch_size=64, per_run_s=1e-5, per_row_s=0.0)
+    desk.service.set_routes(Routes({ROWS: {3: desk.version(model)}}))
+    calls = {desk.open(INFER, infer(ROWS, rows(tag, tag))): tag for tag in range(1, 6)}
+    desk.loop.settle()
+    for stream_id, tag in calls.items():
+        expected = [[f"{value:.0f}", f"<{value:.0f}>"] for value in rows(tag, tag)[:, 0]]
+        assert {"pair": expected, "none": [[]] * tag} == tensors(desk.replies()[stream_id].messages[0])
+    assert 1 == model.runs
