@@ -28,7 +28,7 @@ class WireLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     stream_window_bytes: int = 4 * MIB  # SETTINGS_INITIAL_WINDOW_SIZE
     connection_window_bytes: int = 16 * MIB  # what all streams of a connection may have under way together
     max_frame_bytes: int = 1 * MIB  # SETTINGS_MAX_FRAME_SIZE: larger frames cost less to parse
-    max_send_buffer_bytes: int = 64 * MIB  # answers that a peer does not take; the connection is closed past it
+    max_send_buffer_bytes: int = 64 * MIB  # answers that a peer does not take; past it HTTP/1.1 is closed, HTTP/2 streams are reset
     compress_over_bytes: int = 0  # HTTP/1.1 answers larger than this are compressed for callers that accept it; 0: never
     max_resets: int = 500  # RST_STREAM from the peer per flood_window_s (CVE-2023-44487); GOAWAY ENHANCE_YOUR_CALM past it
     max_control_frames: int = 1_000  # SETTINGS, PING, PRIORITY, empty DATA, unknown frames per flood_window_s
@@ -63,7 +63,6 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_string_elements: int = 1 * MIB  # of one tensor, and over gRPC of one request
     max_string_bytes: int = 1 * MIB  # of one element of a BYTES tensor
     max_id_bytes: int = 256  # the request id
-    max_name_bytes: int = 128  # names of models, versions, tensors and parameters
 
 
 class ServingLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import numpy as np
 
 from gateway.errors import Code
 from gateway.observe.slabs import GRPC
-from gateway.protocol.texts import pack_texts
+from gateway.protocol.texts import TextPacker
 from gateway.protocol.v2_grpc_answer import AnswerPlan, ResponseEncoder, join, stream_error, stream_ok
 from gateway.protocol.v2_grpc_answer import Buffer as Data
 from gateway.serving.batch import Item
@@ -35,6 +35,7 @@ class GrpcSink:
         self._batched = batched
         self._shapes: dict[tuple[tuple[bytes, ...], int, tuple[int, ...]], tuple[bytes, tuple[int, ...]]] = {}
         self._alike = batched and all(spec.datatype != "BYTES" for spec in encoder.outputs)
+        self._packers = [TextPacker() for _ in encoder.outputs]
 
     def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
         """One message per item. Batches of like requests, which are nearly all, are put together by columns."""
@@ -102,10 +103,10 @@ class GrpcSink:
             outputs = [outputs[index] for index in self._outputs]
         if not self._batched:
             plan = self._encoder.plan(1, tuple(output.shape for output in outputs))
-            return [join(items[0].id, plan, [_data(output) for output in outputs])]
+            return [join(items[0].id, plan, [self._whole(k, output) for k, output in enumerate(outputs)])]
         shapes = tuple([output.shape[1:] for output in outputs])
         if any(output.dtype == object for output in outputs):
-            return [self._with_texts(item, start, outputs, shapes) for item, start in zip(items, starts, strict=True)]
+            return self._with_texts(items, starts, outputs, shapes)
         blobs = [_data(output) for output in outputs]
         widths = [output.nbytes // (len(output) or 1) for output in outputs]
         messages: list[list[Data]] = []
@@ -119,9 +120,28 @@ class GrpcSink:
             messages.append(parts)
         return messages
 
-    def _with_texts(self, item: Item, start: int, outputs: Arrays, shapes: tuple[tuple[int, ...], ...]) -> list[Data]:
-        rows = slice(start, start + item.rows)
-        return join(item.id, self._encoder.plan(item.rows, shapes), [_data(output[rows]) for output in outputs])
+    def _with_texts(
+        self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays, shapes: tuple[tuple[int, ...], ...]
+    ) -> list[list[Data]]:
+        """Strings are packed once for the batch: most are labels that were packed before."""
+        columns = [(self._pieces(k, output), output.size // (len(output) or 1)) for k, output in enumerate(outputs)]
+        messages = []
+        for item, start in zip(items, starts, strict=True):
+            end = start + item.rows
+            data: list[Data] = [
+                b"".join(pieces[start * width : end * width]) if pieces is not None else _data(output[start:end])
+                for (pieces, width), output in zip(columns, outputs, strict=True)
+            ]
+            messages.append(join(item.id, self._encoder.plan(item.rows, shapes), data))
+        return messages
+
+    def _pieces(self, index: int, output: np.ndarray) -> list[bytes] | None:
+        """The elements of an output of strings, packed; None for other outputs."""
+        return self._packers[index].pack(output.ravel().tolist()) if output.dtype == object else None
+
+    def _whole(self, index: int, output: np.ndarray) -> Data:
+        pieces = self._pieces(index, output)
+        return _data(output) if pieces is None else b"".join(pieces)
 
 
 class StreamSink(GrpcSink):
@@ -145,9 +165,7 @@ class StreamSink(GrpcSink):
 
 
 def _data(output: np.ndarray) -> Data:
-    """The bytes of one output as they travel."""
-    if output.dtype == object:
-        return pack_texts(output.ravel().tolist())
+    """The bytes of one output of numbers as they travel."""
     if output.nbytes < _LARGE:
         return output.tobytes()
     return np.ascontiguousarray(output).data.cast("B")

@@ -166,8 +166,15 @@ def _settle_collector() -> None:
 
 def _bind(config: Config) -> dict[str, socket.socket]:
     """The three sockets, bound; no SO_REUSEPORT, so that a second instance fails loudly."""
-    names = ("http_port", "grpc_port", "metrics_port")
-    return {name: _bound(config.server.host, getattr(config.server, name)) for name in names}
+    bound: dict[str, socket.socket] = {}
+    try:
+        for name in ("http_port", "grpc_port", "metrics_port"):
+            bound[name] = _bound(config.server.host, getattr(config.server, name))
+    except OSError:
+        for sock in bound.values():
+            sock.close()
+        raise
+    return bound
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -73,25 +73,6 @@ def raw(tensor: str, datatype: str, shape: Sequence[int], buffer: bytes | memory
     return InputTensor(tensor, datatype, tuple(shape), buffer)
 
 
-def typed(
-    tensor: str, datatype: str, shape: Sequence[int], values: Sequence[bool | int | float | bytes], *, model: str, limits: RequestLimits
-) -> InputTensor:
-    """An input from the typed contents of a protobuf message: values of the field that belongs to `datatype`, bytes for BYTES."""
-    itemsize = datatype_of(datatype, tensor=tensor).itemsize
-    if datatype in {"FP16", "BF16"}:
-        raise invalid(f"{datatype} data of input '{shown(tensor)}' for model '{shown(model)}' must be sent in raw_input_contents")
-    count = check_shape(shape, tensor=tensor, model=model, limits=limits)
-    if not itemsize:
-        texts = _typed_texts(values, count, tensor=tensor, model=model, limits=limits)  # type: ignore[arg-type]
-        return InputTensor(tensor, datatype, tuple(shape), texts=texts)
-    if len(values) != count:
-        raise size_mismatch(tensor, model, expected=count * itemsize, got=len(values) * itemsize)
-    try:
-        return InputTensor(tensor, datatype, tuple(shape), pack(datatype, values))  # type: ignore[arg-type]
-    except OverflowError:
-        raise out_of_range(tensor, datatype, model=model) from None
-
-
 def out_of_range(tensor: str, datatype: str, *, model: str) -> TidegateError:
     """A number that the datatype cannot hold."""
     return invalid(f"data of input '{shown(tensor)}' for model '{shown(model)}' has a number out of range for {datatype}")
@@ -178,15 +159,6 @@ def _texts(buffer: bytes | memoryview, count: int, *, tensor: str, model: str, l
     if len(texts) != count:
         raise _text_count(len(texts), count, tensor=tensor, model=model)
     return texts
-
-
-def _typed_texts(values: Sequence[bytes], count: int, *, tensor: str, model: str, limits: RequestLimits) -> list[str]:
-    check_texts(count, tensor=tensor, limits=limits)
-    if len(values) != count:
-        raise _text_count(len(values), count, tensor=tensor, model=model)
-    if any(len(value) > limits.max_string_bytes for value in values):
-        raise text_too_long(tensor, limits)
-    return [_text(value, tensor=tensor, model=model) for value in values]
 
 
 def _text(value: bytes | memoryview, *, tensor: str, model: str) -> str:

@@ -112,16 +112,29 @@ def _run_once(batch: Batch, model: Model, items: list[Item], rows: int) -> Array
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
     if not signature.max_batch_size:
         return model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
-    outputs = model.run(arrays, batch.options) if rows <= batch.limit else _run_split(model, arrays, rows, batch)
-    if any(output.shape[0] != rows for output in outputs):
-        raise RunFault(Code.INTERNAL, f"model '{signature.model}' returned {outputs[0].shape[0]} rows for {rows}")
+    return _run_rows(model, arrays, rows, batch) if rows <= batch.limit else _run_split(model, arrays, rows, batch)
+
+
+def _run_rows(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
+    """One run. A model whose outputs have not one row for each of the inputs' answers nobody: whose rows they are is not known."""
+    outputs = model.run(arrays, batch.options)
+    if any([output.shape[:1] != (rows,) for output in outputs]):
+        raise _lost_rows(model, outputs, rows)
     return outputs
+
+
+def _lost_rows(model: Model, outputs: Arrays, rows: int) -> RunFault:
+    name, output = next(
+        (spec.name, output) for spec, output in zip(model.signature.outputs, outputs, strict=True) if output.shape[:1] != (rows,)
+    )
+    has = f"{len(output)} rows" if output.ndim else "no rows"
+    return RunFault(Code.INTERNAL, f"model '{model.signature.model}' returned output '{name}' with {has} for {rows}")
 
 
 def _run_split(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
     """A request above the rows of one run goes in pieces."""
     limit = batch.limit
-    pieces = [model.run([array[at : at + limit] for array in arrays], batch.options) for at in range(0, rows, limit)]
+    pieces = [_run_rows(model, [array[at : at + limit] for array in arrays], min(limit, rows - at), batch) for at in range(0, rows, limit)]
     try:
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     except ValueError:

@@ -134,13 +134,15 @@ class Batcher:
             self._advance(lane)
 
     def _advance(self, lane: Lane) -> None:
-        """Run what can run now; what stays is watched for its deadline."""
+        """Run what can run now; what stays is watched for its deadline, and goes on when the run that it waits for has ended."""
         version = lane.version
         if version.running is None and lane.items and not self._held_back(lane):
             if self._inline(version, lane.rows):
                 self._run_inline(lane)
             elif not self._settling(lane):
                 self._start(lane)
+        if lane.items and version.running is not None:
+            version.behind.add(lane)
         for item in takewhile(lambda item: not item.watched, reversed(lane.items)):
             self._deadlines.watch(item)
 
@@ -167,7 +169,8 @@ class Batcher:
         patience = _SETTLE_SHARE * lane.version.cost.predict(min(lane.rows, lane.limit))
         if lane.grown and lane.rows < lane.limit and now - lane.settling_since < patience:
             lane.grown = False
-            self._look_at(lane)
+            if not lane.ready:
+                self._look_at(lane)
             return True
         lane.settling_since = 0.0
         return False
@@ -190,8 +193,7 @@ class Batcher:
         batch = None
         while batch is None and lane.items:
             batch = lane.take(self._now())
-        if batch is None:  # all of it was dead: another lane may have waited behind it
-            self._resume(version)
+        if batch is None:  # all of it was dead
             return
         for item in batch.items:
             if not item.watched:
@@ -215,13 +217,11 @@ class Batcher:
         self._resume(version)
 
     def _resume(self, version: Version) -> None:
-        """The version is free: go on with the lane whose first request waits longest, unless that lane comes back by itself."""
-        lane = version.oldest_lane()
-        if lane is not None and not lane.ready and version.running is None:
+        """The version is free: the lanes behind its run go on, the one whose first request waits longest first, until one runs long."""
+        while version.behind and version.running is None:
+            lane = version.next_behind()
             lane.grown = True
             self._advance(lane)
-            if not lane.items:
-                self._resume(version)
 
     def _deliver(self, batch: Batch) -> None:
         version: Version = batch.version

@@ -35,7 +35,6 @@ class SessionSettings:
 
     intra_op_threads: int = 1
     max_batch_size: int = 256
-    optimized: bool = True
 
 
 class ModelFault(Exception):

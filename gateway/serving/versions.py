@@ -12,7 +12,7 @@ from gateway.protocol.tensors import DATATYPES, Signature
 from gateway.serving.admission import EXPIRED
 from gateway.serving.batch import Batch, Item
 from gateway.serving.cost import Cost
-from gateway.serving.model import Model
+from gateway.serving.model import Model, RunFault
 from gateway.serving.runner import Runner
 
 _LANES_MAX = 256  # row shapes of one version that are remembered; idle ones go first
@@ -92,8 +92,9 @@ class Version:
         self.waiting_bytes = 0
         self.horizon_s = 0.0  # a deadline nearer than this is looked at closely
         self.closed = False
-        self.threaded = model.has_control_flow  # never inline: its time depends on its data, so no run predicts the next
+        self.threaded = model.has_control_flow  # never inline: no run predicts the next
         self.running: Batch | None = None  # in the runner's thread
+        self.behind: set[Lane] = set()  # lanes that wait for that run to end; nobody else looks at them
         self.runner: Runner | None = None
         self.release = release
         self._lanes: dict[tuple[Shapes, bool], Lane] = {}
@@ -118,23 +119,33 @@ class Version:
             lane = self._lanes[shapes, alone] = Lane(self, shapes, alone=alone)
         return lane
 
-    def oldest_lane(self) -> Lane | None:
-        """The lane whose first request waits longest."""
-        waiting = [lane for lane in self._lanes.values() if lane.items]
-        return min(waiting, key=lambda lane: lane.items[0].arrival) if waiting else None
+    def next_behind(self) -> Lane:
+        """Take the lane out of `behind` whose first request waits longest."""
+        lane = min(self.behind, key=lambda lane: lane.items[0].arrival)
+        self.behind.remove(lane)
+        return lane
 
     def warm(self, now: Callable[[], float]) -> None:
-        """Run zeros of one row and of a full batch: allocates, and gives the cost model its first points."""
-        for rows in (1, self.batch_limit(tuple(array.shape[1:] for array in self.model.zeros(1)))):
-            arrays = self.model.zeros(rows)
-            for _ in range(_WARM_RUNS):
-                started = now()
-                self.model.run(arrays)
-                took = now() - started
-                if took > 1.0:
-                    break
-            self.cost.learn(rows, took)
+        """Run zeros of one row and of a full batch: allocates, and gives the cost model its first points.
+
+        Zeros in dimensions of 1 are a guess. Where they are no input of this model, nothing is learned of it, so it never runs inline.
+        """
+        try:
+            for rows in (1, self.batch_limit(tuple(array.shape[1:] for array in self.model.zeros(1)))):
+                self._warm(rows, now)
+        except RunFault:
+            self.threaded = True
         self.look_ahead()
+
+    def _warm(self, rows: int, now: Callable[[], float]) -> None:
+        arrays = self.model.zeros(rows)
+        for _ in range(_WARM_RUNS):
+            started = now()
+            self.model.run(arrays)
+            took = now() - started
+            if took > 1.0:
+                break
+        self.cost.learn(rows, took)
 
     def look_ahead(self) -> None:
         """Recompute how near a deadline must be to be looked at closely."""

@@ -32,7 +32,6 @@ class Controls:
         """`acknowledged()` is called when the peer has taken our settings."""
         self.settled = False  # the first SETTINGS is here
         self.pinged_at = 0.0  # our keepalive PING, 0: none out
-        self.peer_leaves = False  # GOAWAY received
         self.received = 0  # DATA bytes of this connection
         self._outbound = outbound
         self._floods = floods
@@ -152,7 +151,6 @@ class Controls:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
         if len(payload) < 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a broken length")
-        self.peer_leaves = True
 
     def _push_promise(self, flags: int, number: int, payload: bytes, now: float) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients cannot push")

@@ -25,7 +25,7 @@ class HttpRefusal(Exception):
 def error_body(message: str) -> bytes:
     """`{"error": "…"}`, the text cut between characters to MAX_MESSAGE_BYTES, and ASCII: nothing can reach a terminal unescaped."""
     clipped = message.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
-    return json.dumps({"error": clipped}).encode("ascii").replace(b"\x7f", b"\\u007f")
+    return json.dumps({"error": clipped}).encode("ascii")
 
 
 class HttpExchange:

@@ -1,9 +1,7 @@
-"""gRPC's own bytes: message frames, percent-encoding, binary metadata (gRPC over HTTP/2, PROTOCOL-HTTP2). No state machine."""
+"""gRPC's own bytes: message frames and percent-encoding (gRPC over HTTP/2, PROTOCOL-HTTP2). No state machine."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
 from collections.abc import Iterator
 
@@ -19,14 +17,6 @@ def percent_encode(message: str) -> bytes:
     raw = message.encode("utf-8", "replace")[:_MESSAGE_MAX]
     raw = raw.decode("utf-8", "ignore").encode()
     return b"".join(bytes((byte,)) if byte in _UNRESERVED else b"%%%02X" % byte for byte in raw)
-
-
-def decode_binary(value: bytes) -> bytes:
-    """The bytes of a `-bin` metadata value, padded or not. Raises TidegateError(INVALID_ARGUMENT)."""
-    try:
-        return base64.b64decode(value + b"=" * (-len(value) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise TidegateError(Code.INVALID_ARGUMENT, "binary metadata is not base64") from None
 
 
 def message_frame(message: bytes) -> bytes:

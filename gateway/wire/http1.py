@@ -67,11 +67,6 @@ class Http1Connection:
         self._linger_left, self._linger_until = 0, 0.0  # what is discarded before the end, so that a peer in mid-body sees the answer
 
     @property
-    def idle(self) -> bool:
-        """Between two requests, with nothing to answer."""
-        return self._state == _AT_HEAD and not self._queue and not self._rest
-
-    @property
     def buffered_bytes(self) -> int:
         """Bodies that wait for their answers or for their end, and bytes that are not looked at yet."""
         return self._queued_bytes + self._body.size + len(self._rest) - self._position

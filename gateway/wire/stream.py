@@ -229,8 +229,15 @@ class Outbound:
             self._finish(stream)
 
     def send_data(self, stream: Stream, body: bytes | bytearray | memoryview, *, last: bool = False, trailers: bytes | None = None) -> None:
-        """Body bytes, as far as windows allow now, the rest later. `last` ends the body, with trailers where given."""
+        """Body bytes, as far as windows allow now, the rest later. `last` ends the body, with trailers where given.
+
+        Where more than `max_send_buffer_bytes` wait already, the stream is reset: a peer that takes no answers gets no more of them.
+        """
         if stream.closed:
+            return
+        if self.blocked_bytes > self.limits.max_send_buffer_bytes:
+            self.reset(stream, ErrorCode.ENHANCE_YOUR_CALM)
+            stream.cancel()
             return
         if last:
             stream.trailers = trailers

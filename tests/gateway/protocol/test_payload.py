@@ -30,10 +30,6 @@ def raw(datatype: str, shape: list[int], data: bytes) -> InputTensor:
     return payload.raw("x", datatype, shape, data, model="m", limits=LIMITS)
 
 
-def typed(datatype: str, shape: list[int], values: Any) -> InputTensor:
-    return payload.typed("x", datatype, shape, values, model="m", limits=LIMITS)
-
-
 def refusal(function: Any, *arguments: Any) -> tuple[Code, str]:
     with pytest.raises(TidegateError) as refused:
         function(*arguments)
@@ -164,29 +160,15 @@ def test_case_39_strings_may_be_nul_empty_and_as_long_as_allowed() -> None:
     assert Code.TOO_LARGE == refusal(raw, "BYTES", [LIMITS.max_string_elements + 1], b"")[0]
 
 
-# --- typed -------------------------------------------------------------------------------------------------------------------------
+# --- packing -----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("datatype", [name for name in FIXED if name not in {"FP16", "BF16"}])
 @pytest.mark.parametrize("count", [1, 16, 20_000])
-def test_typed_values_become_little_endian_bytes(datatype: str, count: int) -> None:
+def test_values_become_little_endian_bytes(datatype: str, count: int) -> None:
     """As numpy writes them, for few and for many."""
     expected = (np.random.default_rng(count).random(count) * 2).astype(DATATYPES[datatype].numpy)
-    assert expected.tobytes() == typed(datatype, [count], expected.tolist()).data
-
-
-@pytest.mark.parametrize("datatype", ["FP16", "BF16"])
-def test_case_10_half_precision_is_raw_only(datatype: str) -> None:
-    """The protocol has no typed field for it."""
-    text = f"{datatype} data of input 'x' for model 'm' must be sent in raw_input_contents"
-    assert (Code.INVALID_ARGUMENT, text) == refusal(typed, datatype, [1], [1.0])
-
-
-def test_case_31_a_wrong_number_of_values_is_refused() -> None:
-    """In bytes for numbers, in elements for strings."""
-    assert "input byte size mismatch for input 'x' for model 'm'. Expected 8, got 4" == refusal(typed, "INT32", [2], [1])[1]
-    assert "expected 2 string elements for inference input 'x' for model 'm', got 1" == refusal(typed, "BYTES", [2], [b"a"])[1]
-    assert "unexpected number of string elements 2 for inference input 'x', expecting 1" == refusal(typed, "BYTES", [1], [b"a", b"b"])[1]
+    assert expected.tobytes() == payload.pack(datatype, expected.tolist())
 
 
 @pytest.mark.parametrize("datatype", INTEGERS)
@@ -195,18 +177,10 @@ def test_case_33_values_out_of_range_are_refused(datatype: str, padding: int) ->
     """The ends of the range are in, their neighbours are not; also deep in a long tensor."""
     info = np.iinfo(DATATYPES[datatype].numpy)
     ends = [0] * padding + [int(info.min), int(info.max)]
-    assert np.array(ends, DATATYPES[datatype].numpy).tobytes() == typed(datatype, [len(ends)], ends).data
+    assert np.array(ends, DATATYPES[datatype].numpy).tobytes() == payload.pack(datatype, ends)
     for value in (int(info.min) - 1, int(info.max) + 1):
-        code, text = refusal(typed, datatype, [padding + 1], [0] * padding + [value])
-        assert (Code.INVALID_ARGUMENT, f"data of input 'x' for model 'm' has a number out of range for {datatype}") == (code, text)
-
-
-def test_case_38_39_typed_strings_are_utf8_and_bounded() -> None:
-    """The same rules as for raw ones."""
-    assert ["ä", ""] == typed("BYTES", [2], ["ä".encode(), b""]).texts
-    assert "input 'x' for model 'm' has a string element that is not UTF-8" == refusal(typed, "BYTES", [1], [b"\xff"])[1]
-    assert Code.TOO_LARGE == refusal(typed, "BYTES", [1], [b"a" * (LIMITS.max_string_bytes + 1)])[0]
-    assert Code.TOO_LARGE == refusal(typed, "BYTES", [LIMITS.max_string_elements + 1], [])[0]
+        with pytest.raises(OverflowError):
+            payload.pack(datatype, [0] * padding + [value])
 
 
 # --- rounding ----------------------------------------------------------------------------------------------------------------------

@@ -184,7 +184,9 @@ def test_damaged_requests_raise_nothing_but_our_error(message: bytes, data: st.D
             damaged[at:at] = damaged[at : at + data.draw(st.integers(1, 8))]
     first = outcome(DECODER, bytes(damaged))
     assert alike(first, outcome(Decoder(LIMITS), bytes(damaged)))
-    assert alike(first, outcome(DECODER, LARGE + bytes(damaged)))
+    scanned = outcome(DECODER, LARGE + bytes(damaged))
+    # The scan bounds what the parser is given, so it counts entries that protobuf drops: of a repeated name, or with an unknown field.
+    assert alike(first, scanned) or (isinstance(scanned, TidegateError) and "parameters" in scanned.message)
 
 
 @pytest.mark.parametrize("size", [1, PRESCAN_BYTES + 1])

@@ -69,7 +69,7 @@ class FakeLoop:
             self.time = max(self.time, at)
             if not handle.cancelled:
                 callback(*args)
-        self.time = until
+        self.time = max(self.time, until)  # a callback may have run a model for longer
 
 
 class FakeModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -315,3 +316,61 @@ def test_requests_without_rows_share_no_batch_case_16() -> None:
     for block, caller in zip(blocks, callers, strict=True):
         np.testing.assert_array_equal(block, caller.answers[0][1])
     assert [0, 0, 3] == sorted(bench.model.batches)
+
+
+def test_no_lane_is_forgotten_behind_a_run_when_another_goes_on_by_itself() -> None:
+    """Three shapes: one in the thread, two behind it, of which one gets a request in the very tick in which the run ends."""
+    bench = Bench(max_batch_size=64, per_run_s=1e-6, per_row_s=1e-5)
+    bench.version.warm(bench.loop.now)
+    bench.submit(np.ones((60, 1), np.float32))
+    bench.loop.settle()
+    callers = [bench.submit(one(features=features))[0] for features in (2, 3)]
+    bench.loop.settle()
+    assert ([], []) == (callers[0].answers, callers[1].answers)
+    bench.finish_run()
+    bench.submit(one(features=2))
+    bench.loop.settle()
+    assert (1, 1) == (len(callers[0].answers), len(callers[1].answers))
+
+
+def test_the_lane_that_waits_longest_goes_on_first_however_busy_the_others_are() -> None:
+    """Two shapes that are both asked for all the time take turns in the thread."""
+    bench = Bench(threaded=True)
+    bench.submit(one(1, features=1))
+    bench.loop.settle()
+    first, _ = bench.submit(one(2, features=2))
+    for value in range(3):
+        bench.finish_run()
+        bench.submit(one(value, features=1))
+        bench.submit(one(value, features=2))
+        bench.loop.settle()
+    assert 1 == len(first.answers)
+
+
+def test_a_lane_that_was_forgotten_goes_on_behind_a_run() -> None:
+    """Whoever kept a lane of a shape that is not remembered any more still gets answers from it."""
+    bench = Bench(threaded=True)
+    kept = bench.version.lane(((1,),))
+    for features in range(2, 300):
+        bench.version.lane(((features,),))
+    bench.submit(one(features=2))
+    bench.loop.settle()
+    assert kept is not bench.version.lane(((1,),))
+    bench.version._lanes[((1,),), False] = kept
+    caller, _ = bench.submit(one(features=1))
+    del bench.version._lanes[((1,),), False]
+    bench.loop.settle()
+    bench.drain()
+    assert 1 == len(caller.answers)
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+@pytest.mark.parametrize(("output", "has"), [(np.float32(1.0), "no rows"), (np.ones((3, 2), np.float32), "3 rows")])
+def test_a_model_that_loses_its_rows_fails_by_its_name(output: np.ndarray, has: str, rows: int) -> None:
+    """Whose rows they are cannot be known, also of a request that runs in pieces; a fault of the model, not of ours."""
+    bench = Bench(max_batch_size=8)
+    bench.model.run = lambda arrays, options=None: [arrays[0].sum(axis=1), np.asarray(output)]
+    bench.sinks[0].fail = lambda item, code, message: item.caller.answers.append((code, message))
+    caller, _ = bench.submit(np.ones((rows, 2), np.float32))
+    bench.drain()
+    assert [(Code.INTERNAL, f"model 'm' returned output 'x' with {has} for {min(rows, 8)}")] == caller.answers

@@ -264,17 +264,6 @@ def test_drain_during_a_refused_body_closes_after_it() -> None:
     assert caller.send(b"x" * 50).closed
 
 
-def test_idle_means_between_two_requests() -> None:
-    """The listener closes idle connections first."""
-    caller = Caller()
-    assert caller.connection.idle
-    assert not caller.send(b"POST").connection.idle
-    caller.send(post("/later")[4:])
-    assert not caller.connection.idle
-    caller.application.answer()
-    assert caller.connection.idle
-
-
 def test_reading_pauses_while_too_many_requests_wait() -> None:
     """Past `max_pipelined` nothing more is looked at; reading goes on when half of them are answered; all are served."""
     caller = Caller(WireLimits(max_pipelined=4)).send(b"".join([post("/later", b"%d" % index) for index in range(10)]))

@@ -1,0 +1,204 @@
+"""The whole gateway of one event loop without a socket: bytes of connections in, answers out, models and time moved by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gateway.control.calls import inference_methods
+from gateway.control.health import Health
+from gateway.control.rest import Rest
+from gateway.control.rest_infer import RestInference
+from gateway.control.service import Service
+from gateway.control.standard_calls import standard_methods
+from gateway.control.state import ServerState
+from gateway.control.worker import _router
+from gateway.limits import Limits
+from gateway.observe.metrics import Metrics
+from gateway.pb import inference_pb2 as pb
+from gateway.serving.admission import Budget
+from gateway.serving.batching import Batcher
+from gateway.serving.routing import Routes
+from gateway.serving.versions import Version
+from gateway.wire.grpc import GrpcRouter
+from gateway.wire.head import RequestHead
+from gateway.wire.stream import Acceptor
+from tests.gateway.serving.mixed_models import ROWS, TEXTS, WHOLE, MixedModel, built
+from tests.gateway.serving.serving_fakes import FakeLoop, FakeRunner
+from tests.gateway.wire import http1_wire, http2_wire
+from tests.gateway.wire.http2_wire import Wire, read_answers
+
+INFER, STREAM = (f"/inference.GRPCInferenceService/{name}" for name in ("ModelInfer", "ModelStreamInfer"))
+
+
+class Line(http1_wire.Caller):
+    """One HTTP/1.1 connection at the time of the desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(desk.limits.wire, desk.rest)  # type: ignore[arg-type]
+        self.desk = desk
+
+    def ask(self, method: str, target: str, body: bytes | None = None, *fields: str) -> http1_wire.Answer:
+        """The answer to one request, when everything that it started has run."""
+        self.now = self.desk.loop.time
+        before = len(self.writes)
+        self.send(http1_wire.get(target, *fields, method=method) if body is None else http1_wire.post(target, body, *fields))
+        self.desk.loop.settle()
+        (answer,) = http1_wire.read_answers(b"".join(self.writes[before:]), method)
+        return answer
+
+
+@dataclass
+class Reply:
+    """What came back of one gRPC call."""
+
+    status: int
+    text: str
+    messages: list[bytes] = field(default_factory=list)
+    trailers: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class Desk:
+    """A gateway with the three mixed models, and two connections to it."""
+
+    def __init__(
+        self, limits: Limits | None = None, *, threaded: bool = False, strict_json: bool = False, compression: bool = False
+    ) -> None:
+        self.limits = limits or Limits()
+        self.loop = FakeLoop()
+        self.metrics = Metrics()
+        self.runners: list[FakeRunner] = []
+        self.batcher = Batcher(
+            Budget(self.limits.serving),
+            loop=self.loop,
+            clock=self.loop,
+            observer=self.metrics,
+            inline_max_s=250e-6,
+            start_runner=self._runner,
+        )
+        self.batcher.answered = lambda: None
+        self.service = Service(self.limits, self.batcher, self.metrics, {"rows"})
+        self.state = ServerState("desk", "9.9", ready=True)
+        self.health = Health()
+        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json))
+        self.calls = GrpcRouter(
+            inference_methods(self.service, self.state) | standard_methods(self.health), self.limits, compression=compression
+        )
+        self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}
+        self.threaded = threaded
+        self.service.set_routes(Routes({name: {3: self.version(model)} for name, model in self.models.items()}, {("broken", 1): "no"}))
+        self._route = _router(self.calls, self.rest, self.limits.wire)
+        self.wire = Wire(self.limits.wire, self).start(INITIAL_WINDOW_SIZE=1 << 30)  # type: ignore[arg-type]
+        self.wire.send(http2_wire.window(0, 1 << 30))
+        self.http = Line(self)
+        self._next = 1
+
+    def version(self, model: Any, number: int = 3) -> Version:
+        made = Version(number, model, self.limits.serving, release=self.batcher.release)
+        made.threaded = self.threaded
+        return made
+
+    def route(self, head: RequestHead | None) -> Acceptor:
+        """As the program behind the HTTP/2 connection."""
+        return self._route(head)
+
+    def _runner(self, *args: Any) -> FakeRunner:
+        self.runners.append(FakeRunner(*args))
+        return self.runners[-1]
+
+    def finish_runs(self) -> None:
+        for runner in self.runners:
+            if runner.batch is not None:
+                runner.finish()
+        self.loop.settle()
+
+    # --- gRPC ------------------------------------------------------------------------------------------------------------------
+
+    def open(self, path: str, *messages: bytes, last: bool = True, fields: Sequence[tuple[str, str]] = ()) -> int:
+        """Begin a call; its stream."""
+        stream_id, self._next = self._next, self._next + 2
+        self.wire.now = self.loop.time
+        head = http2_wire.request(path, ("content-type", "application/grpc"), ("te", "trailers"), *fields)
+        pieces = [http2_wire.head(stream_id, self.wire.block(head))]
+        pieces += [http2_wire.data(stream_id, framed(message)) for message in messages[:-1]]
+        if messages:
+            pieces.append(http2_wire.data(stream_id, framed(messages[-1]), last=last))
+        self.wire.send(b"".join(pieces))
+        return stream_id
+
+    def more(self, stream_id: int, message: bytes | None = None, *, last: bool = False) -> None:
+        """Another message of a streaming call, or its end."""
+        self.wire.now = self.loop.time
+        self.wire.send(http2_wire.data(stream_id, b"" if message is None else framed(message), last=last))
+
+    def replies(self) -> dict[int, Reply]:
+        """Everything that was answered so far, by stream."""
+        self.wire.flush()
+        return {stream_id: _reply(answer) for stream_id, answer in read_answers(b"".join(self.wire.writes)).items() if answer.heads}
+
+    def call(self, path: str, message: bytes, *fields: tuple[str, str]) -> Reply:
+        """A unary call, when everything that it started has run."""
+        stream_id = self.open(path, message, fields=fields)
+        self.loop.settle()
+        return self.replies()[stream_id]
+
+
+def framed(message: bytes) -> bytes:
+    return b"\x00" + len(message).to_bytes(4, "big") + message
+
+
+def _reply(answer: http2_wire.Answer) -> Reply:
+    messages, body = [], answer.body
+    while body:
+        size = int.from_bytes(body[1:5], "big")
+        messages.append(body[5 : 5 + size])
+        body = body[5 + size :]
+    last = answer.heads[-1]
+    return Reply(int(last.get(b"grpc-status", b"-1")), last.get(b"grpc-message", b"").decode(), messages, last)
+
+
+def infer(
+    model: str = ROWS, *arrays: np.ndarray, request_id: str = "", outputs: Sequence[str] = (), version: str = "", timeout_us: int = 0
+) -> bytes:
+    """A ModelInferRequest with raw contents."""
+    names = {ROWS: ("x",), WHOLE: ("x",), TEXTS: ("words", "n")}.get(model, ("x",))
+    kinds = {"float32": "FP32", "float64": "FP64", "int64": "INT64", "object": "BYTES"}
+    request = pb.ModelInferRequest(model_name=model, model_version=version, id=request_id)
+    for name, array in zip(names, arrays, strict=True):
+        request.inputs.add(name=name, datatype=kinds[str(array.dtype)], shape=array.shape)
+        texts = [text.encode() for text in array.ravel().tolist()] if array.dtype == object else []
+        raw = b"".join([len(text).to_bytes(4, "little") + text for text in texts]) if texts else array.tobytes()
+        request.raw_input_contents.append(raw)
+    for name in outputs:
+        request.outputs.add(name=name)
+    if timeout_us:
+        request.parameters["timeout"].int64_param = timeout_us
+    return bytes(request.SerializeToString())
+
+
+def tensors(message: bytes) -> dict[str, list[Any]]:
+    """The outputs of a ModelInferResponse by name."""
+    answer = pb.ModelInferResponse.FromString(message)
+    found = {}
+    for output, raw in zip(answer.outputs, answer.raw_output_contents, strict=True):
+        if output.datatype == "BYTES":
+            values, at = [], 0
+            while at < len(raw):
+                size = int.from_bytes(raw[at : at + 4], "little")
+                values.append(raw[at + 4 : at + 4 + size].decode())
+                at += 4 + size
+            array = np.array(values, object)
+        else:
+            array = np.frombuffer(raw, {"FP32": "<f4", "FP64": "<f8", "INT64": "<i8"}[output.datatype])
+        found[output.name] = array.reshape(tuple(output.shape)).tolist()
+    return found
+
+
+def body(rows: list[list[float]], **more: object) -> bytes:
+    """A JSON request to the model of rows."""
+    data = {"name": "x", "datatype": "FP32", "shape": [len(rows), len(rows[0]) if rows else 1], "data": rows}
+    return json.dumps({"inputs": [data], **more}).encode()
