@@ -25,7 +25,7 @@ from gateway.wire.head import (
 from gateway.wire.hpack import Decoder, HeaderListTooLarge, HpackError
 from gateway.wire.stream import Acceptor
 
-Router = Callable[[RequestHead | None], Acceptor]  # None: the header list was over its limit
+Router = Callable[[RequestHead], Acceptor]
 Entry = tuple[RequestHead, Acceptor, Headers, float]  # head, who takes it, regular fields, seconds until the caller gives up
 
 _REMEMBERED_MAX = 256
@@ -83,9 +83,10 @@ class HeaderBlocks:
         generation = decoder.generation
         try:
             fields = decoder.decode(block)
-        except HeaderListTooLarge:
+        except HeaderListTooLarge as error:
             self.known.clear()
-            return oversized_head(), self._router(None), [], 0.0
+            head = oversized_head(error.fields)
+            return head, self._router(head), [], 0.0
         except HpackError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
         changed = decoder.generation != generation

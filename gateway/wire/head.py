@@ -9,9 +9,7 @@ from gateway.wire.exchange import Headers
 CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 PSEUDO = {b":method": 0, b":scheme": 1, b":path": 2, b":authority": 3}
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
-_known_names: set[bytes] = {b"te", b"content-type", b"content-length", b"user-agent", b"grpc-timeout", b"grpc-accept-encoding"}
 _KNOWN_NAMES_MAX = 512
-
 
 # Fields on which routing and framing depend. Requests that agree in all of them go the same way, whatever else they carry.
 ROUTING_FIELDS = frozenset(
@@ -20,6 +18,8 @@ ROUTING_FIELDS = frozenset(
         b"grpc-encoding", b"grpc-accept-encoding", b"accept-encoding",
     )
 )  # fmt: skip
+# Names that need no look. A routing field is never metadata, however often it was seen: those stay out of `plain_names`.
+_known_names: set[bytes] = {name for name in ROUTING_FIELDS if name[:1] != b":"} | {b"grpc-timeout"}
 plain_names: set[bytes] = set()  # names of metadata that were found good, boundedly many
 
 
@@ -39,15 +39,18 @@ class RequestHead:
     timeout: bytes  # grpc-timeout, b"" when absent
     encoding: bytes  # grpc-encoding, b"" when absent
     fields: Headers  # all regular fields
+    oversized: bool  # the header list was over its limit: to be refused, whatever it asks for
 
-    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "path", "scheme", "timeout")
+    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "oversized", "path", "scheme", "timeout")
 
 
-def oversized_head() -> RequestHead:
-    """Stands for a request whose header list was over its limit: it is answered, never served."""
+def oversized_head(fields: Headers) -> RequestHead:
+    """Stands for a request whose header list was over its limit, of which the first fields tell the content type at most."""
     head = RequestHead()
+    head.oversized = True
     _set_target(head, [b"", b"", b"/", b""])
     _set_fields(head, [])
+    head.content_type = next((value for name, value in fields if name == b"content-type"), b"")
     head.fields = []
     return head
 
@@ -69,6 +72,7 @@ def parse_head(fields: Headers) -> RequestHead:
         pseudo[slot] = value
         position += 1
     head = RequestHead()
+    head.oversized = False
     regular = fields[position:]
     head.fields = regular
     _check_values(fields)

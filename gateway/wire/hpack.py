@@ -30,7 +30,14 @@ class HpackError(Exception):
 
 
 class HeaderListTooLarge(Exception):
-    """A valid block whose fields are over a limit. The dynamic table is up to date; the connection can go on (RFC 9113 §10.5.1)."""
+    """A valid block whose fields are over a limit. The dynamic table is up to date; the connection can go on (RFC 9113 §10.5.1).
+
+    `fields` are the first ones, by which a caller may tell in what form to refuse.
+    """
+
+    def __init__(self, message: str, fields: list[Field]) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class Decoder:
@@ -127,8 +134,8 @@ class Decoder:
                     if not source.__length_hint__():
                         break
                     if len(fields) > self._max_headers:
-                        dropped += len(fields)
-                        fields.clear()
+                        dropped += len(fields) - self._max_headers
+                        del fields[self._max_headers :]
                     continue
                 block = self._plain(block, start - 1)
                 source = iter(block)
@@ -174,9 +181,9 @@ class Decoder:
         if self.table.limit > self._max_table_bytes:
             raise HpackError("table size update missing")
         if dropped or len(fields) > self._max_headers:
-            raise HeaderListTooLarge(f"more than {self._max_headers} header fields")
+            raise HeaderListTooLarge(f"more than {self._max_headers} header fields", fields)
         if sum([len(name) + len(value) + ENTRY_OVERHEAD for name, value in fields]) > self._max_header_bytes:
-            raise HeaderListTooLarge(f"more than {self._max_header_bytes} bytes of header fields")
+            raise HeaderListTooLarge(f"more than {self._max_header_bytes} bytes of header fields", fields)
 
 
 def encode_headers(fields: Iterable[Field]) -> bytes:
