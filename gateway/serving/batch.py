@@ -111,17 +111,32 @@ def _run_once(batch: Batch, model: Model, items: list[Item], rows: int) -> Array
     signature = model.signature
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
     if not signature.max_batch_size:
-        return model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
+        outputs = model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
+        _check_size(batch, outputs, 1, 1)
+        return outputs
     outputs = model.run(arrays, batch.options) if rows <= batch.limit else _run_split(model, arrays, rows, batch)
     if any(output.shape[0] != rows for output in outputs):
         raise RunFault(Code.INTERNAL, f"model '{signature.model}' returned {outputs[0].shape[0]} rows for {rows}")
+    _check_size(batch, outputs, max([item.rows for item in items]) if len(items) < rows else 1, rows)
     return outputs
+
+
+def _check_size(batch: Batch, outputs: Arrays, largest: int, rows: int) -> None:
+    """Hold the outputs of the largest request, which has `largest` of the `rows`, against limits.serving.max_output_bytes."""
+    size = sum([output.nbytes for output in outputs])
+    bound: int = batch.version.max_output_bytes
+    if size > bound and size * largest > bound * rows:
+        raise RunFault(Code.INTERNAL, f"model '{batch.version.name}' made outputs of more than {bound} bytes for this input")
 
 
 def _run_split(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
     """A request above the rows of one run goes in pieces."""
     limit = batch.limit
-    pieces = [model.run([array[at : at + limit] for array in arrays], batch.options) for at in range(0, rows, limit)]
+    pieces: list[Arrays] = []
+    for at in range(0, rows, limit):
+        pieces.append(model.run([array[at : at + limit] for array in arrays], batch.options))
+        if not at:
+            _check_size(batch, pieces[0], rows, min(limit, rows))  # before the others are made
     try:
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     except ValueError:
@@ -131,7 +146,7 @@ def _run_split(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
 def _column(spec: TensorSpec, shape: tuple[int, ...], items: list[Item], k: int, rows: int) -> np.ndarray:
     """Input `k` of all items as one array [rows, *shape]."""
     if spec.datatype == "BYTES":
-        texts = [text for item in items for text in item.data[k]]
+        texts: Any = items[0].data[k] if len(items) == 1 else [text for item in items for text in item.data[k]]
         column = np.empty(len(texts), dtype=object)
         column[:] = texts
         return column.reshape((rows, *shape))
