@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ ROLLOUTS = "part 6: rollouts"
 SERVICE = "/inference.GRPCInferenceService/"
 GRPC_UNIMPLEMENTED = 12
 
-TRAVERSALS = ("../etc", "a/../b", "..", "/etc/passwd", "rows/", " rows", "rows ", "\t", "\0")
+TRAVERSALS = ("../etc", "a/../b", "..", "/etc/passwd", "rows/", " rows", "rows ", " ..", ".. ", "\t", "\0")
 ODD_NAMES = ("con", ".", "...", "rows..1", "ｒows", "ro\u0301ws", "\u202erows", "🙂", "r" * 300, "ROWS", "_unknown")
 VERSIONS = ("0", "-1", "01", "1.0", "٣", "latest", "1" + "0" * 30, "1/../2", " 1", "1 ", "+1", "1e0")
 
@@ -57,6 +58,11 @@ def steps(count: int, timeout_us: int) -> bytes:
     return infer(tensor("steps", "INT64", ()), raw=[struct.pack("<q", count)], model="loop", parameters={"timeout": timeout_us})
 
 
+def check_not_ready(answer: bytes) -> None:
+    """The protocol's answer, not an error's."""
+    assert {"name": "broken", "ready": False} == json.loads(answer)
+
+
 def check_nonfinite(message: bytes) -> None:
     """NaN stays NaN, infinities keep their sign, denormals may become 0."""
     raw = pb.ModelInferResponse.FromString(message).raw_output_contents[0]
@@ -75,7 +81,7 @@ CASES = [
         number=96,
         what="model names that walk through a file system",
         grpc=[grpc for grpc, _ in TRAVERSED] + [call("empty", NOT_FOUND, infer(tensor(), raw=[ROW], model=""))],
-        http=[http for _, http in TRAVERSED],
+        http=[http for _, http in TRAVERSED] + [refused("empty", 404, request("POST", "/v2/models//infer", b"{}"))],
         note="a name is a key of a table; no file is touched by a request",
     ),
     Case(
@@ -102,7 +108,7 @@ CASES = [
         http=[
             rest("failed", UNAVAILABLE, GOOD_BODY, model="broken"),
             Rest("9", request("POST", "/v2/models/rows/versions/9/infer", b'{"inputs":[]}'), 404, "NOT_FOUND"),
-            refused("readiness of the failed one", 503, request("GET", "/v2/models/broken/ready")),
+            refused("readiness of the failed one", 503, request("GET", "/v2/models/broken/ready"), check=check_not_ready),
         ],
         note="loading while serving belongs to part 3",
     ),

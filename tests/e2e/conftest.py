@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import models
+from tests.e2e import catalogue_tls, models
 from tests.e2e.catalogue_scenes import MAX_CONNECTIONS
+from tests.e2e.catalogue_tls import Authorities
 from tests.e2e.server import Server, serving
 
 SETTINGS = f"""
@@ -32,6 +35,20 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     models.write(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def secure(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], tuple[Server, Authorities]]]:
+    """A server behind TLS that demands certificates of its callers, started when it is first asked for."""
+    folder = tmp_path_factory.mktemp("secure")
+    with ExitStack() as running:
+
+        @functools.cache
+        def started() -> tuple[Server, Authorities]:
+            authorities = Authorities(folder)
+            return running.enter_context(serving(folder, repository, catalogue_tls.settings(folder))), authorities
+
+        yield started
 
 
 @pytest.fixture(scope="session")

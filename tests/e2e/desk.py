@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -32,17 +35,23 @@ class Good:
     json: bytes
     output: str
     expected: tuple[float, ...]
+    tolerance: float = 0.0  # relative; a function's last bit may depend on the rows beside it
+
+    def check(self, found: Sequence[float]) -> None:
+        """Raise AssertionError unless these are this request's values."""
+        assert len(self.expected) == len(found)
+        assert all(map(partial(math.isclose, rel_tol=self.tolerance), self.expected, found)), (self.expected, found)
 
     def check_grpc(self, answer: Answer) -> None:
         assert 0 == answer.status, answer.text
         found = pb.ModelInferResponse.FromString(answer.message)
         raw = found.raw_output_contents[[output.name for output in found.outputs].index(self.output)]
-        assert self.expected == struct.unpack(f"<{len(self.expected)}f", raw)
+        self.check(np.frombuffer(raw, "<f4").tolist())
 
     def check_http(self, answer: HttpAnswer) -> None:
         assert 200 == answer.status, answer.body
         found = {output["name"]: output["data"] for output in json.loads(answer.body)["outputs"]}
-        assert list(self.expected) == [float(np.float32(value)) for value in found[self.output]]
+        self.check([float(np.float32(value)) for value in found[self.output]])
 
     @property
     def http(self) -> bytes:
@@ -68,7 +77,7 @@ def good_logarithm() -> Good:
     value = 2.0**exponent
     message = infer(tensor(shape=(1, 1)), raw=[struct.pack("<f", value)], model="logarithm")
     expected = float(np.log(np.float32(value)))
-    return Good("logarithm", message, json.dumps(body(item(shape=[1, 1], data=[value]))).encode(), "y", (expected,))
+    return Good("logarithm", message, json.dumps(body(item(shape=[1, 1], data=[value]))).encode(), "y", (expected,), 1e-6)
 
 
 GOOD: dict[str, Callable[[], Good]] = {"rows": good_rows, "embedding": good_embedding, "logarithm": good_logarithm}
@@ -77,10 +86,11 @@ GOOD: dict[str, Callable[[], Good]] = {"rows": good_rows, "embedding": good_embe
 class Desk:
     """One case's view of the server."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, secure: Callable[[], Any] | None = None) -> None:
         self.server = server
+        self._secure = secure
         self.answered: Counter[tuple[str, str]] = Counter()  # inference answers by (protocol, code), as the metrics must count them
-        self.uncertain = False  # a scene whose requests may or may not have been counted: only what is in flight is checked
+        self.maybe: Counter[tuple[str, str]] = Counter()  # the same for requests whose senders did not wait to see whether they count
         self._peers: list[Http1Peer | Http2Peer] = []
 
     def http1(self, **more: int) -> Http1Peer:
@@ -93,10 +103,16 @@ class Desk:
         self._peers.append(peer)
         return peer
 
-    def close(self) -> None:
-        for peer in self._peers:
+    def secure(self) -> Any:
+        """A server that speaks TLS, and the authorities of its certificates."""
+        assert self._secure is not None
+        return self._secure()
+
+    def close(self, *peers: Http1Peer | Http2Peer) -> None:
+        """Close these connections; all of them where none is given."""
+        for peer in peers or self._peers[:]:
             peer.close()
-        self._peers.clear()
+            self._peers.remove(peer)
 
     # --- good requests ---------------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from gateway.clock import SystemClock
 from gateway.control.child import Child
 
 READY_S = 30.0
+SETTLE_S = 5.0
 Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
@@ -92,6 +93,16 @@ class Server:
         """Begin a new VmHWM at what is resident now, and return that."""
         Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
         return self.memory("VmRSS")
+
+    def settles(self, descriptors: int) -> bool:
+        """Whether connections and descriptors are as few as before, soon."""
+        clock = SystemClock()
+        until = clock.now() + SETTLE_S
+        while self.gauge("tidegate_connections") or self.descriptors() > descriptors:
+            if clock.now() > until:
+                return False
+            self.child.wait(0.02)
+        return True
 
     def faults(self) -> list[str]:
         """New lines of the log that a good server does not write: errors and stacks, but for versions that were meant to fail."""
