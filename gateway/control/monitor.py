@@ -27,7 +27,7 @@ class Monitor:
         self._service = service
         self._state = state
         self._serving = serving
-        self._collector = Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded)
+        self._collector = Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded, now=clock.now)
         self._handlers: dict[bytes, HttpHandler] = {
             b"/metrics": self._page, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
         }  # fmt: skip

@@ -13,15 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
-
 from gateway.clock import SystemClock
 from gateway.control.child import Child
 
 READY_S = 30.0
 SETTLE_S = 5.0
-Series = tuple[str, tuple[tuple[str, str], ...]]
+_REQUESTS = re.compile(r'^tidegate_requests_total\{.*code="(?P<code>\w+)",.*protocol="(?P<protocol>\w+)"')
+Series = str
 
 
 class Server:
@@ -60,22 +58,19 @@ class Server:
 
     # --- metrics ---------------------------------------------------------------------------------------------------------------
 
-    def metrics(self) -> list[Metric]:
-        """The metrics page as prometheus_client reads it."""
+    def page(self) -> str:
+        """The metrics page."""
         status, page = self.get("/metrics", self.metrics_port)
         assert 200 == status
-        return list(text_string_to_metric_families(page.decode()))
+        return page.decode()
 
     def values(self) -> dict[Series, float]:
-        """Every sample by its name and labels."""
-        return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in self.metrics() for s in family.samples}
+        """Every sample by its name and labels as they stand; prometheus_client's parser would take 50 ms for them."""
+        samples = (line.rpartition(" ") for line in self.page().splitlines() if not line.startswith("#"))
+        return {series: float(value) for series, _, value in samples}
 
-    def gauge(self, name: str) -> float:
-        return self.values()[name, ()]
-
-    def requests(self) -> Counter[tuple[str, str]]:
-        """Inference requests by (protocol, code), over all models."""
-        return requests_of(self.values())
+    def gauge(self, name: Series) -> float:
+        return self.values()[name]
 
     # --- process ---------------------------------------------------------------------------------------------------------------
 
@@ -113,10 +108,11 @@ class Server:
 
 
 def requests_of(values: dict[Series, float]) -> Counter[tuple[str, str]]:
+    """Inference requests by (protocol, code), over all models."""
     counts: Counter[tuple[str, str]] = Counter()
-    for (name, labels), value in values.items():
-        if name == "tidegate_requests_total":
-            found = dict(labels)
+    for series, value in values.items():
+        found = _REQUESTS.search(series)
+        if found is not None:
             counts[found["protocol"], found["code"]] += int(value)
     return counts
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.clock import SystemClock
 from tests.e2e.catalogue import CASES
@@ -25,6 +26,7 @@ MIB = 1 << 20
 SHOWN = 4_096  # of a request, in which what its answer repeats must be found
 # What an error text must not tell: where the program lies, what it is made of, or anything that a terminal would act on.
 LEAKS = re.compile(r"(?<![\w.])/(?:\w+/)+\w+|\.py\b|\w+Error\b|\bTraceback|0x[0-9a-f]{6,}|::|onnxruntime|google\.protobuf|msgspec|numpy|<class")
+PROTOCOL_AND_CODE = re.compile(r'protocol="\w+"|,?code="\w+"')
 OURS = [case for case in CASES if not case.later]
 PLAYED = [
     pytest.param(case, steps, company, id=f"{case.number}-{transport}-{'among neighbours' if company else 'alone'}")
@@ -50,6 +52,7 @@ def series(server: Server) -> set[Series]:
         desk.golden(grpc, model)
     grpc.wait(unknown(grpc))
     desk.close()
+    assert len(server.values()) == sum(len(family.samples) for family in text_string_to_metric_families(server.page()))
     return named(server)
 
 
@@ -69,7 +72,7 @@ def unknown(peer: Http2Peer) -> int:
 
 def named(server: Server) -> set[Series]:
     """Series but for the labels `protocol` and `code`, of which each pair appears with the first answer of its kind."""
-    return {(name, tuple(label for label in labels if label[0] not in {"protocol", "code"})) for name, labels in server.values()}
+    return {PROTOCOL_AND_CODE.sub("", series) for series in server.values()}
 
 
 @contextmanager
@@ -100,7 +103,7 @@ def settle(server: Server, before: dict[Series, float], desk: Desk, descriptors:
     while True:
         values = server.values()
         counted = Counter({key: count - old[key] for key, count in requests_of(values).items() if count != old[key]})
-        held = [values[name, ()] for name in ("tidegate_inflight_requests", "tidegate_inflight_bytes", "tidegate_connections")]
+        held = [values[name] for name in ("tidegate_inflight_requests", "tidegate_inflight_bytes", "tidegate_connections")]
         beyond = counted - desk.answered
         settled = desk.answered <= counted and beyond <= desk.maybe, held, server.descriptors() <= descriptors
         if settled == (True, [0.0, 0.0, 0.0], True) or clock.now() > until:
