@@ -18,7 +18,6 @@ from tests.e2e.peer_http2 import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    Http2Peer,
     grpc_fields,
     prefixed,
     raw_frame,
@@ -64,14 +63,13 @@ def too_many_streams(desk: Desk) -> None:
     desk.golden(peer)
 
 
-def flood(frame: Callable[[int], bytes], count: int, *codes: int, settled: bool = True) -> Callable[[Desk], None]:
+def flood(frame: Callable[[int], bytes], count: int, *codes: int) -> Callable[[Desk], None]:
     """So many frames on a fresh connection, which then ends with one of the codes."""
 
     def play(desk: Desk) -> None:
-        peer = desk.http2() if settled else Http2Peer(desk.server.grpc_port, greet=False)
+        peer = desk.http2()
         peer.send(b"".join(map(frame, range(count))))
         found = peer.ends()
-        peer.close()
         assert found in codes, found
 
     return play
@@ -139,11 +137,12 @@ def window_overflow(desk: Desk) -> None:
 
 def no_preface(desk: Desk) -> None:
     """What is neither HTTP/2 nor HTTP/1.1 ends at once."""
-    for first in (b"\0" * 64, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(60)):
-        peer = Http2Peer(desk.server.grpc_port, greet=False)
+    firsts = b"\0" * 64, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(60)
+    peers = [desk.http2(greet=False) for _ in firsts]
+    for peer, first in zip(peers, firsts, strict=True):
         peer.send(first)
+    for peer in peers:
         peer.ends()
-        peer.close()
 
 
 DATA_ON_OPEN = raw_frame(HEADERS, END_HEADERS, 1, b"\x83\x86\x04\x01/\x01\x01a")

@@ -25,6 +25,7 @@ limits:
     header_timeout_s: 1
     body_timeout_s: 1
     write_timeout_s: 1
+    linger_timeout_s: 0.5
 """
 
 

@@ -98,7 +98,7 @@ class Desk:
         self._peers.append(peer)
         return peer
 
-    def http2(self, **more: int) -> Http2Peer:
+    def http2(self, **more: Any) -> Http2Peer:
         peer = Http2Peer(self.server.grpc_port, **more)
         self._peers.append(peer)
         return peer

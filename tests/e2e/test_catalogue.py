@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.clock import SystemClock
+from tests.e2e import render_catalogue
 from tests.e2e.catalogue import CASES
 from tests.e2e.desk import GOOD, Desk
 from tests.e2e.peer_http1 import Http1Peer, request
@@ -236,3 +237,8 @@ def test_all_cases_are_in_the_table() -> None:
             assert case.grpc, case.number
             assert case.http, case.number
 
+
+
+def test_the_page_is_fresh() -> None:
+    """`docs/catalogue.md` says what is played."""
+    assert render_catalogue.page() == render_catalogue.PAGE.read_text(), "run: python -m tests.e2e.render_catalogue"
