@@ -6,7 +6,7 @@ import json
 import struct
 
 from gateway.errors import Code
-from tests.e2e.peer_http1 import INFER, request
+from tests.e2e.peer_http1 import INFER
 from tests.e2e.rows import GOOD_BODY, ROW, Case, Rest, body, call, infer, item, rest, tensor
 
 INVALID, TOO_LARGE, OK, INTERNAL = Code.INVALID_ARGUMENT, Code.TOO_LARGE, Code.OK, Code.INTERNAL
@@ -24,7 +24,9 @@ def binary_item(size: object, *, shape: object = (1, 4), **more: object) -> dict
     return item(shape=shape, data=None, parameters={"binary_data_size": size}) | more
 
 
-def binary(label: str, code: Code, description: dict | bytes, tail: bytes, *, length: str | None = None, model: str = "rows", **more: str) -> Rest:
+def binary(
+    label: str, code: Code, description: dict | bytes, tail: bytes, *, length: str | None = None, model: str = "rows", **more: str
+) -> Rest:
     """A body of JSON and `tail`; `length` in place of the right one."""
     text = description if isinstance(description, bytes) else json.dumps(description).encode()
     headers = {"content-type": BINARY, "inference-header-content-length": str(len(text)) if length is None else length, **more}
@@ -40,6 +42,12 @@ def twice() -> bytes:
 
 
 ONE = json.dumps(body(binary_item(16))).encode()
+
+
+def check_tokens(found: bytes) -> None:
+    """Not null, and readable by every client that reads Triton's answers."""
+    assert b"[NaN,-Infinity]" in found.replace(b" ", b"")
+
 
 CASES = [
     Case(
@@ -73,7 +81,10 @@ CASES = [
         grpc="case 41 has deep groups",
         http=[rest(f"{depth} lists as data", INVALID, data("[" * depth + "0" + "]" * depth)) for depth in (120, 2_000, 250_000)]
         + [rest(f"{depth} unclosed", INVALID, "[" * depth) for depth in (120, 250_000)]
-        + [rest(f"{depth} objects as a later key", INVALID, GOOD_TEXT[:-1] + ',"k":' + '{"a":' * depth + "0" + "}" * (depth + 1)) for depth in (120, 250_000)],
+        + [
+            rest(f"{depth} objects as a later key", INVALID, GOOD_TEXT[:-1] + ',"k":' + '{"a":' * depth + "0" + "}" * (depth + 1))
+            for depth in (120, 250_000)
+        ],
     ),
     Case(
         number=54,
@@ -90,7 +101,10 @@ CASES = [
         number=55,
         what="NaN and Infinity as tokens",
         grpc="floats have bytes for them: case 117",
-        http=[rest("FP32", OK, data("[NaN,Infinity,-Infinity,0]")), rest("INT32", INVALID, data("[NaN]", "INT32", "[1,1]"), model="same_int32")]
+        http=[
+            rest("FP32", OK, data("[NaN,Infinity,-Infinity,0]")),
+            rest("INT32", INVALID, data("[NaN]", "INT32", "[1,1]"), model="same_int32"),
+        ]
         + [rest(f"{token} as shape", INVALID, data("[0,0,0,0]", shape=f"[{token},4]")) for token in ("NaN", "Infinity")]
         + [rest(token, INVALID, data(f"[{token},0,0,0]")) for token in ("nan", "inf", "+Infinity", "-NaN", "Inf")],
         note="read for floating types, as Triton and TF-Serving do",
@@ -100,7 +114,10 @@ CASES = [
         what="numbers out of range: 1e999, 5,000 digits, 1e39 for FP32",
         grpc="case 33",
         http=[rest(text[:12], INVALID, data(f"[{text},0,0,0]")) for text in ("1e999", "-1e999", "1E400", "1e39", "9" * 5_000, "3.5e38")]
-        + [rest("-0", OK, data("[-0,-0.0,0,1e-999]")), rest("5,000 digits for INT64", INVALID, data("[%s]" % ("9" * 5_000), "INT64", "[1,1]"), model="same_int64")]  # noqa: UP031
+        + [
+            rest("-0", OK, data("[-0,-0.0,0,1e-999]")),
+            rest("5,000 digits for INT64", INVALID, data("[%s]" % ("9" * 5_000), "INT64", "[1,1]"), model="same_int64"),
+        ]
         + [rest("70,000 for FP16", INVALID, data("[70000]", "FP16", "[1,1]"), model="same_fp16")]
         + [rest(text, INVALID, data(f"[{text},0,0,0]")) for text in ("01", "+1", ".5", "1.", "0x1", "1_000")],
     ),
@@ -109,8 +126,14 @@ CASES = [
         what="an output that is NaN or infinite",
         grpc=[call("ln -1", OK, infer(tensor(shape=(2, 1)), raw=[struct.pack("<2f", -1, 0)], model="logarithm"))],
         http=[
-            rest("ln -1 and ln 0", OK, data("[-1,0]", shape="[2,1]"), model="logarithm", check=lambda found: check_tokens(found)),
-            binary("ln -1 in binary", OK, body(binary_item(4, shape=[1, 1]), parameters={"binary_data_output": True}), struct.pack("<f", -1), model="logarithm"),
+            rest("ln -1 and ln 0", OK, data("[-1,0]", shape="[2,1]"), model="logarithm", check=check_tokens),
+            binary(
+                "ln -1 in binary",
+                OK,
+                body(binary_item(4, shape=[1, 1]), parameters={"binary_data_output": True}),
+                struct.pack("<f", -1),
+                model="logarithm",
+            ),
         ],
         neighbours="logarithm",
         note="JSON answers carry NaN and Infinity tokens; `rest.strict_json` makes them an error that names the output",
@@ -154,8 +177,18 @@ CASES = [
         what="a text that stands for far more bytes than it has",
         grpc="case 33: varints grow at most eightfold, within limits.request.max_typed_bytes",
         http=[
-            rest("8 Mi zeros for FP64", OK, lambda: data("[" + "0," * ((8 << 20) - 100) + "0]", "FP64", f"[1,{(8 << 20) - 99}]").encode(), model="same_fp64"),
-            rest("over the bound on tensors", TOO_LARGE, lambda: data("[" + "0," * (8 << 20) + "0]", "FP64", f"[1,{(8 << 20) + 1}]").encode(), model="same_fp64"),
+            rest(
+                "8 Mi zeros for FP64",
+                OK,
+                lambda: data("[" + "0," * ((8 << 20) - 100) + "0]", "FP64", f"[1,{(8 << 20) - 99}]").encode(),
+                model="same_fp64",
+            ),
+            rest(
+                "over the bound on tensors",
+                TOO_LARGE,
+                lambda: data("[" + "0," * (8 << 20) + "0]", "FP64", f"[1,{(8 << 20) + 1}]").encode(),
+                model="same_fp64",
+            ),
             rest("17 MiB of JSON", TOO_LARGE, lambda: GOOD_TEXT.encode() + b" " * (17 << 20)),
         ],
     ),
@@ -194,8 +227,17 @@ CASES = [
         grpc="raw contents carry their own length",
         http=[
             binary("missing", INVALID, body(item(data=None)), ROW),
-            *(binary(str(size)[:24], INVALID, body(binary_item(size)), ROW) for size in (-1, 16.0, "16", True, 17, 1 << 31, 1 << 63, 1 << 64, None)),
-            binary("sum overflows", INVALID, body(binary_item((1 << 63) - 1, name="a"), binary_item((1 << 63) - 1, name="b")), ROW, model="pair"),
+            *(
+                binary(str(size)[:24], INVALID, body(binary_item(size)), ROW)
+                for size in (-1, 16.0, "16", True, 17, 1 << 31, 1 << 63, 1 << 64, None)
+            ),
+            binary(
+                "sum overflows",
+                INVALID,
+                body(binary_item((1 << 63) - 1, name="a"), binary_item((1 << 63) - 1, name="b")),
+                ROW,
+                model="pair",
+            ),
             rest("without the header", INVALID, body(binary_item(16))),
         ],
     ),
@@ -216,7 +258,10 @@ CASES = [
         what="Inference-Header-Content-Length: negative, no number, signed, too large, inside the JSON, 0, sent twice",
         grpc=JSON_ONLY,
         http=[
-            *(binary(repr(length), INVALID, ONE, ROW, length=length) for length in ("-1", "abc", "+5", "99999999999", "9" * 30, "", "0x10", "1e2", "٣")),
+            *(
+                binary(repr(length), INVALID, ONE, ROW, length=length)
+                for length in ("-1", "abc", "+5", "99999999999", "9" * 30, "", "0x10", "1e2", "٣")
+            ),
             binary("beyond the body", INVALID, ONE, ROW, length=str(len(ONE) + 17)),
             binary("inside the JSON", INVALID, ONE, ROW, length=str(len(ONE) - 1)),
             binary("behind the JSON", INVALID, ONE, ROW, length=str(len(ONE) + 1)),
@@ -244,14 +289,9 @@ CASES = [
         what="`binary_data` that is no boolean",
         grpc=JSON_ONLY,
         http=[
-            rest(repr(value), INVALID, body(item(), outputs=[{"name": "y", "parameters": {"binary_data": value}}])) for value in ("yes", 1, 1.5)
+            rest(repr(value), INVALID, body(item(), outputs=[{"name": "y", "parameters": {"binary_data": value}}]))
+            for value in ("yes", 1, 1.5)
         ]
         + [rest("binary_data_output as text", INVALID, body(item(), parameters={"binary_data_output": "true"}))],
     ),
 ]
-
-
-def check_tokens(found: bytes) -> None:
-    """Not null, and readable by every client that reads Triton's answers."""
-    assert b"[NaN,-Infinity]" in found.replace(b" ", b"")
-

@@ -34,7 +34,9 @@ def typed(datatype: str, count: int = 1, **contents: object) -> bytes:
 
 
 def parameters(count: int) -> bytes:
-    return GOOD + b"".join(b"\x22" + varint(len(entry)) + entry for entry in (b"\x0a\x06%06d\x12\x02\x08\x01" % index for index in range(count)))
+    return GOOD + b"".join(
+        b"\x22" + varint(len(entry)) + entry for entry in (b"\x0a\x06%06d\x12\x02\x08\x01" % index for index in range(count))
+    )
 
 
 def wire(label: str, expect: int, payload: bytes, **more: object) -> Call:
@@ -81,7 +83,10 @@ CASES = [
     Case(
         number=29,
         what="neither raw nor typed contents",
-        grpc=[call("no data", INVALID, infer(tensor())), call("no strings", INVALID, infer(tensor(datatype="BYTES", shape=(1, 1)), model="same_bytes"))],
+        grpc=[
+            call("no data", INVALID, infer(tensor())),
+            call("no strings", INVALID, infer(tensor(datatype="BYTES", shape=(1, 1)), model="same_bytes")),
+        ],
         http=[rest("no data", INVALID, body(item(data=None)))],
     ),
     Case(
@@ -114,19 +119,30 @@ CASES = [
         grpc=[
             call(f"{value} as {datatype}", INVALID, typed(datatype, **{field: [value]}))
             for datatype, field, value in (
-                ("INT8", "int_contents", 300), ("INT8", "int_contents", -129), ("UINT8", "uint_contents", 256),
-                ("INT16", "int_contents", 1 << 15), ("UINT16", "uint_contents", 1 << 16),
+                ("INT8", "int_contents", 300),
+                ("INT8", "int_contents", -129),
+                ("UINT8", "uint_contents", 256),
+                ("INT16", "int_contents", 1 << 15),
+                ("UINT16", "uint_contents", 1 << 16),
             )
         ],
         http=[
-            rest(f"{value} as {datatype}", INVALID, body(item(datatype=datatype, shape=[1, 1], data=[value])), model=f"same_{datatype.lower()}")
+            rest(
+                f"{value} as {datatype}",
+                INVALID,
+                body(item(datatype=datatype, shape=[1, 1], data=[value])),
+                model=f"same_{datatype.lower()}",
+            )
             for datatype, value in (("INT8", 300), ("UINT8", -1), ("INT16", 1 << 15), ("UINT64", 1 << 64), ("INT64", -(1 << 63) - 1))
         ],
     ),
     Case(
         number=34,
         what="a BOOL byte that is neither 0 nor 1",
-        grpc=[call(str(byte), INVALID, infer(tensor(datatype="BOOL", shape=(1, 2)), raw=[bytes([1, byte])], model="same_bool")) for byte in (2, 255)],
+        grpc=[
+            call(str(byte), INVALID, infer(tensor(datatype="BOOL", shape=(1, 2)), raw=[bytes([1, byte])], model="same_bool"))
+            for byte in (2, 255)
+        ],
         http=[rest("2", INVALID, body(item(datatype="BOOL", shape=[1, 2], data=[1, 2])), model="same_bool")],
     ),
     Case(number=35, what="strings that end within a length", grpc=[call("3 bytes", INVALID, texts(b"\1\0\0"))], http=PROTOBUF_ONLY),
@@ -152,7 +168,9 @@ CASES = [
         what="a string that is not UTF-8",
         grpc=[call(repr(text), INVALID, strings(text)) for text in (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xc0\x80")]
         + [call("typed", INVALID, infer(tensor(datatype="BYTES", shape=(1, 1), bytes_contents=[b"\xff"]), model="same_bytes"))],
-        http=[rest("surrogate", INVALID, b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1,1],"data":["\\ud800"]}]}', model="same_bytes")],
+        http=[
+            rest("surrogate", INVALID, b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1,1],"data":["\\ud800"]}]}', model="same_bytes")
+        ],
     ),
     Case(
         number=39,
@@ -166,10 +184,30 @@ CASES = [
         ],
         http=[
             rest("NUL", OK, body(item(datatype="BYTES", shape=[1, 1], data=["a\0b"])), model="same_bytes"),
-            rest("1 MiB", OK, lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1,1],"data":["%b"]}]}' % (b"a" * (1 << 20)), model="same_bytes"),
-            rest("10^6 empty", OK, lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1000000,1],"data":[%b""]}]}' % (b'"",' * 999_999), model="same_bytes"),
-            rest("1 MiB and 1", TOO_LARGE, lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1,1],"data":["%b"]}]}' % (b"a" * ((1 << 20) + 1)), model="same_bytes"),
-            rest("2^20 and 1 empty", TOO_LARGE, lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1048577,1],"data":[%b""]}]}' % (b'"",' * (1 << 20)), model="same_bytes"),
+            rest(
+                "1 MiB",
+                OK,
+                lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1,1],"data":["%b"]}]}' % (b"a" * (1 << 20)),
+                model="same_bytes",
+            ),
+            rest(
+                "10^6 empty",
+                OK,
+                lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1000000,1],"data":[%b""]}]}' % (b'"",' * 999_999),
+                model="same_bytes",
+            ),
+            rest(
+                "1 MiB and 1",
+                TOO_LARGE,
+                lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1,1],"data":["%b"]}]}' % (b"a" * ((1 << 20) + 1)),
+                model="same_bytes",
+            ),
+            rest(
+                "2^20 and 1 empty",
+                TOO_LARGE,
+                lambda: b'{"inputs":[{"name":"x","datatype":"BYTES","shape":[1048577,1],"data":[%b""]}]}' % (b'"",' * (1 << 20)),
+                model="same_bytes",
+            ),
         ],
     ),
     Case(
@@ -193,7 +231,7 @@ CASES = [
             call("empty", Code.NOT_FOUND, b""),
         ],
         http="cases 51 and 52",
-        note="a field of the wrong wire type is an unknown one, as protobuf has it: what is then missing decides, an input or the model's name",
+        note="a field of the wrong wire type is an unknown one, as protobuf has it: what is then missing decides, inputs or the name",
     ),
     Case(
         number=42,
@@ -201,9 +239,16 @@ CASES = [
         grpc=[
             call("unknown number", OK, GOOD + b"\xfa\x3f\x03abc"),
             call("unknown varint", OK, GOOD + b"\xf8\x3f\x01"),
-            call("unknown field of an input", OK, b"\x0a\x04rows\x2a\x12\x0a\x01x\x12\x04FP32\x1a\x02\x01\x04\x9a\x06\x02ab" + b"\x3a\x10" + ROW),
+            call(
+                "unknown field of an input",
+                OK,
+                b"\x0a\x04rows\x2a\x12\x0a\x01x\x12\x04FP32\x1a\x02\x01\x04\x9a\x06\x02ab" + b"\x3a\x10" + ROW,
+            ),
         ],
-        http=[rest("unknown key", OK, body(item(), later=[1, {"a": None}])), rest("unknown key of an input", OK, body(item() | {"later": 1}))],
+        http=[
+            rest("unknown key", OK, body(item(), later=[1, {"a": None}])),
+            rest("unknown key of an input", OK, body(item() | {"later": 1})),
+        ],
     ),
     Case(
         number=43,
@@ -268,7 +313,10 @@ CASES = [
             Call("1n", GOOD, GRPC_DEADLINE, "DEADLINE_EXCEEDED", metadata=[("grpc-timeout", "1n")]),
             Call("absent", GOOD, GRPC_OK, "OK"),
             Call("99999999H", GOOD, GRPC_OK, "OK", metadata=[("grpc-timeout", "99999999H")]),
-            *(Call(value, GOOD, GRPC_INTERNAL, metadata=[("grpc-timeout", value)]) for value in ("1", "S", "1X", "-1S", "999999999S", "1.5S", "1 S")),
+            *(
+                Call(value, GOOD, GRPC_INTERNAL, metadata=[("grpc-timeout", value)])
+                for value in ("1", "S", "1X", "-1S", "999999999S", "1.5S", "1 S")
+            ),
             Scene("together", timed_calls),
         ],
         http=[rest("timeout parameter of 1 µs", Code.DEADLINE_EXCEEDED, body(item(), parameters={"timeout": 1}))],
@@ -329,7 +377,7 @@ CASES = [
         http="case 78",
         note="the limit is 16 KiB and 64 fields; where credentials are asked for, two of them are refused: case 107",
     ),
-]  # fmt: skip
+]
 
 
 def check_json_id(answer: bytes, expected: str) -> None:
@@ -338,4 +386,3 @@ def check_json_id(answer: bytes, expected: str) -> None:
 
 def check_id(message: bytes, expected: str) -> None:
     assert expected == pb.ModelInferResponse.FromString(message).id
-

@@ -37,7 +37,8 @@ def rapid_reset(desk: Desk) -> None:
     peer.send(block + raw_frame(RST_STREAM, 0, 1, bytes(4)))
     encoded = peer.open(grpc_fields(GRPC_INFER, []))[1][9:]  # all in the dynamic table by now
     pieces = [
-        raw_frame(HEADERS, END_HEADERS, stream, encoded) + raw_frame(RST_STREAM, 0, stream, b"\0\0\0\x08") for stream in range(5, 200_005, 2)
+        raw_frame(HEADERS, END_HEADERS, stream, encoded) + raw_frame(RST_STREAM, 0, stream, b"\0\0\0\x08")
+        for stream in range(5, 200_005, 2)
     ]
     peer.send(b"".join(pieces))
     assert CALM == peer.ends()
@@ -107,7 +108,9 @@ def made_you_reset(desk: Desk) -> None:
     block = peer.open(grpc_fields(GRPC_INFER, []))[1]
     peer.send(block)
     encoded = peer.open(grpc_fields(GRPC_INFER, []))[1][9:]
-    pieces = [raw_frame(HEADERS, END_HEADERS, stream, encoded) + raw_frame(WINDOW_UPDATE, 0, stream, bytes(4)) for stream in range(5, 40_005, 2)]
+    pieces = [
+        raw_frame(HEADERS, END_HEADERS, stream, encoded) + raw_frame(WINDOW_UPDATE, 0, stream, bytes(4)) for stream in range(5, 40_005, 2)
+    ]
     peer.send(b"".join(pieces))
     assert CALM == peer.ends()
 

@@ -30,7 +30,9 @@ VERSIONS = ("0", "-1", "01", "1.0", "٣", "latest", "1" + "0" * 30, "1/../2", " 
 def named(label: str, model: str, version: str = "") -> tuple[Call, Rest]:
     """An unknown name over both transports."""
     target = f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "") + "/infer"
-    over_http = Rest(label, request("POST", target, b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[0,0,0,0]}]}'), 404, "NOT_FOUND")
+    over_http = Rest(
+        label, request("POST", target, b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[0,0,0,0]}]}'), 404, "NOT_FOUND"
+    )
     return call(label, NOT_FOUND, infer(tensor(), raw=[ROW], model=model, version=version)), over_http
 
 
@@ -118,8 +120,16 @@ CASES = [
     Case(
         number=103,
         what="loading with overrides, files, paths or addresses",
-        grpc=[Call(name, b"\x12\x04rows", GRPC_UNIMPLEMENTED, path=SERVICE + name) for name in ("RepositoryModelLoad", "RepositoryModelUnload")],
-        http=[refused(verb, 404, request("POST", f"/v2/repository/models/rows/{verb}", b'{"parameters":{"config":"{}","file:1/model.onnx":"AA"}}')) for verb in ("load", "unload")],
+        grpc=[
+            Call(name, b"\x12\x04rows", GRPC_UNIMPLEMENTED, path=SERVICE + name)
+            for name in ("RepositoryModelLoad", "RepositoryModelUnload")
+        ],
+        http=[
+            refused(
+                verb, 404, request("POST", f"/v2/repository/models/rows/{verb}", b'{"parameters":{"config":"{}","file:1/model.onnx":"AA"}}')
+            )
+            for verb in ("load", "unload")
+        ],
         note="loading over the wire comes with part 4; here it does not exist",
     ),
     Case(number=104, what="promotion to a version whose digest or signature is wrong", later=REGISTRY),
@@ -169,18 +179,27 @@ CASES = [
         grpc="the page is HTTP",
         http=[Scene("scrapers", scenes.scrapers)],
     ),
-    Case(number=115, what="a flood of health probes", grpc=[Scene("ServerLive", scenes.grpc_probes)], http=[Scene("health", scenes.http_probes)]),
+    Case(
+        number=115,
+        what="a flood of health probes",
+        grpc=[Scene("ServerLive", scenes.grpc_probes)],
+        http=[Scene("health", scenes.http_probes)],
+    ),
     Case(
         number=116,
         what="an id beyond the table, in a batch with seven good ones",
-        grpc=[call(str(wrong), INVALID, ids(wrong)) for wrong in (TABLE, -TABLE - 1, 1 << 62)] + [call("one of three rows", INVALID, ids(1, TABLE, 2))],
+        grpc=[call(str(wrong), INVALID, ids(wrong)) for wrong in (TABLE, -TABLE - 1, 1 << 62)]
+        + [call("one of three rows", INVALID, ids(1, TABLE, 2))],
         http=[rest(str(wrong), INVALID, json_ids(wrong), model="embedding") for wrong in (TABLE, -TABLE - 1, 1 << 62)],
         neighbours="embedding",
     ),
     Case(
         number=117,
         what="NaN, infinities and denormals as input",
-        grpc=[call("all", OK, floats(np.nan, np.inf, -np.inf, 1e-42), check=check_nonfinite), call("denormals", OK, floats(1e-40, 1e-41, 1e-42, 1e-43))],
+        grpc=[
+            call("all", OK, floats(np.nan, np.inf, -np.inf, 1e-42), check=check_nonfinite),
+            call("denormals", OK, floats(1e-40, 1e-41, 1e-42, 1e-43)),
+        ],
         http=[rest("all", OK, '{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[NaN,Infinity,-Infinity,1e-42]}]}')],
         note="the default of JSON is case 55; drift counts them in part 5",
     ),
@@ -190,9 +209,15 @@ CASES = [
         what="an input that makes the output explode",
         grpc=[
             call("1 Ki", OK, expanded(1 << 10, 1)),
-            *(call(f"2^{size.bit_length() - 1} floats", INTERNAL, expanded(size, 1)) for size in (1 << 25, 1 << 28, 1 << 33, 1 << 40, 1 << 62)),
+            *(
+                call(f"2^{size.bit_length() - 1} floats", INTERNAL, expanded(size, 1))
+                for size in (1 << 25, 1 << 28, 1 << 33, 1 << 40, 1 << 62)
+            ),
         ],
-        http=[rest("2^28 floats", INTERNAL, json_expanded(1 << 28, 1), model="spread"), rest("2^40 floats", INTERNAL, json_expanded(1 << 20, 1 << 20), model="spread")],
+        http=[
+            rest("2^28 floats", INTERNAL, json_expanded(1 << 28, 1), model="spread"),
+            rest("2^40 floats", INTERNAL, json_expanded(1 << 20, 1 << 20), model="spread"),
+        ],
     ),
     Case(
         number=119,
@@ -213,4 +238,4 @@ CASES = [
         note="lanes and limits.serving.max_batch_bytes keep them apart; the latencies are measured by `make bench-serving`",
     ),
     Case(number=122, what="the same request a million times", later=SURFACE, note="quotas of a tenant"),
-]  # fmt: skip
+]

@@ -64,7 +64,9 @@ def timed_calls(desk: Desk) -> None:
     """Expired calls beside good ones in one segment: each ends as it must."""
     peer = desk.http2()
     goods = [good_rows() for _ in range(4)]
-    pairs = [(peer.call(GOOD, metadata=[("grpc-timeout", "1n")]), peer.call(good.message, metadata=[("grpc-timeout", "5S")])) for good in goods]
+    pairs = [
+        (peer.call(GOOD, metadata=[("grpc-timeout", "1n")]), peer.call(good.message, metadata=[("grpc-timeout", "5S")])) for good in goods
+    ]
     peer.send(b"".join(late[1] + in_time[1] for late, in_time in pairs))
     assert [4] * 4 == [answer.status for answer in peer.wait(*(late[0] for late, _ in pairs))]
     desk.answered["grpc", "DEADLINE_EXCEEDED"] += 4
@@ -278,5 +280,3 @@ def large_among_small_http(desk: Desk) -> None:
     found = json.loads(peer.answer().body)["outputs"][0]["data"]
     assert [-0.5] * len(values) == found
     desk.answered["http", "OK"] += 1
-
-

@@ -69,7 +69,10 @@ CASES = [
     Case(
         number=3,
         what="an input that the model does not have",
-        grpc=[call("x and w", INVALID, infer(tensor(), tensor("w"), raw=[ROW, ROW])), call("w alone", INVALID, infer(tensor("w"), raw=[ROW]))],
+        grpc=[
+            call("x and w", INVALID, infer(tensor(), tensor("w"), raw=[ROW, ROW])),
+            call("w alone", INVALID, infer(tensor("w"), raw=[ROW])),
+        ],
         http=[rest("x and w", INVALID, body(item(), item("w"))), rest("w alone", INVALID, body(item("w")))],
     ),
     Case(
@@ -96,7 +99,11 @@ CASES = [
         ],
         http=[
             rest("empty", INVALID, body(item(""))),
-            rest("1 MiB", INVALID, lambda: b'{"inputs":[{"name":"' + b"n" * (1 << 20) + b'","datatype":"FP32","shape":[1,4],"data":[0,0,0,0]}]}'),
+            rest(
+                "1 MiB",
+                INVALID,
+                lambda: b'{"inputs":[{"name":"' + b"n" * (1 << 20) + b'","datatype":"FP32","shape":[1,4],"data":[0,0,0,0]}]}',
+            ),
             rest("NUL", INVALID, body(item("x\0"))),
             rest("escape sequence", INVALID, body(item("\x1b[31mx\r\n"))),
             rest("surrogate", INVALID, b'{"inputs":[{"name":"\\ud800","datatype":"FP32","shape":[1,4],"data":[0,0,0,0]}]}'),
@@ -105,7 +112,10 @@ CASES = [
     Case(
         number=6,
         what="an output that the model does not have",
-        grpc=[call("q", INVALID, infer(tensor(), raw=[ROW], outputs=["q"])), call("y and q", INVALID, infer(tensor(), raw=[ROW], outputs=["y", "q"]))],
+        grpc=[
+            call("q", INVALID, infer(tensor(), raw=[ROW], outputs=["q"])),
+            call("y and q", INVALID, infer(tensor(), raw=[ROW], outputs=["y", "q"])),
+        ],
         http=[rest("q", INVALID, body(item(), outputs=[{"name": "q"}])), rest("empty", INVALID, body(item(), outputs=[{"name": ""}]))],
     ),
     Case(
@@ -120,7 +130,10 @@ CASES = [
     Case(
         number=8,
         what="a datatype that is not the model's",
-        grpc=[call("FP64", INVALID, infer(tensor(datatype="FP64"), raw=[bytes(32)])), call("INT32", INVALID, infer(tensor(datatype="INT32"), raw=[ROW]))],
+        grpc=[
+            call("FP64", INVALID, infer(tensor(datatype="FP64"), raw=[bytes(32)])),
+            call("INT32", INVALID, infer(tensor(datatype="INT32"), raw=[ROW])),
+        ],
         http=[rest("FP64", INVALID, body(item(datatype="FP64"))), rest("BYTES", INVALID, body(item(datatype="BYTES", data=["a"] * 4)))],
     ),
     Case(
@@ -136,7 +149,9 @@ CASES = [
             call(name, INVALID, infer(tensor(datatype=name, shape=(1, 2), fp32_contents=[1, 2]), model=f"same_{name.lower()}"))
             for name in ("FP16", "BF16")
         ],
-        http=[rest(name, OK, body(item(datatype=name, shape=[1, 2], data=[1, 2])), model=f"same_{name.lower()}") for name in ("FP16", "BF16")],
+        http=[
+            rest(name, OK, body(item(datatype=name, shape=[1, 2], data=[1, 2])), model=f"same_{name.lower()}") for name in ("FP16", "BF16")
+        ],
         note="typed contents have no field for them; JSON numbers are read",
     ),
     Case(
@@ -149,25 +164,40 @@ CASES = [
     Case(
         number=12,
         what="a wrong rank, a missing batch dimension among them",
-        grpc=[call("[4]", INVALID, infer(tensor(shape=[4]), raw=[ROW])), call("[1,1,4]", INVALID, infer(tensor(shape=[1, 1, 4]), raw=[ROW]))],
+        grpc=[
+            call("[4]", INVALID, infer(tensor(shape=[4]), raw=[ROW])),
+            call("[1,1,4]", INVALID, infer(tensor(shape=[1, 1, 4]), raw=[ROW])),
+        ],
         http=[rest("[4]", INVALID, shaped([4])), rest("[1,1,4]", INVALID, shaped([1, 1, 4]))],
     ),
     Case(
         number=13,
         what="a wrong fixed dimension",
-        grpc=[call("[1,5]", INVALID, infer(tensor(shape=[1, 5]), raw=[bytes(20)])), call("[3,2]", INVALID, infer(tensor(shape=[3, 2]), raw=[bytes(24)], model="fixed"))],
-        http=[rest("[1,5]", INVALID, shaped([1, 5], [0] * 5)), rest("[3,2]", INVALID, body(item(shape=[3, 2], data=[0] * 6)), model="fixed")],
+        grpc=[
+            call("[1,5]", INVALID, infer(tensor(shape=[1, 5]), raw=[bytes(20)])),
+            call("[3,2]", INVALID, infer(tensor(shape=[3, 2]), raw=[bytes(24)], model="fixed")),
+        ],
+        http=[
+            rest("[1,5]", INVALID, shaped([1, 5], [0] * 5)),
+            rest("[3,2]", INVALID, body(item(shape=[3, 2], data=[0] * 6)), model="fixed"),
+        ],
     ),
     Case(
         number=14,
         what="-1 in a request's shape",
-        grpc=[call("[-1,4]", INVALID, infer(tensor(shape=[-1, 4]), raw=[ROW])), call("[1,-4]", INVALID, infer(tensor(shape=[1, -4]), raw=[ROW]))],
+        grpc=[
+            call("[-1,4]", INVALID, infer(tensor(shape=[-1, 4]), raw=[ROW])),
+            call("[1,-4]", INVALID, infer(tensor(shape=[1, -4]), raw=[ROW])),
+        ],
         http=[rest("[-1,4]", INVALID, shaped([-1, 4])), rest("[1,-4]", INVALID, shaped([1, -4]))],
     ),
     Case(
         number=15,
         what="negative dimensions, also two with a positive product",
-        grpc=[call("[2,-5]", INVALID, infer(tensor(shape=[2, -5]), raw=[ROW])), call("[-1,-4]", INVALID, infer(tensor(shape=[-1, -4]), raw=[ROW]))],
+        grpc=[
+            call("[2,-5]", INVALID, infer(tensor(shape=[2, -5]), raw=[ROW])),
+            call("[-1,-4]", INVALID, infer(tensor(shape=[-1, -4]), raw=[ROW])),
+        ],
         http=[rest("[2,-5]", INVALID, shaped([2, -5])), rest("[-1,-4]", INVALID, shaped([-1, -4]))],
     ),
     Case(
@@ -202,7 +232,10 @@ CASES = [
     Case(
         number=19,
         what="a dimension that is no int64",
-        grpc=[call("2^63 - 1", INVALID, infer(tensor(shape=[(1 << 63) - 1, 4]), raw=[ROW])), call("-2^63", INVALID, infer(tensor(shape=[-(1 << 63), 4]), raw=[ROW]))],
+        grpc=[
+            call("2^63 - 1", INVALID, infer(tensor(shape=[(1 << 63) - 1, 4]), raw=[ROW])),
+            call("-2^63", INVALID, infer(tensor(shape=[-(1 << 63), 4]), raw=[ROW])),
+        ],
         http=[
             rest(name, INVALID, '{"inputs":[{"name":"x","datatype":"FP32","shape":[%s,4],"data":[0,0,0,0]}]}' % name)  # noqa: UP031
             for name in (str(1 << 63), str(1 << 70), "1e3", "1.0", '"1"', "true", "null", "[1]")
@@ -212,7 +245,9 @@ CASES = [
         number=20,
         what="a shape of four million entries",
         grpc=[call("4 Mi", INVALID, many_dimensions)],
-        http=[rest("4 Mi", INVALID, lambda: b'{"inputs":[{"name":"x","datatype":"FP32","shape":[' + b"1," * (4 << 20) + b'1],"data":[0]}]}')],
+        http=[
+            rest("4 Mi", INVALID, lambda: b'{"inputs":[{"name":"x","datatype":"FP32","shape":[' + b"1," * (4 << 20) + b'1],"data":[0]}]}')
+        ],
     ),
     Case(
         number=21,
@@ -233,7 +268,10 @@ CASES = [
     Case(
         number=22,
         what="a batch of max_batch_size, of one more, and of many more",
-        grpc=[call(str(count), OK, rows(count), check=lambda message, count=count: check_rows(message, count)) for count in (MAX_BATCH, MAX_BATCH + 1, 5 * MAX_BATCH + 3)],
+        grpc=[
+            call(str(count), OK, rows(count), check=lambda message, count=count: check_rows(message, count))
+            for count in (MAX_BATCH, MAX_BATCH + 1, 5 * MAX_BATCH + 3)
+        ],
         http=[rest(str(count), OK, json_rows(count)) for count in (MAX_BATCH, MAX_BATCH + 1, 5 * MAX_BATCH + 3)],
         note="a larger request is split, not refused",
     ),
@@ -246,17 +284,27 @@ CASES = [
     Case(
         number=24,
         what="a scalar for a batched model",
-        grpc=[call("[]", INVALID, infer(tensor(shape=[]), raw=[bytes(4)])), call("[] strings", INVALID, infer(tensor(datatype="BYTES", shape=[]), raw=[bytes(4)], model="same_bytes"))],
+        grpc=[
+            call("[]", INVALID, infer(tensor(shape=[]), raw=[bytes(4)])),
+            call("[] strings", INVALID, infer(tensor(datatype="BYTES", shape=[]), raw=[bytes(4)], model="same_bytes")),
+        ],
         http=[rest("[]", INVALID, shaped([], [0])), rest("[] of a number", INVALID, shaped([], 0))],
     ),
     Case(
         number=25,
         what="a free dimension of a million",
         grpc=[call("[1,10^6]", OK, lambda: infer(tensor(shape=[1, 10**6]), raw=[bytes(4 * 10**6)], model="same_fp32"))],
-        http=[rest("[1,10^6]", OK, lambda: b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1000000],"data":[' + b"0," * 999_999 + b"0]}]}", model="same_fp32")],
+        http=[
+            rest(
+                "[1,10^6]",
+                OK,
+                lambda: b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,1000000],"data":[' + b"0," * 999_999 + b"0]}]}",
+                model="same_fp32",
+            )
+        ],
         note="it waits in a lane of its own and runs alone, within limits.serving.max_batch_bytes, so it is served",
     ),
-]  # fmt: skip
+]
 
 
 def check_rows(message: bytes, count: int) -> None:
@@ -264,4 +312,3 @@ def check_rows(message: bytes, count: int) -> None:
     answer = pb.ModelInferResponse.FromString(message)
     assert [[count, 4], [count]] == [list(output.shape) for output in answer.outputs]
     assert [16 * count, 4 * count] == [len(raw) for raw in answer.raw_output_contents]
-

@@ -132,7 +132,10 @@ def _rest(peer: socket.socket) -> bytes:
 
 def _served(port: int, context: ssl.SSLContext, name: str = "localhost") -> bytes:
     """The answer to one request."""
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as peer, context.wrap_socket(peer, server_hostname=name) as secure:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as peer,
+        context.wrap_socket(peer, server_hostname=name) as secure,
+    ):
         secure.sendall(_LIVE)
         return _rest(secure)
 

@@ -86,7 +86,9 @@ CASES = [
         what="two lengths, or one that two parsers could read differently",
         grpc=[Call("content-length twice", GOOD, -1, metadata=[("content-length", "5"), ("content-length", "6")])],
         http=[
-            closed("Content-Length and Transfer-Encoding", 400, post("content-length: 2", "transfer-encoding: chunked", body=chunks(b"{}"))),
+            closed(
+                "Content-Length and Transfer-Encoding", 400, post("content-length: 2", "transfer-encoding: chunked", body=chunks(b"{}"))
+            ),
             closed("twice", 400, post("content-length: 2", "content-length: 3", body=b"{}")),
             closed("twice the same", 400, post("content-length: 2", "content-length: 2", body=b"{}")),
             *(closed(repr(value), 400, length(value)) for value in ("+2", "0x2", "2, 2", "-2", "2 2", "٢", "", "1e1")),
@@ -102,7 +104,10 @@ CASES = [
         what="broken chunks: size, extension, line end, trailers",
         grpc=HTTP1_ONLY,
         http=[
-            *(closed(f"size {size!r}", 400, chunked(size + b"\r\n{}\r\n0\r\n\r\n")) for size in (b"g", b"-2", b"+2", b"0x2", b"", b" 2", b"2 2", b"f" * 17)),
+            *(
+                closed(f"size {size!r}", 400, chunked(size + b"\r\n{}\r\n0\r\n\r\n"))
+                for size in (b"g", b"-2", b"+2", b"0x2", b"", b" 2", b"2 2", b"f" * 17)
+            ),
             closed("extension of 1 MiB", 400, lambda: chunked(b"2;" + b"e" * (1 << 20) + b"\r\n{}\r\n0\r\n\r\n")),
             closed("no line end behind the data", 400, chunked(b"2\r\n{}0\r\n\r\n")),
             closed("LF alone", 400, chunked(b"2\n{}\n0\n\n")),
@@ -110,8 +115,21 @@ CASES = [
             Rest("extension", chunked(b"%x;a=b\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)), 200, "OK"),
         ],
     ),
-    Case(number=76, what="slow peers: heads and bodies byte by byte, answers that are not read", grpc="case 94 and 95", http=[Scene("slow", scenes.slow_peers)], slow=True),
-    Case(number=77, what="more connections than allowed", grpc=[Scene("idle", scenes.crowd)], http="one limit for both", note="a connection over the limit is closed at once; the metrics port has connections of its own", slow=True),
+    Case(
+        number=76,
+        what="slow peers: heads and bodies byte by byte, answers that are not read",
+        grpc="case 94 and 95",
+        http=[Scene("slow", scenes.slow_peers)],
+        slow=True,
+    ),
+    Case(
+        number=77,
+        what="more connections than allowed",
+        grpc=[Scene("idle", scenes.crowd)],
+        http="one limit for both",
+        note="a connection over the limit is closed at once; the metrics port has connections of its own",
+        slow=True,
+    ),
     Case(
         number=78,
         what="headers of 1 MiB, 1,000 headers, underscores",
@@ -136,9 +154,25 @@ CASES = [
             *(
                 target(value, value)
                 for value in (
-                    "/v2/models/%00", "/v2/models/%2e%2e%2fetc", "/v2/models/%252e", "/v2/..;/admin", "/v2\\models", "/v2/models/%c0%ae",
-                    "/v2/models/%ff", "/v2/models/%E2%80%AE", "/v2/models/../../etc/passwd", "//v2", "/V2", "/v2/models/rows/%69nfer/x",
-                    "/v2/models/%zz", "/v2/health", "/v2/health/live/", "/", "/v2/models//infer", "/admin", "/metrics",
+                    "/v2/models/%00",
+                    "/v2/models/%2e%2e%2fetc",
+                    "/v2/models/%252e",
+                    "/v2/..;/admin",
+                    "/v2\\models",
+                    "/v2/models/%c0%ae",
+                    "/v2/models/%ff",
+                    "/v2/models/%E2%80%AE",
+                    "/v2/models/../../etc/passwd",
+                    "//v2",
+                    "/V2",
+                    "/v2/models/rows/%69nfer/x",
+                    "/v2/models/%zz",
+                    "/v2/health",
+                    "/v2/health/live/",
+                    "/",
+                    "/v2/models//infer",
+                    "/admin",
+                    "/metrics",
                 )
             ),
         ],
@@ -157,7 +191,14 @@ CASES = [
             closed("HTTP/1.0", 200, b"GET /v2 HTTP/1.0\r\n\r\n"),
             refused("absolute form", 200, b"GET http://a/v2 HTTP/1.1\r\nhost: a\r\n\r\n"),
             refused("OPTIONS *", 404, b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"),
-            Rest("h2c upgrade", request("POST", PATH, BODY, {"connection": "upgrade, http2-settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAAP__"}), 200, "OK"),
+            Rest(
+                "h2c upgrade",
+                request(
+                    "POST", PATH, BODY, {"connection": "upgrade, http2-settings", "upgrade": "h2c", "http2-settings": "AAMAAABkAAQAAP__"}
+                ),
+                200,
+                "OK",
+            ),
             Rest("HEAD", request("HEAD", "/v2/health/live"), 200, is_head=True),
             closed("lower case", 400, b"get /v2 HTTP/1.1\r\nhost: a\r\n\r\n"),
             Scene("HTTP/0.9", scenes.http09),
@@ -169,7 +210,10 @@ CASES = [
         what="Host: malformed, missing, twice",
         grpc=[Call("authority with a path", GOOD, 0, "OK", metadata=[(":authority", "a/../admin?")])],
         http=[
-            *(closed(repr(host), 400, post("content-length: 0", host=f"host: {host}")) for host in ("a/../admin?", "a b", "a@b", "", "a:b", "[::1", "a#b", "a\\b")),
+            *(
+                closed(repr(host), 400, post("content-length: 0", host=f"host: {host}"))
+                for host in ("a/../admin?", "a b", "a@b", "", "a:b", "[::1", "a#b", "a\\b")
+            ),
             closed("missing", 400, post("content-length: 0", host="")),
             closed("twice", 400, post("host: b", "content-length: 0")),
             closed("absolute form with a bad host", 400, b"GET http://a/../b?@c/v2 HTTP/1.1\r\n\r\n"),
@@ -183,7 +227,14 @@ CASES = [
         http=[
             *(
                 refused(kind, 415, request("POST", PATH, BODY, {"content-type": kind}))
-                for kind in ("text/plain", "multipart/form-data; boundary=x", "application/vnd.bentoml+pickle", "application/xml", "application/jsonx", "application/grpc")
+                for kind in (
+                    "text/plain",
+                    "multipart/form-data; boundary=x",
+                    "application/vnd.bentoml+pickle",
+                    "application/xml",
+                    "application/jsonx",
+                    "application/grpc",
+                )
             ),
             Rest("missing", post(f"content-length: {len(BODY)}", body=BODY), 200, "OK"),
             Rest("with parameters", request("POST", PATH, BODY, {"content-type": "Application/JSON; charset=utf-8"}), 200, "OK"),
@@ -221,7 +272,9 @@ CASES = [
         http=[
             closed("over the limit", 413, post("expect: 100-continue", f"content-length: {LIMIT + 1}")),
             closed("another expectation", 417, post("expect: 200-ok", "content-length: 2", body=b"{}")),
-            Rest("good", post("expect: 100-continue", "content-type: application/json", f"content-length: {len(BODY)}", body=BODY), 200, "OK"),
+            Rest(
+                "good", post("expect: 100-continue", "content-type: application/json", f"content-length: {len(BODY)}", body=BODY), 200, "OK"
+            ),
         ],
     ),
     Case(
@@ -230,7 +283,12 @@ CASES = [
         grpc=[Scene("128 streams at once", scenes.all_streams)],
         http=[Scene("1,000 requests", scenes.pipelined), Scene("half-close", scenes.half_close)],
     ),
-    Case(number=87, what="peers that leave in mid-body and in mid-answer", grpc=[Scene("RST_STREAM and close", scenes.leaving_http2)], http=[Scene("close", scenes.leaving_http1)]),
+    Case(
+        number=87,
+        what="peers that leave in mid-body and in mid-answer",
+        grpc=[Scene("RST_STREAM and close", scenes.leaving_http2)],
+        http=[Scene("close", scenes.leaving_http1)],
+    ),
     Case(
         number=88,
         what="headers that an inference server has no use for",
@@ -238,13 +296,24 @@ CASES = [
         http=[
             Rest(
                 "range, conditions, accept",
-                request("POST", PATH, BODY, {"range": "bytes=" + "0-1," * 500, "if-none-match": "*", "accept": "text/html", "accept-encoding": "gzip;q=0.1," * 500}),
+                request(
+                    "POST",
+                    PATH,
+                    BODY,
+                    {"range": "bytes=" + "0-1," * 500, "if-none-match": "*", "accept": "text/html", "accept-encoding": "gzip;q=0.1," * 500},
+                ),
                 200,
                 "OK",
             ),
         ],
     ),
-    Case(number=89, what="TLS: plaintext, old versions, no, expired and foreign client certificates, a stalled handshake", grpc=[Scene("TLS", bad_tls)], http="one listener for both", slow=True),
+    Case(
+        number=89,
+        what="TLS: plaintext, old versions, no, expired and foreign client certificates, a stalled handshake",
+        grpc=[Scene("TLS", bad_tls)],
+        http="one listener for both",
+        slow=True,
+    ),
     Case(number=90, what="rapid reset (CVE-2023-44487)", grpc=[Scene("100,000 streams", floods.rapid_reset)], http="HTTP/2 only"),
     Case(
         number=91,
@@ -254,6 +323,18 @@ CASES = [
     ),
     Case(number=92, what="PING flood", grpc=[Scene("10,000 PINGs", floods.pings)], http="HTTP/2 only"),
     Case(number=93, what="more streams than allowed at once", grpc=[Scene("200 streams", floods.too_many_streams)], http="case 86"),
-    Case(number=94, what="a hundred streams whose message never comes", grpc=[Scene("no DATA", scenes.silent_streams)], http="case 76", slow=True),
-    Case(number=95, what="a receive window of 0 and answers that are never read", grpc=[Scene("no window", scenes.no_window)], http="case 76", slow=True),
-]  # fmt: skip
+    Case(
+        number=94,
+        what="a hundred streams whose message never comes",
+        grpc=[Scene("no DATA", scenes.silent_streams)],
+        http="case 76",
+        slow=True,
+    ),
+    Case(
+        number=95,
+        what="a receive window of 0 and answers that are never read",
+        grpc=[Scene("no window", scenes.no_window)],
+        http="case 76",
+        slow=True,
+    ),
+]

@@ -1,4 +1,4 @@
-"""Where a case is played: connections that are counted and closed, good requests with answers of their own, a ledger of what was answered."""
+"""Where a case is played: connections that are closed, good requests with answers of their own, a ledger of what was answered."""
 
 from __future__ import annotations
 
@@ -158,7 +158,12 @@ class Desk:
             raise failures[0]
 
     def _keep_asking(
-        self, peers: Sequence[Http1Peer | Http2Peer], model: str, stop: threading.Event, started: threading.Event, failures: list[BaseException]
+        self,
+        peers: Sequence[Http1Peer | Http2Peer],
+        model: str,
+        stop: threading.Event,
+        started: threading.Event,
+        failures: list[BaseException],
     ) -> None:
         try:
             while not stop.is_set():

@@ -78,7 +78,9 @@ def embedding() -> onnx.ModelProto:
 
 
 def spread() -> onnx.ModelProto:
-    return model([helper.make_node("Expand", ["x", "n"], ["y"])], [value("x", FLOAT, "k"), value("n", INT64, "r")], [value("y", FLOAT, *"ab")])
+    return model(
+        [helper.make_node("Expand", ["x", "n"], ["y"])], [value("x", FLOAT, "k"), value("n", INT64, "r")], [value("y", FLOAT, *"ab")]
+    )
 
 
 def loop() -> onnx.ModelProto:

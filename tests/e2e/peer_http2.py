@@ -1,4 +1,4 @@
-"""An HTTP/2 peer over a socket that sends any frames at all, with the gRPC calls of good clients on top. hpack decodes, hyperframe parses."""
+"""An HTTP/2 peer over a socket that sends any frames at all, with gRPC calls on top. hpack decodes, hyperframe parses."""
 
 from __future__ import annotations
 

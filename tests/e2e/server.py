@@ -140,6 +140,10 @@ def starting(folder: Path, repository: Path, settings: str = "") -> Iterator[Ser
 
 def free_ports() -> tuple[int, int, int]:
     """Three ports that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b, socket.create_server(("127.0.0.1", 0)) as c:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as a,
+        socket.create_server(("127.0.0.1", 0)) as b,
+        socket.create_server(("127.0.0.1", 0)) as c,
+    ):
         first, second, third = (held.getsockname()[1] for held in (a, b, c))
         return first, second, third

@@ -26,7 +26,9 @@ from tests.e2e.server import SETTLE_S, Series, Server, requests_of
 MIB = 1 << 20
 SHOWN = 4_096  # of a request, in which what its answer repeats must be found
 # What an error text must not tell: where the program lies, what it is made of, or anything that a terminal would act on.
-LEAKS = re.compile(r"(?<![\w.])/(?:\w+/)+\w+|\.py\b|\w+Error\b|\bTraceback|0x[0-9a-f]{6,}|::|onnxruntime|google\.protobuf|msgspec|numpy|<class")
+LEAKS = re.compile(
+    r"(?<![\w.])/(?:\w+/)+\w+|\.py\b|\w+Error\b|\bTraceback|0x[0-9a-f]{6,}|::|onnxruntime|google\.protobuf|msgspec|numpy|<class"
+)
 PROTOCOL_AND_CODE = re.compile(r'protocol="\w+"|,?code="\w+"')
 OURS = [case for case in CASES if not case.later]
 PLAYED = [
@@ -236,7 +238,6 @@ def test_all_cases_are_in_the_table() -> None:
         if played:
             assert case.grpc, case.number
             assert case.http, case.number
-
 
 
 def test_the_page_is_fresh() -> None:
