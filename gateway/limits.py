@@ -73,6 +73,7 @@ class ServingLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_inflight_bytes: int = 256 * MIB  # decoded inputs of all requests that are not answered yet
     max_batch_bytes: int = 8 * MIB  # input bytes of one run: rows that are large gain nothing from larger batches
     max_output_bytes: int = 64 * MIB  # of one request
+    max_arena_bytes: int = 256 * MIB  # what all runs may take for outputs and what lies between; more for models with large activations
     default_deadline_s: float = 10.0  # where the caller names none
     max_deadline_s: float = 30.0  # a longer one is cut to this
 

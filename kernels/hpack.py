@@ -5,8 +5,8 @@ equal bytes, so runs can be compared and looked up without being taken apart.
 The dynamic table is two arrays: `table` holds the numbers named below, then three for each slot of a ring of entries (where the entry's
 name begins in `store`, name size, value size); `store` holds the entries' text, oldest first, and has twice the room of the largest table.
 Bounds: integers have at most six octets; a header list is at most HEADER_BYTES by the count of RFC 9113 §6.5.2 and at most HEADERS fields.
-A longer one is decoded to its end, for the dynamic table's sake, without being kept. `out` must have room for the header list, one more
-entry of the table, and `huffman.MAX_EXPANSION` times the block (`room_for`).
+Of a longer one the first fields are kept, and it is decoded to its end for the dynamic table's sake. `out` must have room for the header
+list, one more entry of the table, and `huffman.MAX_EXPANSION` times the block (`room_for`).
 """
 
 from __future__ import annotations
@@ -172,7 +172,8 @@ def _write_sizes(out: np.ndarray, at: int, name: int, value: int) -> None:
 def decode_fields(block: bytes, table: np.ndarray, store: np.ndarray, out: np.ndarray) -> int:
     """Decode a whole block: bytes of fields in `out`, or one of the negative numbers above. The table moves on either way.
 
-    After TOO_LARGE the table is in step with the peer's; after any other error the connection cannot go on (RFC 9113 §4.3).
+    TOO_LARGE comes less the bytes of those fields that were within the limits, which stay in `out`. After it the table is in step with
+    the peer's; after any other error the connection cannot go on (RFC 9113 §4.3).
     """
     start = at = weight = count = 0
     over = False
@@ -219,10 +220,9 @@ def decode_fields(block: bytes, table: np.ndarray, store: np.ndarray, out: np.nd
         weight += name + value + ENTRY_OVERHEAD
         if weight > table[HEADER_BYTES] or count > table[HEADERS]:
             over = True
-            at = 0
         if not over:
             _write_sizes(out, at, name, value)
             at = text + name + value
     if table[LIMIT] > table[CEILING]:
         return MISSING_UPDATE
-    return TOO_LARGE if over else at
+    return TOO_LARGE - at if over else at

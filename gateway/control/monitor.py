@@ -13,7 +13,7 @@ from gateway.observe.metrics import Collector, Key, Metrics
 from gateway.serving.model import RUNTIME_VERSION
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
 from gateway.wire.head import RequestHead
-from gateway.wire.http_stream import HttpRefusalAcceptor, route_http
+from gateway.wire.http_stream import route_http
 from gateway.wire.listener import Behind, Listener
 from gateway.wire.stream import Acceptor
 
@@ -27,7 +27,7 @@ class Monitor:
         self._service = service
         self._state = state
         self._serving = serving
-        self._collector = Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded)
+        self._collector = Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded, now=clock.now)
         self._handlers: dict[bytes, HttpHandler] = {
             b"/metrics": self._page, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
         }  # fmt: skip
@@ -42,9 +42,7 @@ class Monitor:
             raise HttpRefusal(405, "Method Not Allowed", [(b"allow", b"GET, HEAD")])
         return handler
 
-    def _route(self, head: RequestHead | None) -> Acceptor:
-        if head is None:
-            return HttpRefusalAcceptor(HttpRefusal(431, "request headers are over the limit"))
+    def _route(self, head: RequestHead) -> Acceptor:
         return route_http(self, head, self.listener.limits)
 
     def _page(self, exchange: HttpExchange) -> None:

@@ -32,10 +32,9 @@ from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader
 from gateway.serving.routing import Routes
 from gateway.wire.blocks import Router
-from gateway.wire.exchange import HttpRefusal
 from gateway.wire.grpc import GrpcRouter
 from gateway.wire.head import RequestHead
-from gateway.wire.http_stream import HttpRefusalAcceptor, route_http
+from gateway.wire.http_stream import route_http
 from gateway.wire.listener import Behind, Listener
 from gateway.wire.stream import Acceptor
 from gateway.wire.tls import TlsContext
@@ -192,9 +191,7 @@ def _bound(host: str, port: int) -> socket.socket:
 def _router(calls: GrpcRouter, rest: Rest, limits: WireLimits) -> Router:
     """gRPC by content type, everything else is HTTP: on either port."""
 
-    def route(head: RequestHead | None) -> Acceptor:
-        if head is None:
-            return HttpRefusalAcceptor(HttpRefusal(431, "request headers are over the limit"))
+    def route(head: RequestHead) -> Acceptor:
         if head.content_type.startswith(b"application/grpc") and head.content_type[16:17] in (b"", b"+", b";"):
             return calls.route(head)
         return route_http(rest, head, limits)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,13 +23,12 @@ from gateway.errors import TidegateError, invalid, too_large
 from gateway.limits import RequestLimits
 from gateway.protocol.binding import check_input_count, check_output_count
 from gateway.protocol.json_data import FLOATING, count_tokens
+from gateway.protocol.json_strings import tokens_as_numbers, without_strings
 from gateway.protocol.tensors import shown
 
 _MAX_SHAPE_BYTES = 1_024  # of the text of a shape: far more than `max_rank` numbers and the blanks around them
 _MAX_PARAMETERS_BYTES = 65_536  # of the text of one parameters object
 _CACHED_BYTES = 128  # texts of shapes and parameters up to here are the same in most requests
-_STRING_OR_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|NaN|Infinity')
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(c for c in range(256) if c not in b"{}[]")
 _NOTHING = Raw(b"")
@@ -164,12 +162,11 @@ def _parse_around_tokens(text: bytes, limits: RequestLimits) -> JsonBody:
 
     Only floating-point data may have had them: every other place would now hold an invented number.
     """
-    bare = _STRING.sub(b"", text)
-    tokens = count_tokens(bare)
+    tokens = count_tokens(without_strings(text)[0])
     if tokens == count_tokens(text):
         plain = text.replace(b"NaN", b"1.0").replace(b"Infinity", b"1.000000")
     else:
-        plain = _STRING_OR_TOKEN.sub(_number_of_that_length, text)
+        plain = tokens_as_numbers(text)
     try:
         body = _decode(plain)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -182,11 +179,6 @@ def _parse_around_tokens(text: bytes, limits: RequestLimits) -> JsonBody:
     if tokens:
         raise invalid("the request has NaN or Infinity outside floating-point data")
     return body
-
-
-def _number_of_that_length(match: re.Match[bytes]) -> bytes:
-    found = match[0]
-    return found if found[:1] == b'"' else b"1.0" if found == b"NaN" else b"1.000000"
 
 
 def data_spans(text: bytes, body: JsonBody) -> list[tuple[int, int]]:
@@ -241,7 +233,7 @@ def _refuse_equal_keys(pairs: list[tuple[str, Any]]) -> int:
 
 def _deeper_than(depth: int, text: bytes) -> bool:
     """Whether valid JSON is nested deeper: take the innermost brackets away so many times and see whether some are left."""
-    brackets = _STRING.sub(b"", text).translate(_AS_BRACKETS, _NO_BRACKETS)
+    brackets = without_strings(text)[0].translate(_AS_BRACKETS, _NO_BRACKETS)
     for _ in range(depth):
         brackets = brackets.replace(b"[]", b"")
     return bool(brackets)

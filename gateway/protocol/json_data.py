@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +16,7 @@ import msgspec
 
 from gateway.errors import TidegateError, invalid, too_large
 from gateway.limits import RequestLimits
+from gateway.protocol.json_strings import without_strings
 from gateway.protocol.payload import check_texts, out_of_range, pack, text_too_long
 from gateway.protocol.tensors import DATATYPES, InputTensor, shown
 
@@ -32,7 +32,6 @@ SMALL_BYTES = 16_384  # of text that is decoded at once, whatever lists it makes
 _PIECE_BYTES = 65_536  # of text that is turned over at a time
 _NOT_STRUCTURE = bytes(c for c in range(256) if c not in b"[],")
 _NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 
 
 def from_json(
@@ -177,7 +176,7 @@ def _texts(shape: tuple[int, ...], text: bytes, count: int) -> list[str]:
     """Strings of any nesting, of which there are at most `max_string_elements`."""
     if len(text) <= SMALL_BYTES and (texts := read_small("BYTES", shape, text)) is not None and len(texts) == count:
         return texts
-    bare, strings = _STRING.subn(b"", text, count + 1)
+    bare, strings = without_strings(text, count)
     structure = bare.translate(None, _NOT_STRUCTURE)
     if strings != count or not _has_shape(structure, shape, count):
         raise _ShapeError

@@ -66,8 +66,9 @@ def _request_id(wire: JsonBody, model: str, version: str, limits: RequestLimits)
     """The caller's id, once what the body says about model and version agrees with the path."""
     if wire.model_name is not UNSET and wire.model_name not in (None, model):
         raise invalid(f"the request is for model '{shown(model)}', its body names '{shown(wire.model_name)}'")
-    if wire.model_version is not UNSET and version and wire.model_version not in (None, "", version):
-        raise invalid(f"the request is for version '{shown(version)}', its body names '{shown(wire.model_version)}'")
+    if wire.model_version is not UNSET and wire.model_version not in (None, "", version):
+        asked = f"is for version '{shown(version)}'" if version else "names no version in its path"
+        raise invalid(f"the request {asked}, its body names version '{shown(wire.model_version)}'")
     if not wire.id:
         return ""
     if len(wire.id) > limits.max_id_bytes or len(wire.id.encode()) > limits.max_id_bytes:

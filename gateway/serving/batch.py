@@ -111,8 +111,22 @@ def _run_once(batch: Batch, model: Model, items: list[Item], rows: int) -> Array
     signature = model.signature
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
     if not signature.max_batch_size:
-        return model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
-    return _run_rows(model, arrays, rows, batch) if rows <= batch.limit else _run_split(model, arrays, rows, batch)
+        outputs = model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
+        _check_size(batch, outputs, 1, 1)
+        return outputs
+    if rows > batch.limit:
+        return _run_split(model, arrays, rows, batch)
+    outputs = _run_rows(model, arrays, rows, batch)
+    _check_size(batch, outputs, max([item.rows for item in items]) if len(items) < rows else 1, rows)
+    return outputs
+
+
+def _check_size(batch: Batch, outputs: Arrays, largest: int, rows: int) -> None:
+    """Hold the outputs of the largest request, which has `largest` of the `rows`, against limits.serving.max_output_bytes."""
+    size = sum([output.nbytes for output in outputs])
+    bound: int = batch.version.max_output_bytes
+    if size > bound and size * largest > bound * rows:
+        raise RunFault(Code.INTERNAL, f"model '{batch.version.name}' made outputs of more than {bound} bytes for this input")
 
 
 def _run_rows(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
@@ -134,7 +148,12 @@ def _lost_rows(model: Model, outputs: Arrays, rows: int) -> RunFault:
 def _run_split(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
     """A request above the rows of one run goes in pieces."""
     limit = batch.limit
-    pieces = [_run_rows(model, [array[at : at + limit] for array in arrays], min(limit, rows - at), batch) for at in range(0, rows, limit)]
+    pieces: list[Arrays] = []
+    for at in range(0, rows, limit):
+        size = min(limit, rows - at)
+        pieces.append(_run_rows(model, [array[at : at + limit] for array in arrays], size, batch))
+        if not at:
+            _check_size(batch, pieces[0], rows, size)  # before the others are made
     try:
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     except ValueError:

@@ -100,11 +100,12 @@ class Batcher:
         if held > self.budget.max_inflight_bytes:
             return NO_MEMORY
         # A request above the bounds that meets an empty queue is split and run: size alone is no reason to refuse it.
-        if version.waiting_rows and (waiting > version.max_rows or queued > self.budget.max_queue_bytes):
+        if version.waiting_rows and (waiting - version.large_rows > version.max_rows or queued > self.budget.max_queue_bytes):
             return FULL
-        if item.deadline < item.arrival + version.horizon_s:
-            return self._hopeless(version, waiting, item)
-        return None
+        hopeless = self._hopeless(version, waiting, item) if item.deadline < item.arrival + version.horizon_s else None
+        if hopeless is None and item.rows > version.max_rows:
+            version.large_rows = item.rows
+        return hopeless
 
     def _hopeless(self, version: Version, waiting: int, item: Item) -> Rejection | None:
         """Why this deadline cannot be met, by the learned cost of all that stands before it."""
@@ -148,7 +149,8 @@ class Batcher:
 
     def _inline(self, version: Version, rows: int) -> bool:
         limit = version.signature.max_batch_size or 1
-        return not version.threaded and version.cost.predict(min(rows, limit)) <= self.inline_max_s
+        inline = version.cost.predict(min(rows, limit)) <= self.inline_max_s and not version.threaded
+        return inline and not version.large_rows  # its pieces together may take long
 
     def _held_back(self, lane: Lane) -> bool:
         """`max_delay_s` asks for patience while a batch is not full."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gateway.config import Config
-from gateway.serving.model import Model, ModelFault, RunFault, SessionSettings
+from gateway.serving.model import Model, ModelFault, RunFault, SessionSettings, bound_memory
 from gateway.serving.routing import Routes
 from gateway.serving.versions import Release, Version
 from registry.discovery import Source
@@ -27,6 +27,7 @@ class Loader:
 
     def load(self, source: Source) -> Routes:
         """Everything that the settings choose. What fails is in `Routes.failed` with its reason."""
+        bound_memory(self.config.limits.serving.max_arena_bytes)
         versions: dict[str, dict[int, Version]] = {}
         failed: dict[tuple[str, int], str] = {}
         for ref in self._chosen(source):

@@ -23,10 +23,26 @@ _DATATYPE = {
 _CONTROL_FLOW = (b"\x22\x04Loop", b"\x22\x02If", b"\x22\x04Scan")
 _BF16 = 16  # onnx.TensorProto.BFLOAT16
 _STATUS = re.compile(r"Status Message: (.*)", re.S)
+_NESTED = re.compile(r".*\[ONNXRuntimeError\] : \d+ : \w+ : ", re.S)
+_LOCATION = re.compile(r"\S+\.(?:cc|cpp|h):\d+ (?:[^()]*::[^()]*\([^()]*\)(?: const)?|\w+) ")  # file, line and function that raised
+_MEMORY = ("BFCArena", "bad_alloc", "allocate memory")
 
 Arrays = list[np.ndarray]
 RunOptions = onnxruntime.RunOptions
 RUNTIME_VERSION: str = onnxruntime.__version__
+
+
+onnxruntime.set_default_logger_severity(4)  # as for sessions: what lies below them writes to stderr too
+
+
+def bound_memory(max_bytes: int) -> None:
+    """What runs of all sessions created from now on may take together, inputs and weights aside: one arena of at most so many bytes.
+
+    Without it an input that makes an output explode takes what the machine has, and the arena keeps it.
+    """
+    memory = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT)
+    arena = onnxruntime.OrtArenaCfg({"max_mem": max_bytes, "arena_extend_strategy": 1})  # 1: as requested, not by powers of two
+    onnxruntime.create_and_register_allocator(memory, arena)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,8 @@ class Model:
         options.log_severity_level = 4  # failures are raised; its own log lines name files and source lines
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals cost 100 x
+        options.add_session_config_entry("session.use_env_allocators", "1")  # that of `bound_memory`, where there is one
+        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")  # weights are not its business
         if external:
             maps = list(external.values())
             options.add_external_initializers_from_files_in_memory(list(external), maps, [len(data) for data in maps])
@@ -117,10 +135,13 @@ class Model:
         rng = np.random.default_rng(0)
         pair = [_vary(array, rng) for array in self.zeros(2)]
         try:
-            together = self.run(pair)
             alone = [self.run([array[i : i + 1] for array in pair]) for i in range(2)]
         except RunFault:
             return True  # zeros are no valid input here (an id of 0, a shape): the graph's own word stands
+        try:
+            together = self.run(pair)
+        except RunFault:
+            return False
         return all(
             output.ndim > 0 and output.shape[0] == 2 and all(_same(output[i : i + 1], alone[i][k]) for i in range(2))
             for k, output in enumerate(together)
@@ -171,12 +192,18 @@ def _fault(model: str, error: Exception) -> RunFault:
     code = Code.INVALID_ARGUMENT if kind in ("InvalidArgument", "ValueError") or "out of data bounds" in str(error) else Code.INTERNAL
     if kind == "NotImplemented":
         code = Code.UNIMPLEMENTED
-    return RunFault(code, f"model '{model}' failed on this input: {_short(str(error))}")
+    return RunFault(code, f"model '{model}' failed on this input: {_reason(str(error))}")
+
+
+def _reason(text: str) -> str:
+    if any([mark in text for mark in _MEMORY]):
+        return "it needs more memory than limits.serving.max_arena_bytes"
+    return _short(text)
 
 
 def _short(text: str) -> str:
-    """The part of ONNX Runtime's message that speaks of the model, one line, at most 300 characters; no source paths."""
-    match = _STATUS.search(text)
-    line = " ".join((match[1] if match else text.rpartition("] : ")[2] if "] : " in text else text).split())
-    line = re.sub(r"\S*/\S*", "…", line)
-    return line[:300] or "the runtime gave no reason"
+    """The part of ONNX Runtime's message that speaks of the model, one line, at most 300 characters; no paths and names of its source."""
+    match = _STATUS.search(_NESTED.sub("", text))
+    line = " ".join((match[1] if match else _NESTED.sub("", text)).split())
+    line = re.sub(r"\S*/\S*", "…", _LOCATION.sub("", line))
+    return "the runtime gave no reason" if "::" in line else line[:300] or "the runtime gave no reason"

@@ -51,6 +51,8 @@ class Lane:
             item = queue.popleft()
             taken += item.rows
             version.waiting_bytes -= item.size
+            if item.rows > version.max_rows:
+                version.large_rows = 0
             if item.done:
                 version.release(version, item, Code.DEADLINE_EXCEEDED)
             elif item.caller.cancelled:
@@ -86,10 +88,12 @@ class Version:
         self.signature: Signature = model.signature
         self.cost = Cost()
         self._max_batch_bytes = limits.max_batch_bytes
+        self.max_output_bytes = limits.max_output_bytes
         self.max_rows = max(limits.max_queue_rows, self.signature.max_batch_size)
         self.max_delay_s = 0.0
         self.waiting_rows = 0
         self.waiting_bytes = 0
+        self.large_rows = 0  # of these rows, those of one request above the bound, which must not crowd out its neighbours
         self.horizon_s = 0.0  # a deadline nearer than this is looked at closely
         self.closed = False
         self.threaded = model.has_control_flow  # never inline: no run predicts the next

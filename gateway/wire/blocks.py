@@ -16,7 +16,7 @@ from gateway.wire.head import MalformedHead, RequestHead, check_trailers, oversi
 from gateway.wire.hpack import DEFAULT_LIMIT_BYTES, Decoder, HeaderListTooLarge, HpackError, unpack_fields
 from gateway.wire.stream import Acceptor
 
-Router = Callable[[RequestHead | None], Acceptor]  # None: the header list was over its limit
+Router = Callable[[RequestHead], Acceptor]
 Entry = tuple[RequestHead, Acceptor, bytes, float]  # head, who takes it, fields that are not in the head, seconds until the caller gives up
 
 _REMEMBERED_MAX = 256
@@ -76,9 +76,10 @@ class HeaderBlocks:
         decoder = self._decoder
         try:
             size, front, timeout_s, changed = decoder.read_request(block)
-        except HeaderListTooLarge:
+        except HeaderListTooLarge as error:
             self.known.clear()
-            return oversized_head(), self._router(None), b"", 0.0
+            head = oversized_head(error.fields)
+            return head, self._router(head), b"", 0.0
         except HpackError as error:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from None
         if changed and self.known:

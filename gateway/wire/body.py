@@ -18,16 +18,17 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n
 
 
 class Body:
-    """Collects one body."""
+    """Collects one body. One in a coding whose length is not known is inflated when it has ended: before, no ratio could bound it."""
 
-    __slots__ = ("_inflater", "_max_bytes", "_parts", "size", "wire_size")
+    __slots__ = ("_coding", "_inflater", "_limits", "_parts", "size", "wire_size")
 
     def __init__(self, limits: WireLimits, coding: str, length: int) -> None:
         """`coding` as `coding.request_coding` gives it; `length` in bytes on the wire, negative where it is not known."""
         self.size = 0  # bytes held
         self.wire_size = 0  # bytes taken
-        self._max_bytes = limits.max_body_bytes
-        self._inflater = Inflater(coding, limits, length) if coding else None
+        self._limits = limits
+        self._coding = coding
+        self._inflater = Inflater(coding, limits, length) if coding and length >= 0 else None
         self._parts: list[bytes] = []
 
     def add(self, piece: bytes) -> None:
@@ -36,15 +37,19 @@ class Body:
         if self._inflater is not None:
             piece = self._inflater.feed(piece)
         self.size += len(piece)
-        if self.size > self._max_bytes:
-            raise too_large_body(self._max_bytes)
+        if self.size > self._limits.max_body_bytes:
+            raise too_large_body(self._limits.max_body_bytes)
         self._parts.append(piece)
 
     def finish(self) -> bytes:
-        """The whole body; one copy, none where it came in one piece. Raises what `Inflater.finish` raises."""
-        if self._inflater is not None:
-            self._inflater.finish()
-        return b"".join(self._parts)
+        """The whole body; one copy, none where it came in one piece. Raises what `Inflater` raises."""
+        inflater, body = self._inflater, b"".join(self._parts)
+        if inflater is None and self._coding:
+            inflater = Inflater(self._coding, self._limits, len(body))
+            body = inflater.feed(body)
+        if inflater is not None:
+            inflater.finish()
+        return body
 
 
 class ChunkReader:

@@ -42,21 +42,19 @@ def decode_body(headers: Headers, body: bytes, limits: WireLimits) -> bytes:
 class Inflater:
     """Undoes the coding of one body, piece by piece; what it decides does not depend on how the body was cut."""
 
-    __slots__ = ("_bound", "_coding", "_head", "_limits", "_machine", "_size", "_wire_size")
+    __slots__ = ("_bound", "_coding", "_head", "_limits", "_machine", "_size")
 
     def __init__(self, coding: str, limits: WireLimits, length: int) -> None:
-        """`length`: bytes on the wire, negative where they are not known; then the ratio is held when all are here."""
+        """`length`: bytes on the wire."""
         self._coding = coding
         self._limits = limits
         self._machine = zlib.decompressobj(_GZIP) if coding == "gzip" else None
         self._head = b""  # first byte of a deflate body whose format is not known yet
         self._size = 0
-        self._wire_size = 0
-        self._bound = limits.max_body_bytes if length < 0 else min(limits.max_body_bytes, self._ratio_bound(length))
+        self._bound = min(limits.max_body_bytes, max(RATIO_FLOOR_BYTES, length * limits.max_decompression_ratio))
 
     def feed(self, piece: bytes) -> bytes:
         """What the piece adds. Raises HttpRefusal: 400 for corrupt bytes and bytes past the end, 413 past either bound."""
-        self._wire_size += len(piece)
         if self._machine is None:
             piece = self._head + piece
             if len(piece) < 2:
@@ -76,15 +74,9 @@ class Inflater:
         return out
 
     def finish(self) -> None:
-        """The body has ended. Raises HttpRefusal: 400 when the compressed stream has not, 413 past the ratio."""
+        """The body has ended. Raises HttpRefusal 400 when the compressed stream has not."""
         if self._machine is None or not self._machine.eof:
             raise HttpRefusal(400, f"truncated {self._coding} body")
-        bound = self._ratio_bound(self._wire_size)
-        if self._size > bound:
-            raise self._too_large(bound)
-
-    def _ratio_bound(self, wire_bytes: int) -> int:
-        return max(RATIO_FLOOR_BYTES, wire_bytes * self._limits.max_decompression_ratio)
 
     def _too_large(self, bound: int) -> HttpRefusal:
         limits = self._limits

@@ -11,6 +11,8 @@ from gateway.wire.floods import FloodGuard
 from gateway.wire.frames import ConnectionFault, ErrorCode, Setting, StreamFault
 from gateway.wire.stream import Outbound
 
+_SETTINGS_MAX = 32  # of one frame, which may be 1 MiB and then holds 170,000 (CVE-2020-11080); RFC 9113 knows six
+
 
 def greeting(limits: WireLimits) -> bytes:
     """What the server says first: its SETTINGS, and a connection window larger than the default."""
@@ -64,6 +66,8 @@ class Controls:
             return
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a broken length")
+        if len(payload) > 6 * _SETTINGS_MAX:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many settings in one frame")
         self.settled = True
         for key, value in struct.iter_unpack(">HI", payload):
             self._setting(key, value)

@@ -70,6 +70,8 @@ class GrpcRouter:
 
     def route(self, head: RequestHead) -> Acceptor:
         """By exact path bytes: no decoding, no normalising (CVE-2026-33186)."""
+        if head.oversized:
+            return Refusal(Code.TOO_LARGE, "the metadata of the call is over the limit")
         if head.method != b"POST":
             return Refusal(Code.UNIMPLEMENTED, "gRPC calls use POST")
         method = self.methods.get(head.path)

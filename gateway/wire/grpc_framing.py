@@ -77,16 +77,17 @@ def payload(body: bytes, *, limit: int, encoding: bytes, compression: bool) -> b
     """The one message of a whole body.
 
     Raises TidegateError: INTERNAL for a broken prefix or a compressed message without an encoding, UNIMPLEMENTED for compression that is
-    unknown or switched off, TOO_LARGE past `limit` after decompression.
+    unknown or switched off, TOO_LARGE past `limit`, as declared or after decompression.
     """
     size = len(body) - 5
-    if size > limit:
+    declared = int.from_bytes(body[1:5], "big")
+    if max(size, declared) > limit:
         raise TidegateError(Code.TOO_LARGE, f"message is over the limit of {limit} bytes")
-    if size < 0 or int.from_bytes(body[1:5], "big") > size:
+    if size < 0 or declared > size:
         raise TidegateError(Code.INTERNAL, "message shorter than its length prefix")
     message = body[5:] if size < 65_536 else memoryview(body)[5:]
-    if int.from_bytes(body[1:5], "big") < size:  # a second message on a unary call is ignored, as gRPC's own servers do
-        message = message[: int.from_bytes(body[1:5], "big")]
+    if declared < size:  # a second message on a unary call is ignored, as gRPC's own servers do
+        message = message[:declared]
     if body[0] == 0:
         return message
     if body[0] != 1 or encoding in (b"", b"identity"):

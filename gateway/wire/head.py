@@ -30,15 +30,18 @@ class RequestHead:
     timeout_s: float  # grpc-timeout; ABSENT or MALFORMED of kernels.request_fields where it is not there or none
     encoding: bytes  # grpc-encoding, b"" when absent
     fields: Headers  # the regular fields; of a gRPC call only those that decide its way, the rest is `Stream.metadata`
+    oversized: bool  # the header list was over its limit: to be refused, whatever it asks for
 
-    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "path", "scheme", "timeout_s")
+    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "oversized", "path", "scheme", "timeout_s")
 
 
-def oversized_head() -> RequestHead:
-    """Stands for a request whose header list was over its limit: it is answered, never served."""
+def oversized_head(fields: Headers) -> RequestHead:
+    """Stands for a request whose header list was over its limit, of which the first fields tell the content type at most."""
     head = RequestHead()
+    head.oversized = True
     _set_target(head, [b"", b"", b"/", b""])
     _set_fields(head, [])
+    head.content_type = next((value for name, value in fields if name == b"content-type"), b"")
     head.fields = []
     return head
 
@@ -60,6 +63,7 @@ def parse_head(fields: Headers) -> RequestHead:
         pseudo[slot] = value
         position += 1
     head = RequestHead()
+    head.oversized = False
     regular = fields[position:]
     head.fields = regular
     _check_values(fields)

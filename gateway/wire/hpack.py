@@ -40,7 +40,14 @@ class HpackError(Exception):
 
 
 class HeaderListTooLarge(Exception):
-    """A valid block whose fields are over a limit. The dynamic table is up to date; the connection can go on (RFC 9113 §10.5.1)."""
+    """A valid block whose fields are over a limit. The dynamic table is up to date; the connection can go on (RFC 9113 §10.5.1).
+
+    `fields` are the first ones, by which a caller may tell in what form to refuse.
+    """
+
+    def __init__(self, message: str, fields: list[Field]) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class Decoder:
@@ -125,8 +132,9 @@ class Decoder:
         return out
 
     def _fail(self, error: int) -> None:
-        if error == kernel.TOO_LARGE:
-            raise HeaderListTooLarge(f"more than {self._header_bytes} bytes or {self._headers} header fields")
+        if error <= kernel.TOO_LARGE:
+            first = unpack_fields(self.text[: kernel.TOO_LARGE - error])
+            raise HeaderListTooLarge(f"more than {self._header_bytes} bytes or {self._headers} header fields", first)
         raise HpackError(_ERRORS[error])
 
 

@@ -234,8 +234,10 @@ def _body_length(special: dict[bytes, bytes], *, is_http10: bool) -> int:
         if coding.lower() != b"chunked":
             raise HttpRefusal(501, "the only transfer coding is chunked")
         return CHUNKED
-    if not length.isdigit() or len(length) > 18:
+    if not length.isdigit():
         raise _malformed("Content-Length")
+    if len(length) > 18:  # more digits than any body has bytes, and maybe than int() takes
+        raise HttpRefusal(413, "request body is too large")
     return int(length)
 
 

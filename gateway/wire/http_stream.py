@@ -98,6 +98,8 @@ class HttpRefusalAcceptor:
 
 def route_http(application: HttpApplication, head: RequestHead, limits: WireLimits) -> Acceptor:
     """Ask the application, before any body is read."""
+    if head.oversized:
+        return HttpRefusalAcceptor(HttpRefusal(431, "request headers are over the limit"))
     if len(head.path) > limits.max_target_bytes:
         return HttpRefusalAcceptor(HttpRefusal(414, "request target is too long"))
     if head.content_length > limits.max_body_bytes:

@@ -102,7 +102,7 @@ class Desk:
         made.threaded = self.threaded
         return made
 
-    def route(self, head: RequestHead | None) -> Acceptor:
+    def route(self, head: RequestHead) -> Acceptor:
         """As the program behind the HTTP/2 connection."""
         return self._route(head)
 

@@ -154,6 +154,12 @@ def test_case_63_a_body_for_another_model(field: str) -> None:
     invalid("{" + field + "," + REST)
 
 
+def test_case_63_a_version_that_only_the_body_names() -> None:
+    """The path chooses; a body that wants another version than the path's default is not answered by that default."""
+    with pytest.raises(TidegateError, match="names no version in its path, its body names version '7'"):
+        decode(('{"model_version":"7",' + REST).encode(), header_length=None, model="m", version="", signature=SIGNATURE, limits=LIMITS)
+
+
 def test_case_44_the_id_has_a_limit() -> None:
     """In bytes; control characters are escaped wherever it is shown."""
     assert 1 == infer('{"id":"\\r\\n\\u0000' + "a" * 253 + '",' + REST).rows

@@ -153,7 +153,7 @@ class Hall:
         item.deadline = item.arrival + timeout_s
         shapes = {ROWS: ((features,),), TEXTS: ((features,), (1,)), WHOLE: ((rows, features),)}[kind]
         lane = version.lane(shapes, alone=not item.rows)
-        before = version.waiting_rows, version.waiting_bytes, self.batcher.budget.bytes
+        before = version.waiting_rows - version.large_rows, version.waiting_rows, version.waiting_bytes, self.batcher.budget.bytes
         rejection = self.batcher.submit(lane, item)
         self.check_admission(version, item, before, rejection)
         if rejection is None:
@@ -212,10 +212,10 @@ class Hall:
 
     # --- what must hold --------------------------------------------------------------------------------------------------------
 
-    def check_admission(self, version: Version, item: Item, before: tuple[int, int, int], rejection: Rejection | None) -> None:
+    def check_admission(self, version: Version, item: Item, before: tuple[int, ...], rejection: Rejection | None) -> None:
         """A refusal names a bound that is passed; what is admitted passes none."""
-        rows, size, held = before
-        full = rows and (rows + item.rows > self.limits.max_queue_rows or size + item.size > self.limits.max_queue_bytes)
+        rows, waiting, size, held = before  # one request above the bound crowds out nobody
+        full = waiting and (rows + item.rows > self.limits.max_queue_rows or size + item.size > self.limits.max_queue_bytes)
         no_memory = held + item.size > self.limits.max_inflight_bytes
         if rejection is None:
             assert (False, False, False) == (version.closed, bool(full), no_memory)

@@ -135,14 +135,14 @@ class Program:
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
-        self.heads: list[RequestHead | None] = []
+        self.heads: list[RequestHead] = []
         self.streams: dict[int, Stream] = {}
         self.bodies: dict[int, bytes] = {}
         self.cancelled: list[int] = []
 
-    def route(self, head: RequestHead | None) -> Acceptor:
+    def route(self, head: RequestHead) -> Acceptor:
         self.heads.append(head)
-        if head is None:
+        if head.oversized:
             return Whole(self, refuses=True)
         acceptors: dict[bytes, Acceptor] = {
             b"/hold": Whole(self, holds=True), b"/small": Whole(self, max_body_bytes=100), b"/stream": Pieces(self),

@@ -187,8 +187,8 @@ class Calls:
         methods = {path: Method(unary=self.handler(path)) for path in (UNARY, OTHER)}
         self.router = GrpcRouter({**methods, STREAMED: Method(streaming=self.begin)}, LIMITS, compression=True)
 
-    def route(self, head: RequestHead | None) -> Acceptor:
-        return Whole(self, refuses=True) if head is None else self.router.route(head)  # type: ignore[arg-type]
+    def route(self, head: RequestHead) -> Acceptor:
+        return Whole(self, refuses=True) if head.oversized else self.router.route(head)
 
     def took(self, stream: Stream, call: str, *values: object) -> None:
         self.seen[stream.id] = (OVERSIZED,)

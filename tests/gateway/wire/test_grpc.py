@@ -57,7 +57,7 @@ class Server:
         self.router = GrpcRouter(methods, LIMITS, compression=compression)
         self.wire = Wire(LIMITS.wire, self).start(**settings)  # type: ignore[arg-type]
 
-    def route(self, head: RequestHead | None) -> Acceptor:
+    def route(self, head: RequestHead) -> Acceptor:
         assert head is not None
         return self.router.route(head)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.limits import KIB, WireLimits
-from gateway.wire.coding import RATIO_FLOOR_BYTES, Inflater, answer_coding, compress, decode_body, request_coding
+from gateway.wire.body import Body
+from gateway.wire.coding import RATIO_FLOOR_BYTES, answer_coding, compress, decode_body, request_coding
 from gateway.wire.exchange import HttpRefusal
 
 LIMITS = WireLimits(max_body_bytes=256 * KIB, max_decompression_ratio=10)
@@ -18,13 +20,13 @@ LIMITS = WireLimits(max_body_bytes=256 * KIB, max_decompression_ratio=10)
 
 def outcome(coding: str, pieces: list[bytes], length: int) -> bytes | tuple[int, str]:
     """The plain bytes, or what the refusal says."""
-    inflater = Inflater(coding, LIMITS, length)
+    body = Body(LIMITS, coding, length)
     try:
-        plain = b"".join([inflater.feed(piece) for piece in pieces])
-        inflater.finish()
+        for piece in pieces:
+            body.add(piece)
+        return body.finish()
     except HttpRefusal as refusal:
         return refusal.status, refusal.message
-    return plain
 
 
 packers = st.sampled_from([("gzip", 31, 6), ("deflate", 15, 1), ("deflate", -15, 9)])
@@ -50,6 +52,20 @@ def test_the_outcome_does_not_depend_on_the_cut(
     if not damage and not tail:
         fits = len(plain) <= min(LIMITS.max_body_bytes, max(RATIO_FLOOR_BYTES, 10 * len(wire)))
         assert (plain == expected) if fits else (isinstance(expected, tuple) and expected[0] == 413)
+
+
+def test_a_bomb_of_unknown_length_is_not_inflated() -> None:
+    """The ratio is held before the bytes exist: what has come is all that is held."""
+    limits = WireLimits(max_decompression_ratio=10)
+    bomb = gzip.compress(bytes(30 << 20))
+    body = Body(limits, "gzip", -1)
+    tracemalloc.start()
+    body.add(bomb)
+    with pytest.raises(HttpRefusal, match="more than 10 times"):
+        body.finish()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20  # 10 times the body, twice while it grows
 
 
 def test_a_whole_body_is_decoded_by_its_headers() -> None:

@@ -101,6 +101,7 @@ FATAL = [
     rule("6.4", "rst_stream_of_5_bytes", "FRAME_SIZE_ERROR", lambda w: opened(w) + raw(RST_STREAM, 0, 1, bytes(5))),
     rule("6.5", "settings_ack_with_a_payload", "FRAME_SIZE_ERROR", lambda w: raw(SETTINGS, 1, 0, bytes(6))),
     rule("6.5", "settings_on_a_stream", "PROTOCOL_ERROR", lambda w: opened(w) + raw(SETTINGS, 0, 1, bytes(6))),
+    rule("10.5", "settings_of_33_values", "ENHANCE_YOUR_CALM", lambda w: raw(SETTINGS, 0, 0, struct.pack(">HI", 4, 65_535) * 33)),
     rule("6.5", "settings_of_5_bytes", "FRAME_SIZE_ERROR", lambda w: raw(SETTINGS, 0, 0, bytes(5))),
     rule("6.5.2", "enable_push_2", "PROTOCOL_ERROR", lambda w: settings(2, 2)),
     rule("6.5.2", "initial_window_2_31", "FLOW_CONTROL_ERROR", lambda w: settings(4, 1 << 31)),
