@@ -169,8 +169,10 @@ def slow_peers(desk: Desk) -> None:
         begun.send(b" ")
     assert [408, 408] == [head.answer().status, begun.answer().status]
     assert [True, True, True] == [head.ends(), begun.ends(), silent.ends()]
+    desk.close(head, begun, silent)
     desk.maybe["http", "OK"] += 10  # of which the last are not even read while the first cannot be sent
-    while not reader.over:  # closed at the write timeout: what was sent before still arrives
+    assert desk.server.settles(connections=desk.connections - 1), "the reader that takes nothing is still there"
+    while not reader.over:  # what was sent before still arrives
         reader._more()
 
 

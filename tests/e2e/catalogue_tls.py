@@ -59,7 +59,7 @@ def bad_tls(desk: Desk) -> None:
         deed(port, authorities)
         assert b"200 OK" in _served(port, authorities.caller(authorities.good)), deed.__name__
         desk.golden(plain)
-    assert secure.settles(descriptors)
+    assert secure.settles(descriptors=descriptors)
     assert [] == secure.faults()
 
 

@@ -103,6 +103,11 @@ class Desk:
         self._peers.append(peer)
         return peer
 
+    @property
+    def connections(self) -> int:
+        """How many of them are open on this side."""
+        return len(self._peers)
+
     def secure(self) -> Any:
         """A server that speaks TLS, and the authorities of its certificates."""
         assert self._secure is not None

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -89,11 +90,11 @@ class Server:
         Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
         return self.memory("VmRSS")
 
-    def settles(self, descriptors: int) -> bool:
-        """Whether connections and descriptors are as few as before, soon."""
+    def settles(self, *, connections: int = 0, descriptors: int = sys.maxsize) -> bool:
+        """Whether there are only so many of each, soon."""
         clock = SystemClock()
         until = clock.now() + SETTLE_S
-        while self.gauge("tidegate_connections") or self.descriptors() > descriptors:
+        while self.gauge("tidegate_connections") > connections or self.descriptors() > descriptors:
             if clock.now() > until:
                 return False
             self.child.wait(0.02)
