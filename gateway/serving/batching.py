@@ -22,6 +22,7 @@ from gateway.serving.runner import Runner
 from gateway.serving.versions import Lane, Version
 
 _log = logging.getLogger(__name__)
+_SETTLE_FROM_S = 250e-6  # a shorter run costs about what another look at the sockets does
 _SETTLE_SHARE = 0.1  # of a run's predicted time may pass in waiting for a tick that brings nothing new
 
 
@@ -138,9 +139,13 @@ class Batcher:
         """Run what can run now; what stays is watched for its deadline, and goes on when the run that it waits for has ended."""
         version = lane.version
         if version.running is None and lane.items and not self._held_back(lane):
-            if self._inline(version, lane.rows):
+            inline = self._inline(version, lane.rows)
+            if self._settling(lane):
+                if inline:
+                    return  # the run would stand in the way of a deadline longer than this does
+            elif inline:
                 self._run_inline(lane)
-            elif not self._settling(lane):
+            else:
                 self._start(lane)
         if lane.items and version.running is not None:
             version.behind.add(lane)
@@ -165,6 +170,8 @@ class Batcher:
 
     def _settling(self, lane: Lane) -> bool:
         """A long run waits for a tick that brings nothing new: requests that were sent together arrive over a few ticks."""
+        if lane.version.cost.predict(min(lane.rows, lane.limit)) < _SETTLE_FROM_S:
+            return False
         now = self._now()
         if not lane.settling_since:
             lane.settling_since = now

@@ -18,7 +18,7 @@ from gateway.wire.grpc_framing import MessageReader, message_frame, payload, per
 from gateway.wire.head import RequestHead
 from gateway.wire.hpack import encode_headers, encode_literal
 from gateway.wire.status import grpc_pushback, grpc_status
-from gateway.wire.stream import Acceptor, Stream
+from gateway.wire.stream import Acceptor, Stream, WholeBody
 from kernels.layout import fill, number, place
 from kernels.request_fields import MALFORMED
 
@@ -85,7 +85,7 @@ class GrpcRouter:
         return StreamingAcceptor(method.streaming, head.encoding, self)
 
 
-class UnaryAcceptor:
+class UnaryAcceptor(WholeBody):
     """A unary call: one message in, one out."""
 
     streaming: Literal[False] = False
@@ -101,14 +101,18 @@ class UnaryAcceptor:
         self.default_s, self.longest_s = router.default_s, router.longest_s
 
     def complete(self, stream: Stream, body: bytes) -> None:
-        """The hot path: one uncompressed message is handed on without a copy of more than its small body."""
-        size = len(body) - 5
+        """A body that came in pieces."""
+        self.complete_at(stream, body, 0, len(body))
+
+    def complete_at(self, stream: Stream, data: bytes, start: int, end: int) -> None:
+        """The hot path: one uncompressed message is copied once, out of what was read."""
         try:
-            if int.from_bytes(body[:5], "big") == size <= self._plain_max:  # not compressed, and one message
-                self._handler(stream, body[5:], stream.arrival + stream.timeout_s)
-            elif not body:
+            if int.from_bytes(data[start : start + 5], "big") == end - start - 5 <= self._plain_max:  # not compressed, and one message
+                self._handler(stream, data[start + 5 : end], stream.arrival + stream.timeout_s)
+            elif start == end:
                 fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")
             else:
+                body = data if end - start == len(data) else data[start:end]
                 message = payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression)
                 self._handler(stream, message, stream.arrival + stream.timeout_s)
         except TidegateError as error:
@@ -173,7 +177,7 @@ class StreamingAcceptor:
             sink.half_closed()
 
 
-class Refusal:
+class Refusal(WholeBody):
     """Answers every request with one status, after its body or at once where it is large."""
 
     streaming: Literal[False] = False

@@ -164,7 +164,7 @@ class Http2Connection:
                             start, position = position + 9, end
                             self._uncredited += end - start
                             stream.remote_closed = True
-                            acceptor.complete(stream, data[start:end])
+                            acceptor.complete_at(stream, data, start, end)
                             continue
                     stream.opened = now  # from now on the arrival of the body is timed
                     continue

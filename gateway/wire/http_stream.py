@@ -9,7 +9,7 @@ from gateway.wire.coding import decode_body
 from gateway.wire.exchange import JSON_TYPE, Headers, HttpApplication, HttpExchange, HttpHandler, HttpRefusal, error_body
 from gateway.wire.head import RequestHead
 from gateway.wire.hpack import encode_headers
-from gateway.wire.stream import Acceptor, Stream
+from gateway.wire.stream import Acceptor, Stream, WholeBody
 
 _heads: dict[tuple[int, tuple[tuple[bytes, bytes], ...]], bytes] = {}
 _HEADS_MAX = 256
@@ -42,7 +42,7 @@ class StreamExchange(HttpExchange):
             self.on_cancel()
 
 
-class HttpAcceptor:
+class HttpAcceptor(WholeBody):
     """Takes requests that the application has routed."""
 
     streaming: Literal[False] = False
@@ -75,7 +75,7 @@ class HttpAcceptor:
         _refuse(StreamExchange(stream, b""), HttpRefusal(408, "the request body did not arrive in time"))
 
 
-class HttpRefusalAcceptor:
+class HttpRefusalAcceptor(WholeBody):
     """Answers with a refusal, as soon as the head is known where a body would follow."""
 
     streaming: Literal[False] = False

@@ -35,6 +35,10 @@ class WholeAcceptor(Protocol):
         """The whole request is here."""
         ...
 
+    def complete_at(self, stream: Stream, data: bytes, start: int, end: int) -> None:
+        """The whole request is here: its body is `data[start:end]`."""
+        ...
+
     def too_large(self, stream: Stream) -> None:
         """The body passed `max_body_bytes`: answer, the rest is discarded."""
         ...
@@ -42,6 +46,20 @@ class WholeAcceptor(Protocol):
     def timed_out(self, stream: Stream) -> None:
         """The body did not arrive in time: answer, the rest is discarded."""
         ...
+
+
+class WholeBody:
+    """What acceptors of whole requests have in common."""
+
+    __slots__ = ()
+
+    def complete(self, stream: Stream, body: bytes) -> None:
+        """See WholeAcceptor."""
+        raise NotImplementedError
+
+    def complete_at(self, stream: Stream, data: bytes, start: int, end: int) -> None:
+        """See WholeAcceptor."""
+        self.complete(stream, data[start:end])
 
 
 class PieceAcceptor(Protocol):

@@ -24,7 +24,7 @@ from gateway.wire.frames import ErrorCode
 from gateway.wire.head import RequestHead
 from gateway.wire.hpack import encode_headers
 from gateway.wire.http2 import Http2Connection
-from gateway.wire.stream import Acceptor, Outbound, Stream
+from gateway.wire.stream import Acceptor, Outbound, Stream, WholeBody
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -164,7 +164,7 @@ class Program:
         stream.outbound.respond(stream, HEAD, own if body is None else body, trailers)
 
 
-class Whole:
+class Whole(WholeBody):
     """A `WholeAcceptor`."""
 
     streaming = False

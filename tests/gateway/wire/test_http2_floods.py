@@ -12,7 +12,7 @@ from gateway.limits import WireLimits
 from gateway.wire.frames import ErrorCode
 from gateway.wire.hpack import encode_headers
 from gateway.wire.http2 import Http2Connection
-from gateway.wire.stream import Outbound, Stream
+from gateway.wire.stream import Outbound, Stream, WholeBody
 from tests.gateway.wire.http2_wire import (
     CONTINUATION,
     DATA,
@@ -42,7 +42,7 @@ SENT = 4 << 20  # bytes of a flood, unless the connection ends before
 HELD = 4 * LIMITS.max_header_bytes + 48 * KIB  # for a peer that has no open request: a header block in progress, a frame, small things
 
 
-class Takes:
+class Takes(WholeBody):
     """Takes whole requests and never answers."""
 
     streaming = False
