@@ -1,7 +1,7 @@
 """Durable truth: the only owner of files and object stores.
 
 Rooms, in reading order: errors, limits, names, medium, yaml_text, gate, contract, schema, golden, training, serving, manifest, parts,
-journal, versions, sealed, verified, store, constants, scanner, onnx_model, submission, trial, trial_child, publish, repository,
+signatures, journal, versions, sealed, verified, store, constants, scanner, onnx_model, submission, trial, trial_child, publish, repository,
 discovery, verify.
 
 Up to `store` it is what a registry holds and how it stays whole; up to `publish` what may become a version; then where models come from,

@@ -22,6 +22,7 @@ OWNERS = {
     "onnx": {"registry/onnx_model.py", "registry/scanner.py", "registry/constants.py"},  # the last two for its messages
     "skl2onnx": {"retrain/export.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
+    "cryptography": {"registry/signatures.py"},
     "numba": {"kernels/jit.py", "kernels/huffman.py", "kernels/layout.py"},  # the last two for the types of its eager signatures
     "httptools": set(),  # the witness in tests; heads are read by our own grammar
     "orjson": {"gateway/protocol/json_numbers.py"},
