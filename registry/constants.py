@@ -55,7 +55,7 @@ def is_external(tensor: TensorProto) -> bool:
 def check_tensor(tensor: TensorProto, gate: Gate) -> None:
     """Raises `Kind.INVALID_MODEL` where values, type and shape do not belong together."""
     elements = _elements(tensor, gate)
-    filled = [field for field in _DATA_FIELDS if len(getattr(tensor, field))]
+    filled = [field for field in _DATA_FIELDS if _has(tensor, field)]
     if tensor.HasField("segment"):
         raise refused(f"{_subject(tensor)} is one segment of a larger one")
     if tensor.data_location not in TensorProto.DataLocation.values():
@@ -107,6 +107,11 @@ def external_end(tensor: TensorProto) -> tuple[str, int]:
 
 def _subject(tensor: TensorProto) -> str:
     return f"tensor '{tensor.name[:128]}'"
+
+
+def _has(tensor: TensorProto, field: str) -> bool:
+    """Whether a field of values is there. Bytes are not asked for their length, which would copy them."""
+    return bool(tensor.HasField("raw_data")) if field == "raw_data" else len(getattr(tensor, field)) > 0
 
 
 def _elements(tensor: TensorProto, gate: Gate) -> int:

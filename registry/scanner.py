@@ -52,6 +52,9 @@ def messages(root: Message) -> Iterator[Message]:
     while waiting:
         message = waiting.pop()
         yield message
+        if isinstance(message, TensorProto):  # its other fields are plain values, and asking for them copies weights
+            waiting.extend([*message.external_data, *message.metadata_props, message.segment])
+            continue
         for field, value in message.ListFields():
             if field.message_type is not None:
                 waiting.extend(value if field.is_repeated else [value])
