@@ -20,7 +20,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 400, 70, 10
 OWNERS = {
     "onnxruntime": {"gateway/serving/model.py", "registry/trial_child.py", "retrain/export.py", "gateway/doctor.py"},
     "onnx": {"registry/onnx_model.py", "registry/scanner.py", "registry/constants.py"},  # the last two for its messages
-    "skl2onnx": {"retrain/export.py"},
+    "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
+    "onnxmltools": {"retrain/boosting.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
     "cryptography": {"registry/signatures.py"},
     "numba": {"kernels/jit.py", "kernels/huffman.py", "kernels/layout.py"},  # the last two for the types of its eager signatures
