@@ -17,6 +17,7 @@ from registry.contract import Contract, Port
 from registry.errors import damaged, refused
 
 MAX_CATEGORIES = 100_000
+ONLY = "*"  # in the place of a name: the only port there is
 _BITS = re.compile(r"tensor\((u?)int(\d+)\)")
 _FLOATS = {"tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bfloat16)"}
 _STRING, _BOOL = "tensor(string)", "tensor(bool)"
@@ -110,6 +111,9 @@ def decode(content: bytes, *, key: str) -> Schema:
 
 
 def _fields(ports: tuple[Port, ...], terms: Mapping[str, Terms], what: str) -> tuple[Field, ...]:
+    if ONLY in terms and (len(ports) != 1 or len(terms) != 1):
+        raise refused(f"the contract file describes '{ONLY}', which stands for the only {what}; the model has {len(ports)}")
+    terms = {ports[0].name: terms[ONLY]} if ONLY in terms else terms
     strangers = terms.keys() - {port.name for port in ports}
     if strangers:
         raise refused(f"the contract file describes {what} '{min(strangers)[:128]}', which the model does not have")
@@ -131,8 +135,8 @@ def _shape(port: Port, terms: Terms, subject: str) -> tuple[int | str | None, ..
     """The graph's shape, with the author's size where the graph leaves one free."""
     if terms.shape is None:
         return port.shape
-    if 0 in terms.shape:
-        raise refused(f"{subject} has a size of 0 in the contract file")
+    if any(size is not None and size < 1 and size != -1 for size in terms.shape):
+        raise refused(f"{subject} has a size in the contract file that is neither above 0 nor -1")
     if port.shape is None:
         return tuple(None if size == -1 else size for size in terms.shape)
     known = [(ours, None if theirs == -1 else theirs) for ours, theirs in zip(port.shape, terms.shape, strict=False)]

@@ -1,4 +1,4 @@
-"""How a version wants to be served: rows of a run, waiting for more of them, instances. Pure data; `import_triton` fills it in."""
+"""How a version wants to be served: rows of a run, waiting for more of them, instances. Pure data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The blob `serving.json` of a version. None leaves a choice to the gateway's own settings."""
 
     format: Literal[1]
-    max_batch_size: Positive | None = None  # rows of one run; 1 where the first dimension is no batch
+    batching: bool = True  # False where the first dimension is no batch: requests are neither joined nor split
+    max_batch_size: Positive | None = None  # rows of one run
     max_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
     instances: Positive | None = None  # sessions that run at once
     parameters: dict[str, str] = {}  # the model's own, which the gateway shows and does not read

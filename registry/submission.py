@@ -66,6 +66,20 @@ def submitted(store: Store, path: Path) -> Iterator[Submission]:
         yield Submission(store=store, stack=stack, directory_fd=directory_fd, model=model)
 
 
+def read_plain(path: Path, *, max_bytes: int) -> bytes:
+    """A small file that is neither a link nor a pipe. Raises `Kind.INVALID_MODEL`."""
+    with storage_errors(f"open the directory of {path.name}"):
+        directory_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.fdopen(_open_plain(path.name, directory_fd), "rb") as file, storage_errors(f"read {path.name}"):
+            content = file.read(max_bytes + 1)
+    finally:
+        os.close(directory_fd)
+    if len(content) > max_bytes:
+        raise refused(f"'{path.name}' has more than the {max_bytes} bytes that are allowed")
+    return content
+
+
 def _stage(store: Store, stack: ExitStack, name: str, *, directory_fd: int, max_bytes: int) -> Staged:
     fd = _open_plain(name, directory_fd)
     try:

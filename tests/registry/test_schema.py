@@ -87,9 +87,10 @@ def test_it_comes_back() -> None:
         ({"code": {"categories": [9], "null_value": 9}}, "input 'code' has 9 both as a category and for what is missing"),
         ({"code": {"nulls": "refused", "null_value": 9}}, "input 'code' has a value for what is missing, and refuses what is missing"),
         ({"big": {"null_value": 1 << 63}}, "input 'big' is tensor(int64), which cannot hold 9223372036854775808"),
+        ({"*": {}}, "the contract file describes '*', which stands for the only input; the model has 5"),
         ({"age": {"nulls": "sometimes"}}, "the contract file is not one: Invalid enum value 'sometimes' - at `$.inputs[...].nulls`"),
         ({"age": {"unitt": "years"}}, "the contract file is not one: Object contains unknown field `unitt` - at `$.inputs[...]`"),
-        ({"age": {"shape": [0]}}, "input 'age' has a size of 0 in the contract file"),
+        ({"age": {"shape": [0]}}, "input 'age' has a size in the contract file that is neither above 0 nor -1"),
         ({"age": {"shape": [-2]}}, "the contract file is not one: "),
         ({"age": {"range": {"min": True}}}, "the contract file is not one: "),
         (["age"], "the contract file is not one: Expected `object`, got `array` - at `$.inputs`"),
@@ -104,6 +105,11 @@ def test_contradictions(terms: Any, reason: str, kind_of: Callable[..., str]) ->
 def test_refused_files(plain: Any, kind_of: Callable[..., str]) -> None:
     """Other documents, other formats, an output that is not there."""
     assert kind_of(lambda: _merged(plain)).startswith("invalid_model: the contract file ")
+
+
+def test_the_only_port() -> None:
+    """It need not be named."""
+    assert "share" == _merged({"outputs": {"*": {"unit": "share"}}}).outputs[0].unit
 
 
 def test_a_shape_that_the_graph_does_not_know() -> None:
