@@ -17,6 +17,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     min_opset: int = 7  # of ONNX's own domain: ONNX Runtime promises to run 7 and later
     max_opset: int = 28
     max_nodes: int = 200_000  # with every call of a function replaced by its body; a large language model has some 10,000
+    max_messages: int = 2_000_000  # of all kinds, protobuf's and not the graph's: 2 bytes of a file can be one that takes 100 in memory
     max_depth: int = 8  # of graphs within graphs; a loop in a branch of a loop is 3
     max_tensors: int = 100_000  # constants of all kinds
     max_elements: int = 1 << 34  # of one constant: 64 GiB of float32

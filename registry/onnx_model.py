@@ -18,6 +18,8 @@ from registry.errors import refused
 from registry.gate import Gate
 from registry.scanner import messages, scan
 
+_SMALL_BYTES = 1 << 20  # never short of memory
+
 
 @dataclass(frozen=True, slots=True)
 class Examined:
@@ -42,7 +44,9 @@ def parse(content: bytes) -> ModelProto:
     try:
         model.ParseFromString(content)
     except DecodeError as error:
-        raise refused("the file is not an ONNX model") from error
+        # The parser does not say which of the two it was.
+        memory = ", or takes more memory to read than there is" if len(content) > _SMALL_BYTES else ""
+        raise refused(f"the file is not an ONNX model{memory}") from error
     if not model.HasField("graph") or model.ir_version <= 0:
         raise refused("the file is not an ONNX model: it has no graph or no IR version")
     return model

@@ -6,6 +6,7 @@ that call each other, external data). Tensors are judged by constants.py.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,6 +40,7 @@ def scan(model: ModelProto, gate: Gate) -> None:
     _check_head(model, gate)
     _check_metadata(model, gate)
     _check_functions(model, gate)
+    _check_counts(model, gate)
     _check_messages(model, gate)
     _check_depth(model.graph, gate, depth=1)
     for function in model.functions:
@@ -46,10 +48,15 @@ def scan(model: ModelProto, gate: Gate) -> None:
     _check_expansion(model, gate)
 
 
-def messages(root: Message) -> Iterator[Message]:
-    """Every message below and including `root`, by the messages' own structure, so that no place is forgotten."""
+def messages(root: Message, *, most: int = 1 << 62) -> Iterator[Message]:
+    """Every message below and including `root`, by the messages' own structure, so that no place is forgotten.
+
+    Raises `Kind.INVALID_MODEL` where more than `most` of them wait at once.
+    """
     waiting: list[Any] = [root]
     while waiting:
+        if len(waiting) > most:
+            raise refused(f"the file has more than {most} messages")
         message = waiting.pop()
         yield message
         if isinstance(message, TensorProto):  # its other fields are plain values, and asking for them copies weights
@@ -57,7 +64,7 @@ def messages(root: Message) -> Iterator[Message]:
             continue
         for field, value in message.ListFields():
             if field.message_type is not None:
-                waiting.extend(value if field.is_repeated else [value])
+                waiting.extend(itertools.islice(value, most + 1) if field.is_repeated else [value])
 
 
 def domain_of(name: str) -> str:
@@ -116,10 +123,17 @@ def _check_functions(model: ModelProto, gate: Gate) -> None:
                 raise refused(f"operator domain {opset.domain[:128]!r} is not allowed; function '{function.name[:128]}' imports it")
 
 
+def _check_counts(model: ModelProto, gate: Gate) -> None:
+    """Before anything is done for each node: none of it is made into Python's objects here."""
+    nodes = len(model.graph.node) + sum(len(function.node) for function in model.functions)
+    if nodes > gate.max_nodes:
+        raise refused(f"the model has {nodes} nodes, more than {gate.max_nodes}")
+
+
 def _check_messages(model: ModelProto, gate: Gate) -> None:
     calls = {_call(function.domain, function.name, function.overload) for function in model.functions}
     tensors = 0
-    for message in messages(model):
+    for message in messages(model, most=gate.max_messages):
         if len(UnknownFieldSet(message)):
             raise refused(f"a {type(message).__name__} has a field that this release does not know")
         _check_names(message, gate)

@@ -139,6 +139,16 @@ def _function_domain(model: ModelProto) -> None:
     _function(model, "f", [helper.make_node("PyOp", ["a"], ["b"], domain="pyopmulti")])
 
 
+def _many_nodes(model: ModelProto) -> None:
+    """Two bytes each in the file, some hundred in memory."""
+    model.graph.MergeFromString(b"\x0a\x00" * 300_000)
+
+
+def _many_messages(model: ModelProto) -> None:
+    """Descriptions of values, which no count of the graph has in it."""
+    model.graph.MergeFromString(b"\x6a\x00" * 2_100_000)
+
+
 def _function_cycle(model: ModelProto) -> None:
     for name, called in (("f", "g"), ("g", "f")):
         _function(model, name, [helper.make_node(called, ["a"], ["b"], domain="own")])
@@ -334,6 +344,7 @@ IN_PROCESS = (
     Case("operator-unknown", _node("Nothing"), "the ONNX checker refuses the model: No Op registered for Nothing"),
     Case("function-cycle", _function_cycle, "function 'f' calls itself"),
     Case("function-bomb", _function_bomb, "the model has 111111112 nodes with its functions in place, more than 200000"),
+    Case("nodes-many", _many_nodes, "the model has 300001 nodes, more than 200000"),
     Case("function-shadow", _function_shadow, "function 'Gemm' is defined in domain 'ai.onnx', which belongs to the runtime"),
     Case("function-twice", _function_twice, "function 'f' is defined twice"),
     Case("depth", _nested, "graphs are nested more than 8 deep"),
@@ -409,6 +420,7 @@ def _vocabulary(model: ModelProto) -> None:
 
 
 IN_CHILD = (
+    Case("messages-many", _many_messages, "the file has more than 2000000 messages"),
     Case("runs-for-ever", _endless, "the model hangs: the trial took more than"),
     Case("eats-memory", _hungry, "the model needs more memory than the"),
     Case("does-not-load", _mismatch, "the installed ONNX Runtime cannot load the model"),

@@ -69,5 +69,5 @@ def test_the_child_says_the_same(tmp_path: Path, case: Case, kind_of: Callable[.
 @pytest.mark.parametrize("case", IN_CHILD, ids=lambda case: case.name)
 def test_refused_by_what_it_does(tmp_path: Path, case: Case, kind_of: Callable[..., str]) -> None:
     """Only loading it or asking it shows what is wrong."""
-    timeout_s = 4.0 if case.name == "runs-for-ever" else 60.0
+    timeout_s = 3.0 if case.name == "runs-for-ever" else 60.0
     assert _refusal(tmp_path, case, load_in_child, kind_of, timeout_s=timeout_s).startswith("invalid_model: " + case.reason)
