@@ -28,6 +28,8 @@ def canonical(model: Model, *, outputs: Sequence[str] = ()) -> None:
     _freshen(model.graph, {}, kept, _Names(kept=set()))
     names = _Names(kept=set(kept.values()))
     _rewrite(model.graph, {name: name for name in names.kept}, names)
+    once = {opset.domain: opset for opset in model.opset_import}  # skl2onnx may write one twice
+    _replace(model.opset_import, list(once.values()))
     for entries, key in ((model.opset_import, "domain"), (model.metadata_props, "key"), (model.functions, "name")):
         _sort(entries, key)
     model.ClearField("doc_string")

@@ -48,6 +48,15 @@ def test_the_sound_model_passes(store: Store, tmp_path: Path) -> None:
     assert 1 == publish(store, path, name="m", publisher="ann", now_s=NOW_S, parts=Parts(golden=GOLDEN)).version
 
 
+def test_an_import_that_is_written_twice_passes(store: Store, tmp_path: Path, no_trial: Callable[..., None]) -> None:
+    """Converters do so; both say the same, under either name of the domain."""
+    path = _submitted(
+        tmp_path / "submitted", Case("twice", lambda model: model.opset_import.add(domain="ai.onnx", version=17) and None, "")
+    )
+    assert 1 == publish(store, path, name="m", publisher="ann", now_s=NOW_S, trial=no_trial).version
+    assert 17 == store.contract("m", 1).opsets[""]
+
+
 def test_the_corpus_is_large_and_says_different_things() -> None:
     """At least 25 cases, none of them twice."""
     names = [case.name for case in (*IN_PROCESS, *IN_CHILD)]
