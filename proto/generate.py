@@ -1,8 +1,8 @@
-"""Turns the contracts of this folder into Python modules: `make proto` writes `gateway/pb/<name>_pb2.py` and `.pyi`.
+"""Turns the contracts of this folder into Python modules: `make proto` writes `<package>/<name>_pb2.py` and `.pyi`.
 
 protoc's own Python output registers messages in the process-wide pool, where they would clash with every other client of the
 Open Inference Protocol (they all use the protobuf package `inference`). So we take protoc's descriptors and stubs, and write
-modules that register in the private pool of `gateway/pb/pool.py`. The same contracts give the same bytes.
+modules that register in the private pool of `registry/pb/pool.py`. The same contracts give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
 HERE = Path(__file__).resolve().parent
-TARGET = HERE.parent / "gateway" / "pb"
-CONTRACTS = ("model_config.proto", "inference.proto")  # a file after the files that it imports
+# Contract → the package of its module, a file after the files that it imports. The registry reads repositories, so it has the first.
+CONTRACTS = {"model_config.proto": "registry.pb", "inference.proto": "gateway.pb"}
 LITERAL_BYTES = 40  # of a descriptor on one line of a generated module
 
 
@@ -43,8 +43,8 @@ def module_text(file: descriptor_pb2.FileDescriptorProto) -> str:
         [
             f'"""Generated from proto/{file.name} by `make proto`; edit that instead."""',
             "",
-            *(f"from gateway.pb import {module_name(needed)} as _{module_name(needed)}" for needed in file.dependency),
-            "from gateway.pb.pool import register",
+            *(f"from {CONTRACTS[needed]} import {module_name(needed)} as _{module_name(needed)}" for needed in file.dependency),
+            "from registry.pb.pool import register",
             "",
             "DESCRIPTOR, _names = register(",
             *(f"    {chunk!r}" for chunk in chunks),
@@ -57,24 +57,26 @@ def module_text(file: descriptor_pb2.FileDescriptorProto) -> str:
 
 def stub_text(stub: str) -> str:
     """protoc's stub, importing other contracts' modules from their package; protoc leaves some parameters untyped."""
-    stub = re.sub(r"^import (\w+_pb2) as", r"from gateway.pb import \1 as", stub, flags=re.MULTILINE)
+    for contract, package in CONTRACTS.items():
+        stub = re.sub(rf"^import {module_name(contract)} as", f"from {package} import {module_name(contract)} as", stub, flags=re.MULTILINE)
     return f'# mypy: disable-error-code="type-arg, no-untyped-def"\n{stub}'
 
 
 def generate() -> dict[str, str]:
-    """File name → content of everything that is generated."""
+    """Path below the root → content of everything that is generated."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         modules = {f"{module_name(file.name)}.py": module_text(file) for file in compile_contracts(folder).file}
         stubs = {path.name: stub_text(path.read_text()) for path in sorted(folder.glob("*.pyi"))}
-    return modules | stubs
+    folders = {module_name(contract): package.replace(".", "/") for contract, package in CONTRACTS.items()}
+    return {f"{folders[name.partition('.')[0]]}/{name}": text for name, text in (modules | stubs).items()}
 
 
 def main() -> None:
     """Write the modules, and say which."""
     for name, text in generate().items():
-        (TARGET / name).write_text(text)
-        sys.stdout.write(f"{TARGET.name}/{name}\n")
+        (HERE.parent / name).write_text(text)
+        sys.stdout.write(f"{name}\n")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,15 @@ ARTIFACT_TYPE = "application/vnd.tidegate.model.v1"
 CONFIG_TYPE = "application/vnd.tidegate.model.contract.v1+json"
 MODEL_TYPE = "application/vnd.tidegate.model.onnx.v1"
 DATA_TYPE = "application/vnd.tidegate.model.external-data.v1"
+# What a version holds beside its files (parts.py): file name → media type.
+PART_TITLES = {
+    "card.md": "application/vnd.tidegate.model.card.v1+markdown",
+    "golden.json": "application/vnd.tidegate.model.golden.v1+json",
+    "profile.json": "application/vnd.tidegate.model.profile.v1+json",
+    "schema.json": "application/vnd.tidegate.model.schema.v1+json",
+    "serving.json": "application/vnd.tidegate.model.serving.v1+json",
+    "training.json": "application/vnd.tidegate.model.training.v1+json",
+}
 TITLE = "org.opencontainers.image.title"
 MODEL_FILE = "model.onnx"  # the title of the one layer with MODEL_TYPE, as in a Triton repository
 
@@ -58,6 +67,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return tuple(layer for layer in self.layers if layer.media_type == DATA_TYPE)
 
     @property
+    def parts(self) -> tuple[Descriptor, ...]:
+        """The layers that are named in `PART_TITLES`."""
+        return tuple(layer for layer in self.layers if layer.media_type in PART_TITLES.values())
+
+    @property
     def blobs(self) -> tuple[Descriptor, ...]:
         """Everything the manifest refers to."""
         return (self.config, *self.layers)
@@ -96,8 +110,14 @@ def _problem(manifest: Manifest) -> str | None:
         return "file names repeat or are not in order"
     if not all(is_plain_file_name(title) for title in titles):
         return "a file name leaves its directory"
-    if manifest.config.media_type != CONFIG_TYPE or not {layer.media_type for layer in manifest.layers} <= {MODEL_TYPE, DATA_TYPE}:
+    if manifest.config.media_type != CONFIG_TYPE or not {layer.media_type for layer in manifest.layers} <= {
+        MODEL_TYPE,
+        DATA_TYPE,
+        *PART_TITLES.values(),
+    }:
         return "unknown media type"
+    if any(PART_TITLES.get(layer.title) != layer.media_type for layer in manifest.parts):
+        return "a part has the name of another"
     if [layer.title for layer in manifest.layers if layer.media_type == MODEL_TYPE] != [MODEL_FILE]:
         return f"there is not exactly one model named {MODEL_FILE}"
     return None

@@ -1,22 +1,41 @@
 """One ONNX file as the registry sees it: is it valid, which files hold its weights, what goes in and out.
 
-The only importer of the `onnx` package, which is slow to import: reach this module through `publish` only. Reads bytes, opens no files.
+Slow to import, because `onnx` is: reach this module through `trial` only. Reads bytes, opens no files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import onnx
 from google.protobuf.message import DecodeError, Message
 from onnx import ModelProto, TensorProto, TypeProto, ValueInfoProto
 
+from registry.constants import external_end, is_external
 from registry.contract import Contract, Port
 from registry.errors import refused
-from registry.names import is_plain_file_name
+from registry.gate import Gate
+from registry.scanner import messages, scan
 
-_EXTERNAL_KEYS = {"location", "offset", "length", "checksum"}  # onnx IR specification, "External Tensor Data"
+_SMALL_BYTES = 1 << 20  # never short of memory
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """An ONNX file that may become a version, as far as its bytes tell."""
+
+    contract: Contract
+    needs: dict[str, int]  # external files, and how many bytes of each at least
+
+
+def examine(content: bytes, gate: Gate) -> Examined:
+    """Parse, scan and check one file. Raises `Kind.INVALID_MODEL` with the first reason found."""
+    model = parse(content)
+    scan(model, gate)
+    needs = external_sizes(model)
+    check(model, content)
+    return Examined(contract_of(model), needs)
 
 
 def parse(content: bytes) -> ModelProto:
@@ -25,7 +44,9 @@ def parse(content: bytes) -> ModelProto:
     try:
         model.ParseFromString(content)
     except DecodeError as error:
-        raise refused("the file is not an ONNX model") from error
+        # The parser does not say which of the two it was.
+        memory = ", or takes more memory to read than there is" if len(content) > _SMALL_BYTES else ""
+        raise refused(f"the file is not an ONNX model{memory}") from error
     if not model.HasField("graph") or model.ir_version <= 0:
         raise refused("the file is not an ONNX model: it has no graph or no IR version")
     return model
@@ -39,8 +60,8 @@ def external_sizes(model: ModelProto) -> dict[str, int]:
     """
     sizes: dict[str, int] = {}
     for tensor in _tensors(model):
-        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-            name, end = _external_end(tensor)
+        if is_external(tensor):
+            name, end = external_end(tensor)
             sizes[name] = max(end, sizes.get(name, 0))
     return sizes
 
@@ -66,31 +87,7 @@ def contract_of(model: ModelProto) -> Contract:
 
 
 def _tensors(root: Message) -> Iterator[TensorProto]:
-    """Every TensorProto below `root`, by the message's own structure, so that no place is forgotten."""
-    waiting: list[Any] = [root]
-    while waiting:
-        message = waiting.pop()
-        if isinstance(message, TensorProto):
-            yield message
-            continue
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                waiting.extend(value if field.is_repeated else [value])
-
-
-def _external_end(tensor: TensorProto) -> tuple[str, int]:
-    """(file name, offset + length) of a tensor's external data."""
-    entries = {entry.key: entry.value for entry in tensor.external_data}
-    name = entries.get("location", "")
-    subject = f"tensor '{tensor.name[:128]}'"
-    if len(entries) != len(tensor.external_data) or not entries.keys() <= _EXTERNAL_KEYS:
-        raise refused(f"{subject} has repeated or unknown keys in its external data")
-    if not is_plain_file_name(name):
-        raise refused(f"{subject} has its data in {name[:128]!r}; external data must be a file beside the model, without a path")
-    values = [entries.get(key) or "0" for key in ("offset", "length")]
-    if not all(value.isascii() and value.isdigit() and len(value) < 19 for value in values):
-        raise refused(f"{subject} has an offset or length that is not a number of bytes")
-    return name, sum(map(int, values))
+    return (message for message in messages(root) if isinstance(message, TensorProto))
 
 
 def _without_external_data(model: ModelProto) -> bytes:

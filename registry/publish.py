@@ -1,6 +1,7 @@
 """From a file to a version: what is refused leaves nothing behind, what is accepted is durable and complete before it has a number.
 
-Decides what may become a version; `store` makes it one. The steps: copy, find external data, check, try in a child process, commit.
+Decides what may become a version; `store` makes it one. The steps: copy, try in a child process, copy the external data that was found to
+be needed, try with it, commit.
 """
 
 from __future__ import annotations
@@ -11,13 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry import contract as contracts
+from registry import parts as all_parts
+from registry import schema as schemas
 from registry.contract import Contract
+from registry.errors import refused
+from registry.gate import DEFAULT_GATE, Gate
 from registry.limits import RegistryLimits
-from registry.manifest import CONFIG_TYPE, DATA_TYPE, MODEL_FILE, MODEL_TYPE, Descriptor, Manifest, file_layer, manifest_of
+from registry.manifest import CONFIG_TYPE, DATA_TYPE, MODEL_FILE, MODEL_TYPE, PART_TITLES, Descriptor, Manifest, file_layer, manifest_of
 from registry.names import check_label, check_model_name
+from registry.parts import Parts
 from registry.store import Store
 from registry.submission import Submission, submitted
-from registry.trial import Submitted, load_in_child
+from registry.trial import Answer, Submitted, load_in_child
+
+Trial = Callable[[Submitted, RegistryLimits], Answer | None]
+NO_PARTS = Parts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,45 +49,66 @@ def publish(
     publisher: str,
     now_s: float,
     publish_id: str | None = None,
-    trial: Callable[[Submitted, RegistryLimits], None] = load_in_child,
+    parts: Parts = NO_PARTS,
+    gate: Gate = DEFAULT_GATE,
+    trial: Trial = load_in_child,
 ) -> Published:
     """Make the ONNX file at `path` the next version of model `name`, at `now_s` seconds since the Unix epoch.
 
     External data is taken from the directory of `path`. Repeating a call with the same `publish_id` gives the same version; without one,
-    each call is a version of its own. Raises `RegistryError`: `Kind.INVALID_NAME`, `Kind.INVALID_MODEL` (nothing was stored),
+    each call is a version of its own. A `trial` that answers None has tried nothing: the file is then examined in this process and not
+    loaded. Raises `RegistryError`: `Kind.INVALID_NAME`, `Kind.INVALID_MODEL` (nothing was stored),
     `Kind.CONFLICT` (the publish id stands for other content), `Kind.DAMAGED`, `Kind.STORAGE` (repeat with the same publish id).
     """
     check_model_name(name)
     check_label(publisher, what="publisher")
     publish_id = check_label(uuid.uuid4().hex if publish_id is None else publish_id, what="publish id")
+    all_parts.check(parts)
     with submitted(store, path) as submission:
-        contract = _examine(submission)
-        data_fds = {title: staged.fd for title, staged in submission.data.items()}
-        trial(Submitted(submission.model.fd, data_fds, submission.size_bytes), store.medium.limits)
-        manifest = _commit(submission, contract)
+        contract, answer = _tried(submission, parts, gate, trial)
+        schema = None if parts.contract is None else schemas.merge(contract, parts.contract)
+        contents = all_parts.contents(parts, schema=schema, golden=answer.golden)
+        manifest = _commit(submission, contract, contents)
     version, record, new = store.add_version(name, manifest, publish_id=publish_id, publisher=publisher, now_s=now_s)
     return Published(name, version, record.manifest, manifest.model.digest, publish_id, new)
 
 
-def _examine(submission: Submission) -> Contract:
-    """Check the staged model and stage its external data. Raises `Kind.INVALID_MODEL`."""
+def _tried(submission: Submission, parts: Parts, gate: Gate, trial: Trial) -> tuple[Contract, Answer]:
+    """Try the staged model, first without its external data, whose names are in the model. Raises `Kind.INVALID_MODEL`."""
+    answer = _try(submission, parts, gate, trial)
+    for title, needed_bytes in sorted(answer.needs.items()):
+        submission.add_data(title, needed_bytes=needed_bytes)
+    if answer.needs:
+        answer = _try(submission, parts, gate, trial)
+    assert answer.contract is not None  # a trial without one was refused
+    return answer.contract, answer
+
+
+def _try(submission: Submission, parts: Parts, gate: Gate, trial: Trial) -> Answer:
+    data_fds = {title: staged.fd for title, staged in submission.data.items()}
+    files = Submitted(submission.model.fd, data_fds, submission.size_bytes, gate, parts.golden)
+    return trial(files, submission.store.medium.limits) or _examined(submission, parts, gate)
+
+
+def _examined(submission: Submission, parts: Parts, gate: Gate) -> Answer:
     from registry import onnx_model
 
-    content = submission.content()
-    model = onnx_model.parse(content)
-    for title, needed_bytes in sorted(onnx_model.external_sizes(model).items()):
-        submission.add_data(title, needed_bytes=needed_bytes)
-    onnx_model.check(model, content)
-    return onnx_model.contract_of(model)
+    if parts.golden is not None and not all(request.outputs for request in parts.golden.requests):
+        raise refused("golden requests without answers need a trial that answers them")
+    examined = onnx_model.examine(submission.content(), gate)
+    return Answer(contract=examined.contract, needs=examined.needs, golden=parts.golden)
 
 
-def _commit(submission: Submission, contract: Contract) -> Manifest:
-    """Make every file a blob."""
+def _commit(submission: Submission, contract: Contract, contents: dict[str, bytes]) -> Manifest:
+    """Make every file and part a blob."""
     store = submission.store
     digest, size = store.commit_blob(submission.model)
     layers = [file_layer(title=MODEL_FILE, media_type=MODEL_TYPE, digest=digest, size=size)]
     for title, staged in submission.data.items():
         digest, size = store.commit_blob(staged)
         layers.append(file_layer(title=title, media_type=DATA_TYPE, digest=digest, size=size))
+    for title, content in contents.items():
+        digest, size = store.put_blob(content)
+        layers.append(file_layer(title=title, media_type=PART_TITLES[title], digest=digest, size=size))
     digest, size = store.put_blob(contracts.encode(contract))
     return manifest_of(Descriptor(media_type=CONFIG_TYPE, digest=digest, size=size), layers)

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.errors import refused, storage_errors
-from registry.manifest import MODEL_FILE
+from registry.manifest import MODEL_FILE, PART_TITLES
 from registry.medium import CHUNK_BYTES, Staged
 from registry.store import Store
+
+_ELF = b"\x7fELF"  # how programs and libraries begin
 
 
 @dataclass(slots=True)
@@ -40,14 +42,16 @@ class Submission:
     def add_data(self, name: str, *, needed_bytes: int) -> None:
         """Stage one file from the model's directory. Raises `Kind.INVALID_MODEL` where it is no plain file, too large or too short."""
         limits = self.store.medium.limits
-        if name == MODEL_FILE:
-            raise refused(f"external data cannot be named {MODEL_FILE}")
+        if name == MODEL_FILE or name in PART_TITLES:
+            raise refused(f"external data cannot be named {name}")
         if len(self.data) + 2 > limits.max_files:
             raise refused(f"the model has more than {limits.max_files} files")
         room = limits.max_data_bytes - (self.size_bytes - self.model.size_bytes)
         staged = _stage(self.store, self.stack, name, directory_fd=self.directory_fd, max_bytes=room)
         if staged.size_bytes < max(needed_bytes, 1):
             raise refused(f"external data '{name}' has {staged.size_bytes} bytes where the model refers to {max(needed_bytes, 1)}")
+        if os.pread(staged.fd, len(_ELF), 0) == _ELF:
+            raise refused(f"external data '{name}' is a program library")
         self.data[name] = staged
 
 
@@ -60,6 +64,20 @@ def submitted(store: Store, path: Path) -> Iterator[Submission]:
         stack.callback(os.close, directory_fd)
         model = _stage(store, stack, path.name, directory_fd=directory_fd, max_bytes=store.medium.limits.max_model_bytes)
         yield Submission(store=store, stack=stack, directory_fd=directory_fd, model=model)
+
+
+def read_plain(path: Path, *, max_bytes: int) -> bytes:
+    """A small file that is neither a link nor a pipe. Raises `Kind.INVALID_MODEL`."""
+    with storage_errors(f"open the directory of {path.name}"):
+        directory_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.fdopen(_open_plain(path.name, directory_fd), "rb") as file, storage_errors(f"read {path.name}"):
+            content = file.read(max_bytes + 1)
+    finally:
+        os.close(directory_fd)
+    if len(content) > max_bytes:
+        raise refused(f"'{path.name}' has more than the {max_bytes} bytes that are allowed")
+    return content
 
 
 def _stage(store: Store, stack: ExitStack, name: str, *, directory_fd: int, max_bytes: int) -> Staged:

@@ -1,67 +1,165 @@
-"""A model tried in a child process: can the installed ONNX Runtime load it at all?
+"""A submitted model, tried in a child process: may it become a version, can the runtime load it, are its golden answers right?
 
-The child is `trial_child.py` run as a program. It has limits on memory, CPU time and written bytes and none of the parent's secrets in its
-environment, so a model that crashes or exhausts the runtime costs a child.
+The child is `trial_child.py` run as a program. This process never parses what was submitted: a model that crashes, hangs or exhausts a
+parser or the runtime costs a child. The child has limits on memory, processor time, descriptors and written bytes, no network where the
+kernel lets it give that up, and none of the parent's environment.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from registry.contract import Contract
 from registry.errors import refused
+from registry.gate import DEFAULT_GATE, Gate
+from registry.golden import MAX_GOLDEN_BYTES, Golden
 from registry.limits import RegistryLimits
 
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")  # what an interpreter needs to start
 _CHILD = Path(__file__).with_name("trial_child.py")
-_REASON_CHARACTERS = 600  # of the runtime's own text
+_REASON_CHARACTERS = 600  # of the child's own text
+_ANSWER_BYTES = 2 * MAX_GOLDEN_BYTES + (8 << 20)  # answers to all golden requests, and the contract
+_GRACE_S = 2.0  # between SIGTERM and SIGKILL
+_DESCRIPTORS = 64  # beside those of the submitted files
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """Open descriptors of the files to try, and their sizes together."""
+    """Open descriptors of the files to try, their sizes together, and what else the trial has to know."""
 
     model_fd: int
     data_fds: Mapping[str, int]  # external data, by file name
     size_bytes: int
+    gate: Gate = DEFAULT_GATE
+    golden: Golden | None = None
 
 
-def load_in_child(files: Submitted, limits: RegistryLimits) -> None:
-    """Create a session of the model once. Raises `Kind.INVALID_MODEL` with the runtime's reason, its signal, or the timeout."""
-    request = {
-        "model_fd": files.model_fd,
-        "data_fds": dict(files.data_fds),
-        "memory_bytes": limits.trial_memory_bytes + 4 * files.size_bytes,
-        "cpu_s": int(limits.trial_timeout_s) + 1,
-    }
-    try:
-        child = subprocess.run(
-            [sys.executable, "-P", str(_CHILD)],
-            input=json.dumps(request).encode(),
-            capture_output=True,
-            check=False,
-            env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-            pass_fds=(files.model_fd, *files.data_fds.values()),
-            timeout=limits.trial_timeout_s,
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child reads."""
+
+    model_fd: int
+    data_fds: dict[str, int]
+    memory_bytes: int
+    cpu_s: int
+    descriptors: int
+    gate: Gate
+    golden: Golden | None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the child writes. Either a reason, or files that it needs to go on, or all that was found."""
+
+    reason: str | None = None
+    contract: Contract | None = None
+    needs: dict[str, int] = {}  # external files that the model refers to → bytes needed of each at least
+    loaded: bool = False
+    golden: Golden | None = None  # with the outputs that the model gave where none were asked for
+
+
+def load_in_child(files: Submitted, limits: RegistryLimits) -> Answer:
+    """Examine the model, and load it and ask its golden requests once all files that it needs are there.
+
+    Raises `Kind.INVALID_MODEL` with the reason of the scanner, the checker or the runtime, or with what became of the child.
+    """
+    task = Task(
+        model_fd=files.model_fd,
+        data_fds=dict(files.data_fds),
+        memory_bytes=limits.trial_memory_bytes + 4 * files.size_bytes,
+        cpu_s=int(limits.trial_timeout_s) + 1,
+        descriptors=_DESCRIPTORS + len(files.data_fds),
+        gate=files.gate,
+        golden=files.golden,
+    )
+    returncode, printed, late = _run(
+        msgspec.json.encode(task), (files.model_fd, *files.data_fds.values()), timeout_s=limits.trial_timeout_s
+    )
+    if late:
+        raise refused(f"the model hangs: the trial took more than {limits.trial_timeout_s:g} s and was ended")
+    return _judged(returncode, printed, task)
+
+
+def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float) -> tuple[int, bytes, bool]:
+    """(status, what was printed, whether time was up). At most `_ANSWER_BYTES` are read, whatever the child prints."""
+    with os.fdopen(os.memfd_create("task", os.MFD_CLOEXEC), "w+b") as file:
+        file.write(task)
+        file.seek(0)
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-X", "utf8", str(_CHILD)],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            pass_fds=fds,
+            cwd="/",
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        raise refused(f"the model did not load within {limits.trial_timeout_s:g} s") from error
-    _judge(child.returncode, child.stdout)
-
-
-def _judge(returncode: int, stdout: bytes) -> None:
-    """Raises `Kind.INVALID_MODEL` unless the child said that it loaded the model."""
-    if returncode < 0:
-        raise refused(f"the runtime died of {signal.Signals(-returncode).name} while loading the model")
+    late = threading.Event()
+    timers = [
+        threading.Timer(timeout_s, _end, (child, signal.SIGTERM, late)),
+        threading.Timer(timeout_s + _GRACE_S, _end, (child, signal.SIGKILL, late)),
+    ]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     try:
-        answer = json.loads(stdout.splitlines()[-1])
-    except (IndexError, ValueError) as error:
-        raise refused(f"the runtime ended with status {returncode} while loading the model") from error
-    if answer != {"loaded": True}:
-        raise refused(f"the installed ONNX Runtime cannot load the model: {str(answer.get('reason'))[:_REASON_CHARACTERS]}")
+        with child, child.stdout as stdout:  # type: ignore[union-attr]
+            printed = stdout.read(_ANSWER_BYTES + 1)
+            if len(printed) > _ANSWER_BYTES:
+                child.kill()
+    finally:
+        for timer in timers:
+            timer.cancel()
+    return child.returncode, printed, late.is_set()
+
+
+def _end(child: subprocess.Popen[bytes], number: signal.Signals, late: threading.Event) -> None:
+    late.set()
+    child.send_signal(number)  # does nothing once the child is gone
+
+
+def _environment() -> dict[str, str]:
+    """Where our packages are, and one thread for every library. The child knows no secret and no setting of this process."""
+    paths = [os.path.abspath(path) for path in sys.path if path]
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _judged(returncode: int, printed: bytes, task: Task) -> Answer:
+    """Raises `Kind.INVALID_MODEL` unless the child gave a whole answer and ended well."""
+    if len(printed) > _ANSWER_BYTES:
+        raise refused(f"the model's golden answers have more than {_ANSWER_BYTES} bytes")
+    if returncode == -signal.SIGXCPU or (returncode == -signal.SIGKILL and not printed):
+        what = (
+            f"used more than {task.cpu_s} s of processor time"
+            if returncode == -signal.SIGXCPU
+            else "was killed from outside, probably for its memory"
+        )
+        raise refused(f"the model's trial {what}")
+    if returncode < 0:
+        raise refused(f"the model crashed the runtime: it died of {_signal_name(-returncode)}")
+    try:
+        answer = msgspec.json.decode(printed, type=Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise refused(f"the model ended its trial with status {returncode} and without an answer") from error
+    if answer.reason is not None:
+        raise refused(" ".join(answer.reason.split())[:_REASON_CHARACTERS])
+    if answer.contract is None or (not answer.loaded and (task.data_fds or not answer.needs)):
+        raise refused(f"the model ended its trial with status {returncode} and half an answer")
+    return answer
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

@@ -1,44 +1,135 @@
-"""The program that tries a model: reads one JSON object from standard input, writes one to standard output. Imports nothing of ours."""
+"""The program that tries a model: one task as JSON from standard input, one answer to standard output. Its only caller is trial.py.
+
+Limits come first, then the libraries, then the model: nothing of it is looked at before the limits hold. The only importer of
+onnxruntime here.
+"""
 
 from __future__ import annotations
 
-import json
+import ctypes
 import mmap
+import os
 import resource
+import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnxruntime
+import msgspec
+
+from registry.errors import RegistryError, refused
+from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, difference, tensor_of
+from registry.trial import Answer, Task
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory of")  # in ONNX Runtime's reasons
 
 
-def _main(request: dict[str, Any]) -> dict[str, Any]:
-    """The answer to print."""
+def main(content: bytes) -> Answer:
+    """The answer to a task."""
+    task = msgspec.json.decode(content, type=Task)
+    confine(task)
+    try:
+        return _tried(task)
+    except RegistryError as error:
+        return Answer(reason=error.message)
+    except MemoryError:
+        return Answer(reason=_too_much(task))
+
+
+def confine(task: Task) -> None:
+    """Give up what a trial does not need. Where a kernel or container does not let the network be given up, the limits alone hold."""
     for name, bound in (
-        (resource.RLIMIT_AS, request["memory_bytes"]),
-        (resource.RLIMIT_CPU, request["cpu_s"]),
+        (resource.RLIMIT_AS, task.memory_bytes),
+        (resource.RLIMIT_CPU, task.cpu_s),
+        (resource.RLIMIT_NOFILE, task.descriptors + max([task.model_fd, *task.data_fds.values()])),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(name, (bound, bound))
-    path = f"/proc/self/fd/{request['model_fd']}"
-    try:
-        _load(path, request["data_fds"])
-    except MemoryError:
-        return {"loaded": False, "reason": "it needs more memory than the limit"}
-    except Exception as error:
-        return {"loaded": False, "reason": str(error).replace(path, "model.onnx").replace("/proc/self/fd/", "")}
-    return {"loaded": True}
+        _, hard = resource.getrlimit(name)
+        lower = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(name, (lower, lower))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if libc.unshare(_CLONE_NEWNET) != 0:  # root's way; else in a user namespace, which needs a process of one thread
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def _load(path: str, data_fds: dict[str, int]) -> None:
+def _tried(task: Task) -> Answer:
+    from registry.onnx_model import examine
+
+    content = os.pread(task.model_fd, os.fstat(task.model_fd).st_size, 0)
+    examined = examine(content, task.gate)
+    del content
+    found = Answer(contract=examined.contract, needs=examined.needs)
+    if not examined.needs.keys() <= task.data_fds.keys():
+        return found
+    golden = _answered(_session(task), task)
+    return msgspec.structs.replace(found, loaded=True, golden=golden)
+
+
+def _session(task: Task) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    path = f"/proc/self/fd/{task.model_fd}"
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # fatal only: the reason comes as an exception
-    if data_fds:
-        maps = [mmap.mmap(fd, 0, prot=mmap.PROT_READ) for fd in data_fds.values()]
-        options.add_external_initializers_from_files_in_memory(list(data_fds), maps, [len(content) for content in maps])
-    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    if task.data_fds:
+        maps = [mmap.mmap(fd, 0, prot=mmap.PROT_READ) for fd in task.data_fds.values()]
+        options.add_external_initializers_from_files_in_memory(list(task.data_fds), maps, [len(content) for content in maps])
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common base
+        text = str(error).replace(path, "model.onnx").replace("/proc/self/fd/", "")
+        raise refused(_too_much(task) if _is_memory(error) else f"the installed ONNX Runtime cannot load the model: {text}") from error
+
+
+def _answered(session: onnxruntime.InferenceSession, task: Task) -> Golden | None:
+    """The golden requests with all their answers. Raises `Kind.INVALID_MODEL` for one that fails or is answered otherwise."""
+    if task.golden is None:
+        return None
+    answered = []
+    for number, request in enumerate(task.golden.requests, 1):
+        found = _asked(session, request, task, f"golden request {number}")
+        for name, expected in request.outputs.items():
+            different = difference(expected, found[name], task.golden.tolerance)
+            if different is not None:
+                raise refused(f"golden request {number} is answered otherwise: output '{name}' has {different}")
+        answered.append(GoldenRequest(inputs=request.inputs, outputs=request.outputs or found))
+    return msgspec.structs.replace(task.golden, requests=tuple(answered))
+
+
+def _asked(session: onnxruntime.InferenceSession, request: GoldenRequest, task: Task, subject: str) -> dict[str, Any]:
+    """The outputs of one request, all of them where it names none."""
+    inputs = {port.name: port.type for port in session.get_inputs()}
+    outputs = {port.name: port.type for port in session.get_outputs()}
+    if inputs.keys() != request.inputs.keys() or not request.outputs.keys() <= outputs.keys():
+        raise refused(f"{subject} does not have the model's inputs, or asks for an output that it does not have")
+    for name, tensor in request.inputs.items():
+        if tensor.type != inputs[name]:
+            raise refused(f"{subject} has {tensor.type} for input '{name}', which is {inputs[name]}")
+    names = list(request.outputs or outputs)
+    if not all(outputs[name] in NUMPY_TYPES for name in names):
+        raise refused(f"{subject} asks for an output that is no tensor, or of a type that cannot be compared")
+    try:
+        values = session.run(names, {name: array_of(tensor) for name, tensor in request.inputs.items()})
+    except Exception as error:  # its exceptions have no common base
+        raise refused(_too_much(task) if _is_memory(error) else f"{subject} fails: {error}") from error
+    return {name: tensor_of(value) for name, value in zip(names, values, strict=True)}
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+
+
+def _too_much(task: Task) -> str:
+    return f"the model needs more memory than the {task.memory_bytes} bytes that its trial has"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_main(json.load(sys.stdin))))
+    sys.stdout.buffer.write(msgspec.json.encode(main(sys.stdin.buffer.read())))

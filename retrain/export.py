@@ -1,12 +1,14 @@
-"""A fitted pipeline as an ONNX model with one input per column, and the proof that the two agree. The only importer of skl2onnx.
+"""A fitted pipeline as an ONNX model with one input per column, the proof that the two agree, and what a version holds beside the model.
 
 Inputs are named as the columns, float32 or string, shape (rows, 1); outputs are `label` (int64, (rows,)) and `probabilities`
 (float32, (rows, 2)). Trees compare against thresholds, so float32 inputs give the same leaves; sums over leaves differ by rounding.
+The same pipeline gives the same bytes in every process.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -14,12 +16,23 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.pipeline import Pipeline
 
+from registry.golden import Golden, GoldenRequest, Tolerance, golden_of, tensor_of
+from registry.manifest import MODEL_FILE
+from registry.parts import Parts
+from registry.training import TrainingRecord
+from retrain.boosting import teach
+from retrain.canonical import canonical
 from retrain.dataset import Dataset
 from retrain.train import frame
 
-OPSET = 17
+OPSET, ML_OPSET = 17, 3
 TOLERANCE = 1e-5  # of a probability; 60 float32 additions err by less
+GOLDEN_ROWS = 8
 LABEL, PROBABILITIES = "label", "probabilities"
+
+
+class ExportError(Exception):
+    """A pipeline that no converter knows, or columns that cannot be inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +42,82 @@ class Parity:
     rows: int
     labels_differ: int
     max_difference: float  # of any probability
+    tolerance: float = TOLERANCE
 
     @property
     def holds(self) -> bool:
-        """Every label equal and every probability within `TOLERANCE`."""
-        return self.labels_differ == 0 and self.max_difference <= TOLERANCE
+        """Every label equal and every probability within `tolerance`."""
+        return self.labels_differ == 0 and self.max_difference <= self.tolerance
+
+
+class ParityError(ExportError):
+    """A model that does not say what its pipeline says. `parity` tells by how much."""
+
+    def __init__(self, parity: Parity) -> None:
+        super().__init__(
+            f"the exported model is not the fitted one: on {parity.rows} rows, {parity.labels_differ} labels differ, and probabilities "
+            f"by up to {parity.max_difference:.3g} where {parity.tolerance:g} is allowed"
+        )
+        self.parity = parity
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A model and what `registry.publish` takes beside it."""
+
+    model: bytes
+    parity: Parity
+    parts: Parts
+
+    def save(self, folder: Path) -> Path:
+        """Write the model into `folder`: the path to publish."""
+        path = folder / MODEL_FILE
+        path.write_bytes(self.model)
+        return path
+
+
+def export(
+    pipeline: Pipeline,
+    reference: Dataset,
+    *,
+    tolerance: float = TOLERANCE,
+    training: TrainingRecord | None = None,
+    card: str | None = None,
+    profile: bytes | None = None,
+) -> Exported:
+    """The model, compared with the pipeline on the `reference` rows, some of which become its golden requests.
+
+    Expected answers are the pipeline's own, so the registry's trial compares the model with scikit-learn once more, in its own process.
+    Raises `ExportError`, and `ParityError` where a label or a probability differs by more than `tolerance`.
+    """
+    if not reference.rows:
+        raise ExportError("there are no reference rows to compare the model on")
+    model = to_model(pipeline, reference)
+    parity = check_parity(model, pipeline, reference, tolerance=tolerance)
+    if not parity.holds:
+        raise ParityError(parity)
+    golden = golden_requests(pipeline, reference.take(slice(0, GOLDEN_ROWS)), tolerance=tolerance)
+    return Exported(model, parity, Parts(golden=golden, training=training, card=card, profile=profile))
 
 
 def to_model(pipeline: Pipeline, dataset: Dataset) -> bytes:
-    """The serialized ONNX model; `dataset` gives the names and types of the inputs."""
+    """The serialized ONNX model; `dataset` gives the names and types of the inputs. Raises `ExportError`."""
+    taken = {LABEL, PROBABILITIES} & dataset.columns.keys()
+    if taken:
+        raise ExportError(f"a column is named '{min(taken)}', as an output is")
     inputs = [(name, FloatTensorType([None, 1]) if name in dataset.numbers else StringTensorType([None, 1])) for name in dataset.columns]
-    model = to_onnx(pipeline, initial_types=inputs, target_opset=OPSET, options={id(pipeline): {"zipmap": False}})
-    for node in model.graph.node:
-        node.output[:] = [_renamed(name) for name in node.output]
-        node.input[:] = [_renamed(name) for name in node.input]
-    for output in model.graph.output:
-        output.name = _renamed(output.name)
-    return bytes(model.SerializeToString())
+    estimator = pipeline.steps[-1][1]
+    try:
+        teach(estimator)
+        opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
+        model = to_onnx(pipeline, initial_types=inputs, target_opset=opsets, options={id(pipeline): {"zipmap": False}})
+    except Exception as error:  # converters raise whatever they stumble over
+        raise ExportError(f"{type(estimator).__name__} cannot be converted to ONNX: {' '.join(str(error).split())[:400]}") from error
+    canonical(model, outputs=(LABEL, PROBABILITIES))
+    return bytes(model.SerializeToString(deterministic=True))
 
 
-def check_parity(model: bytes, pipeline: Pipeline, dataset: Dataset) -> Parity:
+def check_parity(model: bytes, pipeline: Pipeline, dataset: Dataset, *, tolerance: float = TOLERANCE) -> Parity:
     """Compare both on rows that the pipeline was not fitted to."""
     labels, probabilities = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(
         [LABEL, PROBABILITIES], dataset.tensors()
@@ -58,8 +127,22 @@ def check_parity(model: bytes, pipeline: Pipeline, dataset: Dataset) -> Parity:
         rows=dataset.rows,
         labels_differ=int(np.sum(labels != pipeline.predict(rows))),
         max_difference=float(np.abs(probabilities - pipeline.predict_proba(rows)).max()),
+        tolerance=tolerance,
     )
 
 
-def _renamed(name: str) -> str:
-    return {"output_label": LABEL, "output_probability": PROBABILITIES}.get(name, name)
+def golden_requests(pipeline: Pipeline, rows: Dataset, *, tolerance: float) -> Golden:
+    """Each row alone and all together, with the pipeline's answers."""
+    asked = golden_of(rows.tensors(), requests=rows.rows)
+    parts = [rows.take(slice(row, row + 1)) for row in range(rows.rows)] + ([rows] if rows.rows > 1 else [])
+    answered = (
+        GoldenRequest(
+            inputs=request.inputs,
+            outputs={
+                LABEL: tensor_of(pipeline.predict(frame(part)).astype(np.int64)),
+                PROBABILITIES: tensor_of(pipeline.predict_proba(frame(part)).astype(np.float32)),
+            },
+        )
+        for request, part in zip(asked.requests, parts, strict=True)
+    )
+    return Golden(tolerance=Tolerance(absolute=tolerance, relative=0.0), requests=tuple(answered))

@@ -75,9 +75,7 @@ class Watch:
 
     __slots__ = ("_forget", "_last", "_send", "finish", "service")
 
-    def __init__(
-        self, service: str, send: Callable[[bytes], None], finish: Callable[[], None], forget: Callable[[Watch], None]
-    ) -> None:
+    def __init__(self, service: str, send: Callable[[bytes], None], finish: Callable[[], None], forget: Callable[[Watch], None]) -> None:
         self.service = service
         self.finish = finish
         self._send = send

@@ -18,7 +18,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.errors import invalid
-from gateway.pb import inference_pb2, model_config_pb2
+from gateway.pb import inference_pb2
+from registry.pb import model_config_pb2
 
 PATHS = (b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 MAX_REQUEST_BYTES = 4_096  # of one request, which is echoed in its answer; names are far shorter

@@ -24,7 +24,6 @@ from gateway.wire.stream import Stream
 Message = bytes | memoryview
 
 
-
 class Plan:
     """What a message means, when it is known but for its id and data: where its request goes and who answers."""
 

@@ -1,7 +1,7 @@
 """Generated from proto/inference.proto by `make proto`; edit that instead."""
 
-from gateway.pb import model_config_pb2 as _model_config_pb2
-from gateway.pb.pool import register
+from registry.pb import model_config_pb2 as _model_config_pb2
+from registry.pb.pool import register
 
 DESCRIPTOR, _names = register(
     b'\n\x0finference.proto\x12\tinference\x1a\x12model_conf'

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="type-arg, no-untyped-def"
-from gateway.pb import model_config_pb2 as _model_config_pb2
+from registry.pb import model_config_pb2 as _model_config_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

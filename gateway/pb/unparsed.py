@@ -13,7 +13,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.pb import inference_pb2, model_config_pb2
+from gateway.pb import inference_pb2
+from registry.pb import model_config_pb2
 
 
 def _unparsed() -> type[Message]:

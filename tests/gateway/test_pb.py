@@ -12,7 +12,8 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from tritonclient.grpc import model_config_pb2 as triton_config
 from tritonclient.grpc import service_pb2 as triton
 
-from gateway.pb import inference_pb2, model_config_pb2, rpcs
+from gateway.pb import inference_pb2, rpcs
+from registry.pb import model_config_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,7 +91,7 @@ def test_the_committed_modules_are_what_the_contracts_generate() -> None:
     assert spec.loader is not None
     generate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(generate)
-    committed = {path.name: path.read_text() for path in (ROOT / "gateway" / "pb").glob("*_pb2.py*")}
+    committed = {path.relative_to(ROOT).as_posix(): path.read_text() for path in ROOT.glob("*/pb/*_pb2.py*")}
     assert committed == generate.generate()
 
 

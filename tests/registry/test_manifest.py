@@ -64,6 +64,7 @@ def test_parts() -> None:
         (b"vnd.tidegate.model.onnx", b"vnd.tidegate.model.code", "unknown media type"),
         (b"model.contract.v1", b"model.contract.v9", "unknown media type"),
         (b"model.onnx.v1", b"model.external-data.v1", "not exactly one model"),
+        (b"model.external-data.v1", b"model.card.v1+markdown", "a part has the name of another"),
         (b'{"schemaVersion"', b'{ "schemaVersion"', "not canonical"),
         (b"b.bin", b"\xff.bin", "not a manifest"),
     ],

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto
 
+from registry.gate import Gate
 from registry.limits import RegistryLimits
 from registry.publish import Published, publish
 from registry.store import Store
@@ -208,8 +209,8 @@ class TestTrial:
     @pytest.mark.parametrize(
         ("build", "text"),
         [
-            ({"ir_version": 99}, "the ONNX checker refuses the model: Your model ir_version 99 is higher than the checker's"),
-            ({"domain": "made.up", "op": "Nothing"}, "the installed ONNX Runtime cannot load the model: "),
+            ({"ir_version": 99}, "IR version 99 is not between 3 and 14"),
+            ({"domain": "com.microsoft", "op": "Nothing"}, "the installed ONNX Runtime cannot load the model: "),
             ({"op": "Nothing"}, "the ONNX checker refuses the model: No Op registered for Nothing"),
         ],
         ids=["ir", "domain", "operator"],
@@ -223,18 +224,20 @@ class TestTrial:
         assert "/proc" not in reason
 
     def test_a_new_operator_set(self, refusal: Callable[..., str], onnx_file: OnnxFile, gemm: Gemm) -> None:
-        """An operator set that the checker knows and the runtime does not, or neither does."""
-        assert refusal(onnx_file(model=gemm(opset=999)), trial=load_in_child).startswith(("the ONNX checker", "the installed ONNX Runtime"))
+        """An operator set past the gate's bounds, and one that the gate lets pass and the checker or the runtime does not know."""
+        assert "operator set 999 is not between 7 and 28" == refusal(onnx_file(model=gemm(opset=999)))
+        reason = refusal(onnx_file(model=gemm(opset=999)), trial=load_in_child, gate=Gate(max_opset=999))
+        assert reason.startswith(("the ONNX checker", "the installed ONNX Runtime"))
 
     def test_the_time_limit(self, tmp_path: Path, onnx_file: OnnxFile, kind_of: Callable[..., str]) -> None:
         """A model that does not load in time is refused and the child is gone."""
         store = Store.create(tmp_path / "hasty", limits=RegistryLimits(trial_timeout_s=0.01))
         text = kind_of(lambda: publish(store, onnx_file(), name="m", publisher="ann", now_s=NOW_S))
-        assert "invalid_model: the model did not load within 0.01 s" == text
+        assert "invalid_model: the model hangs: the trial took more than 0.01 s and was ended" == text
 
     def test_the_memory_limit(self, tmp_path: Path, onnx_file: OnnxFile, kind_of: Callable[..., str]) -> None:
         """A child that cannot get memory is a refusal, not a crash of the publisher."""
         store = Store.create(tmp_path / "tight", limits=RegistryLimits(trial_memory_bytes=1 << 20))
         text = kind_of(lambda: publish(store, onnx_file(), name="m", publisher="ann", now_s=NOW_S))
-        assert text.startswith("invalid_model: the ")
+        assert text.startswith("invalid_model: the model ")
         assert [] == store.models()

@@ -1,6 +1,6 @@
 """Generated from proto/model_config.proto by `make proto`; edit that instead."""
 
-from gateway.pb.pool import register
+from registry.pb.pool import register
 
 DESCRIPTOR, _names = register(
     b'\n\x12model_config.proto\x12\tinference"*\n\x12Model'

@@ -1,0 +1,118 @@
+"""What a version holds beside its model, each part a blob with a media type and a fixed file name of its own. All are optional.
+
+A part's format version is in its content, the card's in its media type. A manifest without parts is what it always was, to the byte.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from registry import golden as goldens
+from registry import schema as schemas
+from registry import serving as servings
+from registry import training as trainings
+from registry.errors import damaged, refused
+from registry.golden import Golden
+from registry.manifest import PART_TITLES, Manifest
+from registry.names import blob_key
+from registry.schema import ContractFile, Schema
+from registry.serving import Serving
+from registry.training import TrainingRecord
+
+MAX_CARD_BYTES = 1 << 18
+MAX_PROFILE_BYTES = 32 << 20
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a publisher adds to a model."""
+
+    contract: ContractFile | None = None  # merged with the graph into the schema
+    golden: Golden | None = None  # requests without outputs are answered by the trial, those with outputs are compared
+    training: TrainingRecord | None = None
+    card: str | None = None  # Markdown
+    serving: Serving | None = None
+    profile: bytes | None = None  # the reference that drift is measured against, as its owner encodes it
+
+
+@dataclass(frozen=True, slots=True)
+class StoredParts:
+    """What a version holds."""
+
+    schema: Schema | None
+    golden: Golden | None
+    training: TrainingRecord | None
+    card: str | None
+    serving: Serving | None
+    profile: bytes | None
+
+
+def check(parts: Parts) -> None:
+    """Raises `Kind.INVALID_MODEL` for what can be refused before the model is looked at."""
+    if parts.golden is not None:
+        goldens.check(parts.golden)
+    if parts.training is not None:
+        trainings.check(parts.training)
+    problem = None if parts.card is None else _card_problem(parts.card)
+    if problem is not None:
+        raise refused(f"the model card {problem}")
+    if parts.profile is not None and not 0 < len(parts.profile) <= MAX_PROFILE_BYTES:
+        raise refused(f"the reference profile is empty or has more than {MAX_PROFILE_BYTES} bytes")
+
+
+def contents(parts: Parts, *, schema: Schema | None, golden: Golden | None) -> dict[str, bytes]:
+    """Title of `manifest.PART_TITLES` → the blob, for the parts that are there. `golden` has its answers by now."""
+    found = {
+        "card.md": None if parts.card is None else parts.card.encode(),
+        "golden.json": None if golden is None else goldens.encode(golden),
+        "profile.json": parts.profile,
+        "schema.json": None if schema is None else schemas.encode(schema),
+        "serving.json": None if parts.serving is None else servings.encode(parts.serving),
+        "training.json": None if parts.training is None else trainings.encode(parts.training),
+    }
+    assert found.keys() == set(PART_TITLES)
+    return {title: content for title, content in found.items() if content is not None}
+
+
+def read_parts(manifest: Manifest, read_blob: Callable[[str], bytes]) -> StoredParts:
+    """The parts of a version; `read_blob` gives checked content by digest. Raises `Kind.DAMAGED`."""
+    keys = {layer.title: layer.digest for layer in manifest.parts}
+    blobs = {title: (read_blob(digest), blob_key(digest)) for title, digest in keys.items()}
+    return StoredParts(
+        schema=_decoded(blobs, "schema.json", schemas.decode),
+        golden=_decoded(blobs, "golden.json", goldens.decode),
+        training=_decoded(blobs, "training.json", trainings.decode),
+        card=_decoded(blobs, "card.md", _card),
+        serving=_decoded(blobs, "serving.json", servings.decode),
+        profile=blobs["profile.json"][0] if "profile.json" in blobs else None,
+    )
+
+
+def _decoded(blobs: dict[str, tuple[bytes, str]], title: str, decode: Callable[..., T]) -> T | None:
+    if title not in blobs:
+        return None
+    content, key = blobs[title]
+    return decode(content, key=key)
+
+
+def _card(content: bytes, *, key: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise damaged(f"{key} is no model card: it is not UTF-8") from error
+
+
+def _card_problem(card: str) -> str | None:
+    try:
+        size = len(card.encode())
+    except UnicodeEncodeError:
+        return "is not Unicode text"
+    if not card.strip() or size > MAX_CARD_BYTES:
+        return f"is empty or has more than {MAX_CARD_BYTES} bytes"
+    if any(unicodedata.category(character) == "Cc" and character not in "\n\t" for character in card):
+        return "has a control character"
+    return None
