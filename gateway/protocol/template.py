@@ -29,11 +29,12 @@ Span = tuple[int, int]
 class Template:
     """One known message: where its data stands after the id, and what is constant around it."""
 
-    __slots__ = ("first", "holes", "meaning", "names", "pieces", "single", "size", "tail")
+    __slots__ = ("first", "holes", "meaning", "names", "pieces", "single", "size", "start", "tail")
 
     def __init__(self, names: bytes, constants: list[bytes], sizes: list[int], meaning: Any) -> None:
         """`names` stands before the id, `constants` before, between and after the holes of `sizes` bytes; `meaning` is the owner's."""
         self.names = names
+        self.start = len(names)
         self.first = constants[0]
         self.size = len(self.first)
         self.pieces = constants[1:]
@@ -66,7 +67,7 @@ class Templates:
         except IndexError:
             return None
         for template in self._known.get(len(message) - at, ()):
-            if message[:start] == template.names and message.startswith(template.first, at):
+            if start == template.start and message.startswith(template.names) and message.startswith(template.first, at):
                 field = message[start:at]
                 if not field.isascii() or len(field) > self._max_id_field:  # its length byte too: 128 and more is another encoding
                     return None

@@ -56,7 +56,7 @@ class Sink(Protocol):
 class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
-    __slots__ = ("alike", "ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "started", "version")
+    __slots__ = ("alike", "ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "size", "started", "version")
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
         """`limit`: rows of one run; a single item may have more and runs in pieces."""
@@ -64,6 +64,7 @@ class Batch:
         self.shapes = shapes
         self.items = items
         self.rows = rows
+        self.size = sum([item.size for item in items])  # bytes charged to the budget
         self.limit = limit
         self.groups: list[tuple[list[Item], Arrays]] = []
         self.failed: list[tuple[Item, RunFault]] = []

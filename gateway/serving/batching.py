@@ -245,7 +245,7 @@ class Batcher:
         self._observer.batch_done(batch)
         items, budget = batch.items, self.budget
         budget.requests -= len(items)
-        budget.bytes -= sum([item.size for item in items])
+        budget.bytes -= batch.size
         if items[0].watched:  # the first waits longest: where it is not watched, none is
             for item in items:
                 if item.watched and not item.done:

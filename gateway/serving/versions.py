@@ -73,8 +73,11 @@ class Lane:
         self.items.clear()
         self.rows = 0
         version.waiting_rows -= rows
-        version.waiting_bytes -= sum([item.size for item in items])
-        return Batch(version, self.shapes, items, rows, self.limit) if items else None
+        if not items:
+            return None
+        batch = Batch(version, self.shapes, items, rows, self.limit)
+        version.waiting_bytes -= batch.size
+        return batch
 
 
 class Version:

@@ -22,6 +22,7 @@ MAX_FRAME = (1 << 24) - 1
 
 # One frame header: the 24-bit length as 16 + 8 bits, type, flags, stream id (its reserved bit is masked by the reader).
 FRAME_HEADER = struct.Struct(">HBBBI")
+FRAME_WORDS = struct.Struct(">IBI")  # the same nine octets for the hot path: length and type, flags, stream
 
 
 class Setting(enum.IntEnum):

@@ -89,7 +89,9 @@ class UnaryAcceptor(WholeBody):
     """A unary call: one message in, one out."""
 
     streaming: Literal[False] = False
-    __slots__ = ("_compression", "_encoding", "_handler", "_limit", "_plain_max", "default_s", "longest_s", "max_body_bytes")
+    __slots__ = (
+        "_compression", "_encoding", "_handler", "_limit", "_plain_max", "_prefix", "_size", "default_s", "longest_s", "max_body_bytes",
+    )  # fmt: skip
 
     def __init__(self, handler: UnaryHandler, encoding: bytes, router: GrpcRouter) -> None:
         self._handler = handler
@@ -98,6 +100,7 @@ class UnaryAcceptor(WholeBody):
         self._limit = router.limits.wire.max_body_bytes
         self._plain_max = min(self._limit, _COPIED_MAX)
         self.max_body_bytes = self._limit + _BODY_PREFIX
+        self._size, self._prefix = -1, b""  # of the last plain body
         self.default_s, self.longest_s = router.default_s, router.longest_s
 
     def complete(self, stream: Stream, body: bytes) -> None:
@@ -107,7 +110,10 @@ class UnaryAcceptor(WholeBody):
     def complete_at(self, stream: Stream, data: bytes, start: int, end: int) -> None:
         """The hot path: one uncompressed message is copied once, out of what was read."""
         try:
-            if int.from_bytes(data[start : start + 5], "big") == end - start - 5 <= self._plain_max:  # not compressed, and one message
+            if end - start == self._size and data.startswith(self._prefix, start):  # as the call before
+                self._handler(stream, data[start + 5 : end], stream.arrival + stream.timeout_s)
+            elif int.from_bytes(data[start : start + 5], "big") == end - start - 5 <= self._plain_max:  # not compressed, and one message
+                self._size, self._prefix = end - start, data[start : start + 5]
                 self._handler(stream, data[start + 5 : end], stream.arrival + stream.timeout_s)
             elif start == end:
                 fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")

@@ -127,18 +127,18 @@ class Http2Connection:
 
     def _read(self, data: bytes, now: float) -> None:
         """Work through whole frames and keep the rest."""
-        unpack, largest, room = frames.FRAME_HEADER.unpack_from, self.limits.max_frame_bytes, self.limits.max_streams
+        unpack, largest, room = frames.FRAME_WORDS.unpack_from, self.limits.max_frame_bytes, self.limits.max_streams
         streams, outbound, blocks, known = self.streams, self.outbound, self._blocks, self._known
         position, size, last, quick = 0, len(data), outbound.last_id, self._quick
         while size - position >= 9:
-            high, low, kind, flags, number = unpack(data, position)
+            word, flags, number = unpack(data, position)
             start = position + 9
-            end = start + (high << 8 | low)
+            end = start + (word >> 8)
             if end > size or end - start > largest:
                 break
             position = end
             try:
-                if quick and kind == 1 and flags == 4 and last < number < 0x80000000 and number & 1 and len(streams) < room:
+                if quick and word & 0xFF == 1 and flags == 4 and last < number < 0x80000000 and number & 1 and len(streams) < room:
                     if number - last > 2:
                         self._skipped.append(range((last + 1) | 1, number, 2))
                     outbound.last_id = last = number
@@ -157,9 +157,9 @@ class Http2Connection:
                         acceptor.begin(stream)
                         continue
                     if size - position >= 9 and head.content_length < 0:
-                        high, low, kind, flags, follows = unpack(data, position)
-                        end = position + 9 + (high << 8 | low)
-                        if kind == 0 and flags == 1 and follows == number and end <= size and end - position <= largest:
+                        word, flags, follows = unpack(data, position)
+                        end = position + 9 + (word >> 8)
+                        if not word & 0xFF and flags == 1 and follows == number and end <= size and end - position <= largest:
                             # The hot path: the whole body stands right behind its head.
                             start, position = position + 9, end
                             self._uncredited += end - start
@@ -168,7 +168,7 @@ class Http2Connection:
                             continue
                     stream.opened = now  # from now on the arrival of the body is timed
                     continue
-                self._frame(kind, flags, number & 0x7FFFFFFF, data[start:end], now)
+                self._frame(word & 0xFF, flags, number & 0x7FFFFFFF, data[start:end], now)
             except StreamFault as fault:
                 self._stream_fault(fault, now)
             last = outbound.last_id

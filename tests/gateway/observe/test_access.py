@@ -46,7 +46,7 @@ def item(*, protocol: int = GRPC, cancelled: bool = False, done: bool = False) -
     made = Item()
     made.sink = SimpleNamespace(protocol=protocol)  # type: ignore[assignment]
     made.caller = SimpleNamespace(cancelled=cancelled)
-    made.rows, made.arrival, made.done, made.data = 2, 10.0, done, (b"secret",)
+    made.rows, made.size, made.arrival, made.done, made.data = 2, 6, 10.0, done, (b"secret",)
     return made
 
 

@@ -36,7 +36,7 @@ def item(protocol: int = GRPC, *, rows: int = 1, arrival: float = 10.0, cancelle
     made = Item()
     made.sink = SimpleNamespace(protocol=protocol)  # type: ignore[assignment]
     made.caller = SimpleNamespace(cancelled=cancelled)
-    made.rows, made.arrival, made.done, made.id = rows, arrival, done, b"secret-id"
+    made.rows, made.size, made.arrival, made.done, made.id = rows, 8 * rows, arrival, done, b"secret-id"
     return made
 
 
