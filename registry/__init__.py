@@ -1,7 +1,8 @@
 """Durable truth: the only owner of files and object stores.
 
-Rooms, in reading order: errors, limits, names, medium, contract, manifest, journal, versions, sealed, verified, store, onnx_model,
-submission, trial, trial_child, publish, repository, discovery, verify.
+Rooms, in reading order: errors, limits, names, formats, patience, medium, directory, objects, blobs, contract, manifest, entries, head,
+journal, versions, leases, evidence, policy, aliases, deletion, sealed, verified, store, onnx_model, submission, trial, trial_child,
+publish, repository, discovery, verify.
 
 Up to `store` it is what a registry holds and how it stays whole; up to `publish` what may become a version; then where models come from,
 and how all of it is checked again. Importing a room imports neither onnx nor onnxruntime: `publish` does the first when it is called, the
