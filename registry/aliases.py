@@ -137,11 +137,12 @@ class Aliases:
         return [opinion for opinion in self._versions.journal.read().opinions if (opinion.alias, opinion.version) == (name, version)]
 
     def _perform(self, draft: Deed, check: Callable[[Head], Mapping[str, Any]], *, verify: int | None = None) -> Performed:
-        """Evidence is made sure of before the entry, so that it speaks of nothing absent, and after it, as `gc` explains."""
+        """Evidence is put in its place before the entry, so that it speaks of nothing absent, and again after it, as `gc` explains."""
         head = self._versions.settle()
         evidence = getattr(draft, "evidence", ())
         if draft.operation_id not in head.operations:
             check(head)  # refuses before anything is read at length
+            self._blobs.keep(evidence)
             for digest in evidence:
                 self._blobs.read(digest)
             if verify is not None:

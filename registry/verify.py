@@ -17,6 +17,7 @@ import msgspec
 from registry import contract as contracts
 from registry.entries import VersionCreated, evidence_of
 from registry.errors import RegistryError, damaged, storage_errors
+from registry.gc import runs
 from registry.head import Head, fold
 from registry.names import MODEL_NAME, blob_key, trash_key
 from registry.policy import POLICY, read_policy
@@ -203,6 +204,8 @@ def _survey_state(survey: _Survey) -> None:
     """Files that belong to no model."""
     with survey.noting(POLICY):
         read_policy(survey.store.medium)
+    with survey.noting("gc"):
+        runs(survey.store)
     for name in survey.store.leases.names():
         with survey.noting(f"leases/{name}"):
             survey.store.leases.read(name)
