@@ -13,7 +13,8 @@ class Kind(enum.Enum):
     INVALID_NAME = "invalid_name"  # a model name, version, digest or person that breaks the grammar
     INVALID_MODEL = "invalid_model"  # the submitted files are refused; nothing was stored
     NOT_FOUND = "not_found"  # no such registry, model or version
-    CONFLICT = "conflict"  # a publish id that already stands for other content, or a directory that is something else
+    CONFLICT = "conflict"  # an id that stands for something else, an alias that moved meanwhile, a directory that is something else
+    POLICY = "policy"  # the registry's policy asks for what is not there: approvals, evidence, signatures
     DAMAGED = "damaged"  # stored bytes are not what they must be
     UNSUPPORTED = "unsupported"  # a layout or a feature that this release does not read
     STORAGE = "storage"  # the file system refused: full, read-only, permissions, I/O

@@ -1,64 +1,26 @@
 """The log of one model: numbered immutable entries, each holding the digest of the one before.
 
 Owns `models/<name>/log/` and its cache `head.json`. An entry is appended by create-if-absent of the next number, so two writers cannot both
-have it. The cache is never needed: it makes reading faster, and it bears witness when the end of the log is lost or changed.
+have it: that is the one point at which an operation happens. The cache is never needed: it makes reading faster, and it bears witness
+when the end of the log is lost or changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
-from registry.errors import RegistryError, damaged
+from registry import head as heads
+from registry.entries import Deed, Entry, VersionCreated, decode, encode, same_deed
+from registry.errors import Kind, RegistryError, damaged
+from registry.head import Head, Link, fold
 from registry.medium import Medium
-from registry.names import Digest, digest_of, number_of, numbered
+from registry.names import digest_of, number_of, numbered
 
-NO_ENTRY = digest_of(b"")  # `prev` of the first entry
-
-
-class VersionCreated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op", tag="version.created"):
-    """A version exists. Says no more than the version's own record, so that any writer may add it for another that died."""
-
-    seq: int
-    prev: Digest
-    model: str
-    version: int
-    manifest: Digest
-    publish_id: str
-    actor: str
-    time: datetime
-
-
-Entry = VersionCreated
-
-
-class Logged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the log says about one version."""
-
-    manifest: Digest
-    publish_id: str
-
-
-class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The log up to and including entry `seq`, folded."""
-
-    model: str
-    seq: int = 0
-    tip: Digest = NO_ENTRY  # digest of entry `seq`
-    versions: dict[int, Logged] = {}
-    check: str = ""  # digest of this struct's JSON with an empty `check`: a flipped bit must not read as a version
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An entry as it was read."""
-
-    entry: Entry
-    digest: str
-    key: str
+_SORTED = 90_000_000  # numbers up to here sort as text
 
 
 class Journal:
@@ -73,83 +35,78 @@ class Journal:
     def read(self) -> Head:
         """The newest state, from the cache and the entries after it. Raises `Kind.DAMAGED` naming the entry that breaks the chain."""
         head = self.cached() or Head(model=self._model)
-        last = self.last_number()  # listed after the cache was read, so that it cannot honestly be behind it
-        self._check_witness(head, last)
+        last = self.last_number(after=head.seq)  # listed after the cache was read, so that it cannot honestly be behind it
+        self._check_witness(head)
         return fold(head, self.links(after=head.seq, last=last))
 
     def links(self, *, after: int, last: int) -> Iterator[Link]:
         """Entries `after + 1` to `last`. Raises `Kind.DAMAGED` where one is missing or unreadable."""
         for number in range(after + 1, last + 1):
-            key = f"{self._log}/{numbered(number)}"
+            key = self.key(number)
             content = self._medium.read(key)
             if content is None:
                 raise damaged(f"{key} is missing, although entry {last} exists")
             yield Link(entry=decode(content, key=key), digest=digest_of(content), key=key)
 
+    def key(self, number: int) -> str:
+        """Of an entry."""
+        return f"{self._log}/{numbered(number)}"
+
     def append(self, head: Head, entry: Entry) -> Head | None:
         """Add `entry`, which follows `head`. None where another writer added one first; then `read` again."""
         content = encode(entry)
-        key = f"{self._log}/{numbered(entry.seq)}"
-        if not self._medium.create(key, content):
-            return None
-        return fold(head, [Link(entry=entry, digest=digest_of(content), key=key)])
+        link = Link(entry=entry, digest=digest_of(content), key=self.key(entry.seq))
+        after = fold(head, [link])  # first: what would be damage is not written
+        return after if self._medium.create(link.key, content) else None
+
+    def perform(self, draft: Deed, check: Callable[[Head], Mapping[str, Any]]) -> tuple[Deed, Head, bool]:
+        """Append `draft` once for its operation id: (entry, state after it, whether this call did it).
+
+        `check` sees the newest state each time another writer was first; it refuses by raising, else names fields to set. Raises
+        `Kind.CONFLICT` where the id stands for another deed. After `Kind.STORAGE` it may or may not have happened; the same id finds out.
+        """
+        while True:
+            head = self.read()
+            done = head.operations.get(draft.operation_id)
+            if done is not None:
+                return self._repeated(done, draft), head, False
+            entry = msgspec.structs.replace(draft, seq=head.seq + 1, prev=head.tip, **check(head))
+            after = self.append(head, entry)
+            if after is not None:
+                with suppress(RegistryError):  # only the cache
+                    self.remember(after)
+                return entry, after, True
 
     def remember(self, head: Head) -> None:
         """Write the cache. Its loss costs the next reader time, nothing else."""
-        unchecked = msgspec.structs.replace(head, check="")
-        checked = msgspec.structs.replace(head, check=digest_of(_encode_head(unchecked)))
-        self._medium.replace(self.head_key, _encode_head(checked))
+        self._medium.replace(self.head_key, heads.encode(head))
 
     def cached(self) -> Head | None:
         """The cache as it is, or None where it is absent or not intact."""
         try:
             content = self._medium.read(self.head_key)
-            head = msgspec.json.decode(content or b"", type=Head)
-        except (msgspec.DecodeError, UnicodeDecodeError, RegistryError):
+        except RegistryError:
             return None
-        intact = head.check == digest_of(_encode_head(msgspec.structs.replace(head, check="")))
-        return head if intact and head.model == self._model else None
+        return None if content is None else heads.decode(content, model=self._model)
 
-    def last_number(self) -> int:
-        """Number of the newest entry, 0 in an empty log."""
-        return max((number_of(name) or 0 for name in self._medium.names(self._log)), default=0)
+    def last_number(self, *, after: int = 0) -> int:
+        """Number of the newest entry, at least `after`; 0 in an empty log."""
+        names = self._medium.names(self._log, after=numbered(after) if 0 < after < _SORTED else "")
+        return max((number_of(name) or 0 for name in names), default=0) or after
 
-    def _check_witness(self, head: Head, last: int) -> None:
+    def _repeated(self, number: int, draft: Deed) -> Deed:
+        """The entry of an operation that was done before, if it is the same one."""
+        (link,) = self.links(after=number - 1, last=number)
+        if isinstance(link.entry, VersionCreated) or not same_deed(draft, link.entry):
+            text = f"operation id '{draft.operation_id}' already stands for another one, entry {number} of the log of model '{self._model}'"
+            raise RegistryError(Kind.CONFLICT, text)
+        return link.entry
+
+    def _check_witness(self, head: Head) -> None:
         """A cache is written after its last entry is durable: where they disagree, the log was cut or changed."""
         if head.seq == 0:
             return
-        key = f"{self._log}/{numbered(head.seq)}"
-        content = self._medium.read(key) if head.seq <= last else None
+        content = self._medium.read(self.key(head.seq))
         if content is None or digest_of(content) != head.tip:
-            raise damaged(f"{key} is {'missing' if content is None else 'changed'}: {self.head_key} has seen it as {head.tip}")
-
-
-def fold(head: Head, links: Iterable[Link]) -> Head:
-    """`head` after `links`. Raises `Kind.DAMAGED` where the chain, the model or a version number is wrong."""
-    seq, tip, versions = head.seq, head.tip, dict(head.versions)
-    for link in links:
-        entry = link.entry
-        if (entry.seq, entry.prev, entry.model) != (seq + 1, tip, head.model):
-            raise damaged(f"{link.key} does not follow entry {seq} of the log of model '{head.model}'")
-        if entry.version in versions:
-            raise damaged(f"{link.key} creates version {entry.version} of model '{head.model}' a second time")
-        versions[entry.version] = Logged(entry.manifest, entry.publish_id)
-        seq, tip = entry.seq, link.digest
-    return Head(model=head.model, seq=seq, tip=tip, versions=versions)
-
-
-def encode(entry: Entry) -> bytes:
-    """Deterministic JSON."""
-    return msgspec.json.encode(entry, order="deterministic")
-
-
-def decode(content: bytes, *, key: str) -> Entry:
-    """The inverse of `encode`. Raises `Kind.DAMAGED` naming `key`."""
-    try:
-        return msgspec.json.decode(content, type=Entry)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise damaged(f"{key} is not a log entry: {error}") from error
-
-
-def _encode_head(head: Head) -> bytes:
-    return msgspec.json.encode(head)  # versions stand in the order of the log
+            state = "missing" if content is None else "changed"
+            raise damaged(f"{self.key(head.seq)} is {state}: {self.head_key} has seen it as {head.tip}")

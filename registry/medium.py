@@ -1,25 +1,20 @@
-"""Keys and bytes on a local file system, durable and atomic: the one place of the registry that writes files.
+"""What a registry needs from storage: keys that appear whole or not at all. A directory and an object store keep the same contract.
 
-A key is a relative path with `/`. `create` and `commit` are create-if-absent *with full content*, which is what a conditional put
-is on an object store. Knows no models. Holds one open file per staged content; state files are read up to `max_state_bytes`.
+A key is a relative path with `/`. `create` and `commit` are create-if-absent *with full content*: `link(2)` in a directory, a conditional
+put in an object store. Knows no models.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from registry.errors import damaged, storage_errors
-from registry.limits import DEFAULT_LIMITS, RegistryLimits
+from registry.limits import RegistryLimits
 
 CHUNK_BYTES = 1 << 20  # one read while hashing: past 256 KiB sha256 runs at its own speed
-_NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR}  # NFS and old overlayfs; kernels before 3.11
 
 
 class FileCalls(Protocol):
@@ -33,6 +28,7 @@ class FileCalls(Protocol):
     unlink: Any
     replace: Any
     mkdir: Any
+    rmdir: Any
     close: Any
 
 
@@ -60,162 +56,83 @@ class Staged:
             rest = rest[self._calls.write(self.fd, rest) :]
 
 
-class Medium:
-    """A directory as a store of keys. Every write is durable when its call returns; readers take no locks."""
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What is known of a key without reading it."""
 
-    def __init__(self, root: Path, *, calls: FileCalls = os, limits: RegistryLimits = DEFAULT_LIMITS) -> None:
-        self.root = root
-        self.limits = limits
-        self._calls = calls
-        self._durable_directories: set[str] = {""}  # made and synced into their parents by this object
+    size_bytes: int
+    modified_s: float  # seconds since the Unix epoch, by the clock of the storage
+
+
+class Medium(Protocol):
+    """A store of keys. Every write is durable when its call returns; readers take no locks. Every method may raise `Kind.STORAGE`."""
+
+    limits: RegistryLimits
+
+    @property
+    def root(self) -> Any:
+        """Where it is, for people: a `Path` or a URL without credentials."""
+        ...
+
+    def prepare(self) -> None:
+        """Make an absent directory; make sure that conditional writes work. Raises `Kind.UNSUPPORTED`."""
+        ...
 
     def read(self, key: str) -> bytes | None:
-        """The whole content, or None where the key is absent. Raises `Kind.STORAGE`, and `Kind.DAMAGED` past `max_state_bytes`."""
-        fd = self.open(key)
-        if fd is None:
-            return None
-        with storage_errors(f"read {key}"), _closing(os, fd):
-            if os.fstat(fd).st_size > self.limits.max_state_bytes:
-                raise damaged(f"{key} is larger than {self.limits.max_state_bytes} bytes")
-            return b"".join(iter(lambda: os.read(fd, CHUNK_BYTES), b""))
+        """The whole content, or None where the key is absent. Raises `Kind.DAMAGED` past `max_state_bytes`."""
+        ...
 
     def open(self, key: str) -> int | None:
-        """A read-only descriptor that the caller closes, or None where the key is absent. Raises `Kind.STORAGE`."""
-        with storage_errors(f"open {key}"):
-            try:
-                return os.open(self.root / key, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return None
+        """A read-only descriptor that the caller closes, or None where the key is absent."""
+        ...
 
-    def names(self, prefix: str) -> list[str]:
-        """Names directly under `prefix`, sorted; none where it does not exist.
+    def forget(self, key: str) -> bool:
+        """Drop a local copy of `key`, which turned out to be wrong. False where there is none: then `key` itself is wrong."""
+        ...
+
+    def stat(self, key: str) -> Stat | None:
+        """Size and time of a key, or None where it is absent."""
+        ...
+
+    def names(self, prefix: str, *, after: str = "") -> list[str]:
+        """Names directly under `prefix` and past `after`, sorted; none where it does not exist.
 
         Not one instant: what is created meanwhile may be missing although something later is not.
         """
-        with storage_errors(f"list {prefix}"):
-            try:
-                return sorted(os.listdir(self.root / prefix))
-            except FileNotFoundError:
-                return []
+        ...
 
-    @contextmanager
-    def stage(self) -> Iterator[Staged]:
+    def stage(self) -> AbstractContextManager[Staged]:
         """A place to write content to before it has a key. Nothing remains of it unless it was committed."""
-        staged = self._unnamed()
-        try:
-            yield staged
-        finally:
-            with suppress(OSError):  # committed content was synced before it was named; other content is not wanted
-                self._calls.close(staged.fd)
-            if staged.path is not None:
-                with suppress(OSError):
-                    self._calls.unlink(staged.path)
+        ...
 
     def commit(self, staged: Staged, key: str) -> bool:
         """Name the staged content `key`, durably. False where other content has that key, which then stays."""
-        directory = key.rpartition("/")[0]
-        with storage_errors(f"write {key}"):
-            self.make_directory(directory)
-            self._calls.fchmod(staged.fd, 0o444)
-            self._calls.fsync(staged.fd)
-            holds = self._link(staged, self.root / key)
-            # Also where another writer was first: it may not have come to its own sync, and the caller builds on this key.
-            self._sync(directory)
-        return holds
+        ...
 
     def create(self, key: str, content: bytes) -> bool:
         """Create-if-absent with full content. True where `key` now holds exactly `content`, whoever wrote it."""
-        with self.stage() as staged:
-            with storage_errors(f"write {key}"):
-                staged.write(content)
-            return self.commit(staged, key)
+        ...
 
-    def replace(self, key: str, content: bytes) -> None:
-        """Swap the content atomically but not durably: for caches only, whose readers can rebuild them."""
-        temporary = self._temporary_name()
-        with storage_errors(f"write {key}"):
-            fd = self._calls.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-            try:
-                with _closing(self._calls, fd):
-                    Staged(self._calls, fd, path=temporary).write(content)
-                self._calls.replace(temporary, self.root / key)
-            except OSError:
-                with suppress(OSError):
-                    self._calls.unlink(temporary)
-                raise
+    def replace(self, key: str, content: bytes, *, durable: bool = False) -> None:
+        """Swap the content atomically. Without `durable` a power failure may lose it: for caches, whose readers can rebuild them."""
+        ...
 
-    def make_root(self) -> None:
-        """Create the root itself and its parents, durably. Raises `Kind.STORAGE`."""
-        with storage_errors("create the directory"):
-            missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
-            for path in reversed(missing):
-                path.mkdir(exist_ok=True)
-                self._sync_path(path.parent)
+    def copy(self, key: str, to: str) -> bool:
+        """Give the content of `key` a second name, durably; an existing one stays. False where `key` is absent."""
+        ...
+
+    def remove(self, key: str) -> bool:
+        """Take a key away; an empty directory may stay. False where it was absent."""
+        ...
+
+    def remove_directory(self, prefix: str) -> None:
+        """Take an empty directory away, where there are directories; one that is not empty stays."""
+        ...
 
     def make_directory(self, prefix: str) -> None:
-        """Create a directory and its parents, each durable in its parent. Raises `OSError`."""
-        if prefix in self._durable_directories:
-            return
-        parent = prefix.rpartition("/")[0]
-        self.make_directory(parent)
-        with suppress(FileExistsError):
-            self._calls.mkdir(self.root / prefix)
-        self._sync(parent)
-        self._durable_directories.add(prefix)
+        """Create a directory and its parents durably, where there are directories."""
+        ...
 
     def sync(self, prefix: str) -> None:
-        """Make what is listed under `prefix` durable, whoever wrote it. Raises `Kind.STORAGE`."""
-        with storage_errors(f"sync {prefix}"):
-            self._sync(prefix)
-
-    def _sync(self, prefix: str) -> None:
-        self._sync_path(self.root / prefix)
-
-    def _sync_path(self, directory: Path) -> None:
-        fd = self._calls.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        with _closing(self._calls, fd):
-            self._calls.fsync(fd)
-
-    def _unnamed(self) -> Staged:
-        with storage_errors("stage a file"):
-            try:
-                fd = self._calls.open(self.root / "tmp", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-                return Staged(self._calls, fd, path=None)
-            except OSError as error:
-                if error.errno not in _NO_TMPFILE:
-                    raise
-            path = self._temporary_name()
-            fd = self._calls.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            return Staged(self._calls, fd, path=path)
-
-    def _temporary_name(self) -> Path:
-        return self.root / "tmp" / uuid.uuid4().hex
-
-    def _link(self, staged: Staged, target: Path) -> bool:
-        """Give the content its name. False where the name stands for other content."""
-        try:
-            if staged.path is not None:
-                self._calls.link(staged.path, target)
-            else:
-                # A directory descriptor makes Python use linkat(AT_SYMLINK_FOLLOW); the absolute source path ignores it.
-                self._calls.link(f"/proc/self/fd/{staged.fd}", target, src_dir_fd=staged.fd, follow_symlinks=True)
-        except FileExistsError:
-            return _hash_of(target) == staged.digest
-        except OSError:
-            # NFS can report a failure for a link that it made (the acknowledgement was lost), so look before giving up.
-            if not target.exists() or _hash_of(target) != staged.digest:
-                raise
-        return True
-
-
-@contextmanager
-def _closing(calls: FileCalls, fd: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        calls.close(fd)
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        """Make what is listed under `prefix` durable, whoever wrote it."""
+        ...

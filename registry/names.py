@@ -1,4 +1,4 @@
-"""The grammar of names: models, versions, digests, publish ids. Pure; joins no paths of requests, because names are keys."""
+"""The grammar of names: models, versions, aliases, digests, publish ids. Pure; joins no paths of requests, because names are keys."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from registry.errors import Kind, RegistryError
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 MAX_VERSION = (1 << 63) - 1  # Triton's versions are int64
 MAX_LABEL = 256  # characters of a publisher or publish id
+MAX_REASON = 1000  # characters
 MAX_FILE_NAME_BYTES = 255  # what Linux file systems hold
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
+ALIAS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_IMMUTABLE = re.compile(r"tidegate-registry\.json|(blobs|trash)/.*|models/[^/]+/(versions|log)/.*")
 _NUMBERED = re.compile(r"[0-9]{8,19}\.json")
 
 
@@ -31,6 +34,30 @@ def check_label(value: str, *, what: str) -> str:
     if not 0 < len(value) <= MAX_LABEL or not value.isprintable():
         raise RegistryError(Kind.INVALID_NAME, f"{what} must be 1 to {MAX_LABEL} printable characters")
     return value
+
+
+def check_alias_name(name: str) -> str:
+    """`name` itself: a letter, then letters, digits, `_` and `-`, so that no alias reads as a number.
+
+    Raises `Kind.INVALID_NAME`, also for "latest" in any case: somebody decides which version serves, not the order of publishing.
+    """
+    if ALIAS_NAME.fullmatch(name) is None:
+        raise RegistryError(Kind.INVALID_NAME, f"alias {name[:80]!r} does not match {ALIAS_NAME.pattern}")
+    if name.lower() == "latest":
+        raise RegistryError(Kind.INVALID_NAME, "'latest' cannot be an alias: no version serves because it is the newest")
+    return name
+
+
+def check_reason(text: str) -> str:
+    """`text` itself: at most 1000 printable characters. Raises `Kind.INVALID_NAME`."""
+    if len(text) > MAX_REASON or not text.isprintable():
+        raise RegistryError(Kind.INVALID_NAME, f"a reason must be at most {MAX_REASON} printable characters")
+    return text
+
+
+def is_immutable(key: str) -> bool:
+    """Whether what `key` holds never changes once it is there."""
+    return _IMMUTABLE.fullmatch(key) is not None
 
 
 def is_plain_file_name(name: str) -> bool:
@@ -53,6 +80,11 @@ def blob_key(digest: str) -> str:
     """Where the content with this digest lies."""
     hexadecimal = digest.removeprefix("sha256:")
     return f"blobs/sha256/{hexadecimal[:2]}/{hexadecimal}"
+
+
+def trash_key(run: str, digest: str) -> str:
+    """Where the collection `run` has put the content with this digest."""
+    return f"trash/{run}/{digest.removeprefix('sha256:')}"
 
 
 def numbered(number: int) -> str:

@@ -1,34 +1,45 @@
-"""A registry directory: content-addressed blobs, manifests and the versions that name them. Layout 1, described in docs/registry.md.
+"""A registry: content-addressed blobs, manifests, the versions that name them and what is decided about them.
 
-Knows no ONNX: `publish` decides what may become a version, this module only makes it durable and gives it back unchanged.
+In a directory or in an object store, in layout 2, which docs/registry.md describes. Knows no ONNX: `publish` decides what may become a
+version, this module only makes it durable and gives it back unchanged. A registry of layout 1 is upgraded when it is opened, or read as
+it is where it cannot be written.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
 from registry import contract as contracts
+from registry import evidence as evidences
 from registry import manifest as manifests
+from registry.aliases import Aliases, signed_by
+from registry.blobs import Blobs
 from registry.contract import Contract
+from registry.deletion import Deletion
+from registry.directory import DirectoryMedium
+from registry.entries import Entry
 from registry.errors import DigestMismatchError, Kind, RegistryError, damaged, storage_errors
-from registry.journal import Entry
+from registry.evidence import Evidence
+from registry.leases import Lease, Leases
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.manifest import Descriptor, Manifest
-from registry.medium import CHUNK_BYTES, FileCalls, Medium, Staged
-from registry.names import blob_key, check_label, check_model_name, digest_of
+from registry.medium import FileCalls, Medium, Staged
+from registry.names import blob_key, check_label, check_model_name
+from registry.policy import Signers, read_policy
 from registry.sealed import SealedFile, seal_copy
 from registry.verified import VerifiedModel
 from registry.versions import Record, Versions, record_of
 
-LAYOUT = 1
+LAYOUT = 2
 MARKER = "tidegate-registry.json"
+_OLDEST_LAYOUT = 1
 _DIRECTORIES = ("blobs/sha256", "models", "tmp")
 
 
@@ -46,71 +57,89 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Store:
     """One registry. Any number of processes may read and publish at once; none of them waits for another."""
 
-    def __init__(self, medium: Medium, marker: Marker) -> None:
+    def __init__(self, medium: Medium, marker: Marker, *, signers: Signers | None = None) -> None:
         self.medium = medium
         self.id = marker.id
+        self.blobs = Blobs(medium)
+        self.leases = Leases(medium)
+        self._signers = signers
 
     @classmethod
-    def open(cls, root: Path, *, calls: FileCalls = os, limits: RegistryLimits = DEFAULT_LIMITS) -> Store:
-        """An existing registry. Raises `Kind.NOT_FOUND`, `Kind.UNSUPPORTED` for a layout that is not 1, `Kind.DAMAGED`."""
-        medium = Medium(root, calls=calls, limits=limits)
+    def open(
+        cls,
+        where: Path | str,
+        *,
+        calls: FileCalls = os,
+        limits: RegistryLimits = DEFAULT_LIMITS,
+        signers: Signers | None = None,
+        options: Mapping[str, str] | None = None,
+        cache: Path | None = None,
+    ) -> Store:
+        """An existing registry, at a path or at a URL such as `s3://bucket/prefix`.
+
+        `options` and `cache`, a directory of this machine, are for object stores; with a cache, versions that were loaded before load
+        while the store cannot be reached. `signers` checks signatures where the policy asks for them. Raises `Kind.NOT_FOUND`,
+        `Kind.UNSUPPORTED` for a layout that is neither 2 nor 1, `Kind.DAMAGED`, `Kind.STORAGE`.
+        """
+        return cls.on(_medium(where, calls=calls, limits=limits, options=options, cache=cache), signers=signers)
+
+    @classmethod
+    def on(cls, medium: Medium, *, signers: Signers | None = None) -> Store:
+        """The registry on `medium`. Raises as `open`."""
         content = medium.read(MARKER)
         if content is None:
-            raise RegistryError(Kind.NOT_FOUND, f"there is no {MARKER} in this directory, so it is not a registry")
-        return cls(medium, _marker(content))
+            raise RegistryError(Kind.NOT_FOUND, f"there is no {MARKER} in this place, so it is not a registry")
+        marker = _marker(content)
+        if marker.layout < LAYOUT:
+            _upgrade(medium, marker)
+        return cls(medium, marker, signers=signers)
 
     @classmethod
-    def create(cls, root: Path, *, calls: FileCalls = os, limits: RegistryLimits = DEFAULT_LIMITS) -> Store:
-        """Open the registry at `root`, making it in an absent or empty directory. Raises `Kind.CONFLICT` where other things are there."""
-        medium = Medium(root, calls=calls, limits=limits)
-        medium.make_root()
+    def create(
+        cls,
+        where: Path | str,
+        *,
+        calls: FileCalls = os,
+        limits: RegistryLimits = DEFAULT_LIMITS,
+        signers: Signers | None = None,
+        options: Mapping[str, str] | None = None,
+        cache: Path | None = None,
+    ) -> Store:
+        """Open a registry, making it in an absent or empty place. Raises `Kind.CONFLICT` where other things are there, else as `open`.
+
+        An object store must support conditional writes (`Kind.UNSUPPORTED`).
+        """
+        medium = _medium(where, calls=calls, limits=limits, options=options, cache=cache)
+        medium.prepare()
         if medium.read(MARKER) is None:
             _check_unused(medium)
-            with storage_errors("create the registry"):
-                for directory in _DIRECTORIES:
-                    medium.make_directory(directory)
+            for directory in _DIRECTORIES:
+                medium.make_directory(directory)
             # The marker comes last: a crash before it leaves a directory that `create` takes up again. Losing the race is as good.
             medium.create(MARKER, msgspec.json.encode(Marker(layout=LAYOUT, id=uuid.uuid4())))
-        return cls.open(root, calls=calls, limits=limits)
+        return cls.on(medium, signers=signers)
 
     # Blobs
 
     def stage(self) -> AbstractContextManager[Staged]:
         """A place to write a blob to before it is known whether it is wanted."""
-        return self.medium.stage()
+        return self.blobs.stage()
 
     def commit_blob(self, staged: Staged) -> tuple[str, int]:
         """Make staged content a blob, durably: (digest, bytes). Raises `Kind.DAMAGED` where its place holds other bytes."""
-        key = blob_key(staged.digest)
-        if not self.medium.commit(staged, key):
-            raise damaged(f"{key} does not hold what its name says; remove that file and repeat")
-        return staged.digest, staged.size_bytes
+        return self.blobs.commit(staged)
 
     def put_blob(self, source: Path | BinaryIO | bytes) -> tuple[str, int]:
         """Store content: (digest, bytes). Content that is there already is verified, not written again."""
-        with ExitStack() as stack:
-            staged = stack.enter_context(self.stage())
-            file = stack.enter_context(_opened(source)) if isinstance(source, Path) else source
-            with storage_errors("store a blob"):
-                for chunk in [file] if isinstance(file, bytes) else iter(lambda: file.read(CHUNK_BYTES), b""):
-                    staged.write(chunk)
-            return self.commit_blob(staged)
+        return self.blobs.put(source)
 
     def open_blob(self, digest: str) -> int:
         """A descriptor that the caller closes; the bytes are not checked. Raises `Kind.DAMAGED` where the blob is gone."""
-        fd = self.medium.open(blob_key(digest))
-        if fd is None:
-            raise damaged(f"{blob_key(digest)} is missing")
-        return fd
+        return self.blobs.open(digest)
 
     def read_blob(self, digest: str) -> bytes:
         """A small blob, checked. Raises `Kind.DAMAGED`."""
-        content = self.medium.read(blob_key(digest))
-        if content is None:
-            raise damaged(f"{blob_key(digest)} is missing")
-        if digest_of(content) != digest:
-            raise damaged(f"{blob_key(digest)} does not hold what its name says")
-        return content
+        return self.blobs.read(digest)
 
     # Versions
 
@@ -119,12 +148,21 @@ class Store:
         return self.medium.names("models")
 
     def versions(self, model: str) -> list[int]:
-        """Numbers of a model's versions, ascending; none for an unknown model. Raises `Kind.INVALID_NAME`."""
-        return self._versions(model).numbers()
+        """Numbers of a model's versions, ascending, without deleted ones; none for an unknown model. Raises `Kind.INVALID_NAME`.
+
+        A log that cannot be read deletes nothing.
+        """
+        versions = self.versions_of(model)
+        try:
+            return versions.live()
+        except RegistryError as error:
+            if error.kind is Kind.STORAGE:
+                raise
+            return versions.numbers()
 
     def record(self, model: str, version: int) -> Record:
         """Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`."""
-        record = self._versions(model).record(version)
+        record = self.versions_of(model).record(version)
         if record is None:
             raise RegistryError(Kind.NOT_FOUND, f"model '{model}' has no version {version}")
         return record
@@ -144,7 +182,7 @@ class Store:
 
     def history(self, model: str) -> Iterator[Entry]:
         """Log entries of a model, oldest first, the chain verified before the first one. Raises `Kind.DAMAGED`."""
-        journal = self._versions(model).journal
+        journal = self.versions_of(model).journal
         last = journal.read().seq
         return (link.entry for link in journal.links(after=0, last=last))
 
@@ -156,16 +194,31 @@ class Store:
         """
         check_label(publish_id, what="publish id")
         check_label(publisher, what="publisher")
-        versions = self._versions(model)
+        versions = self.versions_of(model)
         digest, _ = self.put_blob(manifests.encode(manifest))
-        with storage_errors(f"create model '{model}'"):
-            self.medium.make_directory(f"models/{model}/versions")
-            self.medium.make_directory(f"models/{model}/log")
-        return versions.add(record_of(manifest=digest, publish_id=publish_id, publisher=publisher, now_s=now_s))
+        self.medium.make_directory(f"models/{model}/versions")
+        self.medium.make_directory(f"models/{model}/log")
+        added = versions.add(record_of(manifest=digest, publish_id=publish_id, publisher=publisher, now_s=now_s))
+        self.blobs.keep([digest, *(blob.digest for blob in manifest.blobs)])  # as `gc` explains
+        return added
+
+    def check_version(self, model: str, version: int) -> None:
+        """Hash every file of a version again. Raises `DigestMismatchError`, `Kind.NOT_FOUND`, `Kind.DAMAGED`."""
+        for blob in self.manifest(model, version).blobs:
+            got = self.blobs.digest_now(blob.digest)
+            if got != blob.digest and self.medium.forget(blob_key(blob.digest)):
+                got = self.blobs.digest_now(blob.digest)
+            if got != blob.digest:
+                raise DigestMismatchError(model=model, version=version, file=blob.title or "contract", expected=blob.digest, got=got)
 
     def load_verified(self, model: str, version: int) -> VerifiedModel:
-        """A version in sealed memory, checked there. Raises `DigestMismatchError`, `Kind.NOT_FOUND`, `Kind.DAMAGED`."""
-        manifest = self.manifest(model, version)
+        """A version in sealed memory, checked there. Raises `DigestMismatchError`, `Kind.NOT_FOUND`, `Kind.DAMAGED`.
+
+        Raises `Kind.POLICY` where the policy asks for signatures that are not there.
+        """
+        record = self.record(model, version)
+        manifest = self.manifest_of(record.manifest)
+        self._check_signatures(record.manifest)
         with ExitStack() as opened:
             files = {}
             for layer in (manifest.model, *manifest.external_data):
@@ -175,10 +228,53 @@ class Store:
         onnx_file = files.pop(manifests.MODEL_FILE)
         return VerifiedModel(model=model, version=version, digest=onnx_file.digest, file=onnx_file, external_data=files)
 
-    def _versions(self, model: str) -> Versions:
+    # Decisions
+
+    def aliases(self, model: str) -> Aliases:
+        """The aliases of a model and their approvals. Raises `Kind.INVALID_NAME`."""
+        versions = self.versions_of(model)
+        return Aliases(self.blobs, versions, check=lambda number: self.check_version(model, number), signers=self._signers)
+
+    def deletion(self, model: str) -> Deletion:
+        """Holds on a model's versions, and how one is deleted. Raises `Kind.INVALID_NAME`."""
+        return Deletion(self.versions_of(model))
+
+    def resolve(self, model: str, label: str) -> int:
+        """The version that an alias or a number in digits stands for. Raises `Kind.NOT_FOUND`, `Kind.INVALID_NAME`, `Kind.DAMAGED`."""
+        return self.aliases(model).resolve(label)
+
+    def put_evidence(self, evidence: Evidence) -> str:
+        """Store a document that a log entry may name: its digest."""
+        return self.put_blob(evidences.encode(evidence))[0]
+
+    def lease(self, model: str, version: int, *, holder: str, now_s: float, ttl_s: float) -> Lease:
+        """Keep the files of a version from garbage collection for `ttl_s` seconds. Raises `Kind.NOT_FOUND`, `Kind.STORAGE`."""
+        lease = self.leases.take(model, version, holder=holder, now_s=now_s, ttl_s=ttl_s)
+        if version not in self.versions(model):  # looked at once the lease is there, so that a deletion came before it or sees it
+            self.leases.release(lease.id)
+            raise RegistryError(Kind.NOT_FOUND, f"model '{model}' has no version {version}")
+        return lease
+
+    def versions_of(self, model: str) -> Versions:
+        """Numbers, records and log of a model. Raises `Kind.INVALID_NAME`."""
         return Versions(self.medium, check_model_name(model))
 
+    def _check_signatures(self, manifest: str) -> None:
+        required = read_policy(self.medium)[0].load.require_signatures
+        lacking = set(required) - signed_by(self.blobs, manifest, self._signers) if required else ()
+        if lacking:
+            raise RegistryError(Kind.POLICY, f"the signature of key '{min(lacking)}' is missing")
+
     def _sealed(self, layer: Descriptor, *, model: str, version: int) -> SealedFile:
+        """A layer's bytes; a wrong copy on this machine is dropped once."""
+        try:
+            return self._sealed_once(layer, model=model, version=version)
+        except DigestMismatchError:
+            if not self.medium.forget(blob_key(layer.digest)):
+                raise
+        return self._sealed_once(layer, model=model, version=version)
+
+    def _sealed_once(self, layer: Descriptor, *, model: str, version: int) -> SealedFile:
         fd = self.open_blob(layer.digest)
         try:
             with storage_errors(f"read {blob_key(layer.digest)}"):
@@ -194,11 +290,31 @@ class Store:
         raise DigestMismatchError(model=model, version=version, file=layer.title, expected=layer.digest, got=got)
 
 
+def _medium(
+    where: Path | str, *, calls: FileCalls, limits: RegistryLimits, options: Mapping[str, str] | None, cache: Path | None
+) -> Medium:
+    if isinstance(where, Path) or "://" not in where:
+        return DirectoryMedium(Path(where), calls=calls, limits=limits)
+    from registry.objects import object_medium  # most registries are directories
+
+    return object_medium(where, options=options, cache=cache, limits=limits)
+
+
+def _upgrade(medium: Medium, marker: Marker) -> None:
+    """Layout 2 has more kinds of files and entries than layout 1 and changes none that are there, so only the marker is written.
+
+    From then on a release that knows only layout 1 refuses the registry. One that cannot be written is read as it is.
+    """
+    with suppress(RegistryError):
+        medium.replace(MARKER, msgspec.json.encode(Marker(layout=LAYOUT, id=marker.id)), durable=True)
+
+
 def _marker(content: bytes) -> Marker:
     try:
         layout = msgspec.json.decode(content, type=_AnyMarker).layout
-        if layout != LAYOUT:
-            raise RegistryError(Kind.UNSUPPORTED, f"the registry has layout {layout}; this release reads layout {LAYOUT}")
+        if not _OLDEST_LAYOUT <= layout <= LAYOUT:
+            text = f"the registry has layout {layout}; this release reads layouts {_OLDEST_LAYOUT} and {LAYOUT}"
+            raise RegistryError(Kind.UNSUPPORTED, text)
         return msgspec.json.decode(content, type=Marker)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise damaged(f"{MARKER} is unreadable: {error}") from error
@@ -211,8 +327,3 @@ def _check_unused(medium: Medium) -> None:
         raise RegistryError(Kind.CONFLICT, f"the directory holds '{min(strangers)}' and is no registry")
     if (medium.names("blobs/sha256") or medium.names("models")) and medium.read(MARKER) is None:
         raise damaged(f"the directory holds a registry whose {MARKER} is missing")
-
-
-def _opened(path: Path) -> BinaryIO:
-    with storage_errors(f"open {path.name}"):
-        return path.open("rb")

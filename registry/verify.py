@@ -12,10 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import msgspec
+
 from registry import contract as contracts
+from registry.entries import VersionCreated, evidence_of
 from registry.errors import RegistryError, damaged, storage_errors
-from registry.journal import Entry, Head, fold
-from registry.names import MODEL_NAME, blob_key
+from registry.gc import runs
+from registry.head import Head, fold
+from registry.names import MODEL_NAME, blob_key, trash_key
+from registry.policy import POLICY, read_policy
 from registry.store import Store
 from registry.versions import Versions, entry_of
 
@@ -61,7 +66,11 @@ class _Survey:
 
 
 def verify(store: Store) -> list[Finding]:
-    """Every blob, record, manifest, log and cache of a registry. An empty list means that all is as it was published."""
+    """Every blob, record, manifest, log, cache, lease and the policy of a registry. An empty list means that all is as it was published.
+
+    Copies on this machine are not looked at: what is read is what the storage holds.
+    """
+    store = _without_copies(store)
     survey = _Survey(store, findings=[], sizes={}, wanted=set())
     _survey_blobs(survey)
     for name in store.models():
@@ -69,11 +78,17 @@ def verify(store: Store) -> list[Finding]:
             _survey_model(survey, name)
         else:
             survey.notice(f"models/{name}", "this is no model name; it is passed over")
+    _survey_state(survey)
     for digest in sorted(survey.sizes.keys() - survey.wanted):
-        survey.notice(blob_key(digest), "no version refers to this blob")
+        survey.notice(blob_key(digest), "nothing refers to this blob")
     for name in store.medium.names("tmp"):
         survey.notice(f"tmp/{name}", "left by an interrupted publish")
     return survey.findings
+
+
+def _without_copies(store: Store) -> Store:
+    uncached = getattr(store.medium, "uncached", None)
+    return store if uncached is None else Store.on(uncached())
 
 
 def damages(findings: list[Finding]) -> list[Finding]:
@@ -104,17 +119,29 @@ def _survey_blob(survey: _Survey, key: str) -> None:
 
 def _survey_model(survey: _Survey, model: str) -> None:
     versions = Versions(survey.store.medium, model)
-    entries = _survey_log(survey, versions)
+    history = _survey_log(survey, versions)
+    created = history.created if history else {}
     numbers = versions.numbers()
     for number in numbers:
         with survey.noting(versions.key(number)):
-            _survey_version(survey, versions, number, entries)
-    for number in sorted((entries or {}).keys() - set(numbers)):
+            _survey_version(survey, versions, number, history)
+    for number in sorted(created.keys() - set(numbers)):
         survey.damage(versions.key(number), "the log has created this version, but its record is missing")
+    for digest, key in (history.evidence if history else {}).items():
+        _survey_reference(survey, digest, key, "the entry's evidence")
 
 
-def _survey_log(survey: _Survey, versions: Versions) -> dict[int, Entry] | None:
-    """Entries by version, the whole chain verified from its first entry and not from the cache; None where it is broken."""
+@dataclass(frozen=True, slots=True)
+class _History:
+    """What a whole log says."""
+
+    head: Head
+    created: dict[int, VersionCreated]
+    evidence: dict[str, str]  # digest → key of an entry that names it
+
+
+def _survey_log(survey: _Survey, versions: Versions) -> _History | None:
+    """The whole chain verified from its first entry and not from the cache; None where it is broken."""
     journal = versions.journal
     with survey.noting(f"models/{versions.model}/log"):
         cached = journal.cached()
@@ -123,28 +150,62 @@ def _survey_log(survey: _Survey, versions: Versions) -> dict[int, Entry] | None:
         head = fold(Head(model=versions.model), links)
         if cached is None and last:
             survey.notice(journal.head_key, "the cache is absent or not intact; the next publish writes it")
-        elif cached is not None and cached.seq == last and cached.versions != head.versions:
+        elif cached is not None and cached.seq == last and cached != msgspec.structs.replace(head, check=cached.check):
             survey.damage(journal.head_key, "the cache says something else than the log; remove it")
-        return {link.entry.version: link.entry for link in links}
+        created = {link.entry.version: link.entry for link in links if isinstance(link.entry, VersionCreated)}
+        return _History(head, created, {digest: link.key for link in links for digest in evidence_of(link.entry)})
     return None
 
 
-def _survey_version(survey: _Survey, versions: Versions, number: int, entries: dict[int, Entry] | None) -> None:
+def _survey_version(survey: _Survey, versions: Versions, number: int, history: _History | None) -> None:
     """Raises `RegistryError` where a record or its manifest cannot be read."""
     record = versions.record(number)
     if record is None:
         return
-    entry = (entries or {}).get(number)
-    if entry is not None and entry != entry_of(versions.model, number, record, seq=entry.seq, prev=entry.prev):
-        survey.damage(versions.key(number), "the record says something else than the log")
-    if entry is None and entries is not None:
+    entry = history.created.get(number) if history else None
+    if entry is not None:
+        said = entry_of(versions.model, number, record, seq=entry.seq, prev=entry.prev)
+        if msgspec.structs.replace(said, format=entry.format) != entry:
+            survey.damage(versions.key(number), "the record says something else than the log")
+    elif history is not None:
         survey.notice(versions.key(number), "the version has no log entry yet; the next publish writes it")
     survey.wanted.add(record.manifest)
+    if history is not None and number in history.head.versions and history.head.versions[number].deleted:
+        return  # its files may be gone
     manifest = survey.store.manifest_of(record.manifest)
     for blob in manifest.blobs:
-        survey.wanted.add(blob.digest)
-        if blob.digest not in survey.sizes:  # published while the others were hashed, or missing
-            _survey_blob(survey, blob_key(blob.digest))
-        if survey.sizes.get(blob.digest) != blob.size:
-            survey.damage(versions.key(number), f"{blob_key(blob.digest)} is missing, damaged or not of {blob.size} bytes")
+        _survey_reference(survey, blob.digest, versions.key(number), None, size=blob.size)
     contracts.decode(survey.store.read_blob(manifest.config.digest), key=blob_key(manifest.config.digest))
+
+
+def _survey_reference(survey: _Survey, digest: str, key: str, what: str | None, *, size: int | None = None) -> None:
+    """A blob that `key` refers to: it must be there and whole."""
+    survey.wanted.add(digest)
+    if digest not in survey.sizes:  # published while the others were hashed, in the trash, or missing
+        _survey_blob(survey, blob_key(digest))
+    if digest not in survey.sizes and _survey_trashed(survey, digest):
+        survey.notice(blob_key(digest), "an interrupted collection left it in the trash; the next one takes it back")
+    elif digest not in survey.sizes or size not in {None, survey.sizes[digest]}:
+        expected = f"not of {size} bytes" if size is not None else f"not {what}"
+        survey.damage(key, f"{blob_key(digest)} is missing, damaged or {expected}")
+
+
+def _survey_trashed(survey: _Survey, digest: str) -> bool:
+    for run in survey.store.medium.names("trash"):
+        fd = survey.store.medium.open(trash_key(run, digest))
+        if fd is not None:
+            with os.fdopen(fd, "rb") as file:
+                if "sha256:" + hashlib.file_digest(file, "sha256").hexdigest() == digest:
+                    return True
+    return False
+
+
+def _survey_state(survey: _Survey) -> None:
+    """Files that belong to no model."""
+    with survey.noting(POLICY):
+        read_policy(survey.store.medium)
+    with survey.noting("gc"):
+        runs(survey.store)
+    for name in survey.store.leases.names():
+        with survey.noting(f"leases/{name}"):
+            survey.store.leases.read(name)

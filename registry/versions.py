@@ -11,8 +11,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from registry.entries import VersionCreated
 from registry.errors import Kind, RegistryError, damaged
-from registry.journal import Head, Journal, VersionCreated
+from registry.formats import FORMAT, decode_state, encode_state
+from registry.head import Head
+from registry.journal import Journal
 from registry.medium import Medium
 from registry.names import MAX_VERSION, Digest, number_of, numbered
 
@@ -20,6 +23,7 @@ from registry.names import MAX_VERSION, Digest, number_of, numbered
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One version: which manifest, by whom, when. The file is immutable and its name is the version's number."""
 
+    format: int = 1  # of the file; the first format did not say
     manifest: Digest
     publish_id: str  # of the attempt, chosen by the publisher, so that a repeated attempt finds its own version
     created: datetime
@@ -36,8 +40,13 @@ class Versions:
         self.journal = Journal(medium, model)
 
     def numbers(self) -> list[int]:
-        """Existing versions, ascending."""
+        """Claimed numbers, ascending; those of deleted versions among them, whose records stay so that no number is claimed twice."""
         return sorted(number for name in self._medium.names(self._directory) if (number := number_of(name)))
+
+    def live(self) -> list[int]:
+        """Existing versions that the log has not deleted, ascending. Raises `Kind.DAMAGED` where the log cannot be read."""
+        versions = self.journal.read().versions
+        return [number for number in self.numbers() if number not in versions or not versions[number].deleted]
 
     def key(self, number: int) -> str:
         """Of the record of a version."""
@@ -68,11 +77,19 @@ class Versions:
             text = f"publish id '{record.publish_id}' already stands for version {number} of model '{self.model}' with other content"
             raise RegistryError(Kind.CONFLICT, text)
         try:
-            self._log(known, head)
+            head = self._log(known, head)
         except RegistryError as error:
             text = f"version {number} of model '{self.model}' exists, but {error.message}; repeat with publish id '{record.publish_id}'"
             raise RegistryError(error.kind, text) from error
+        if head.versions[number].deleted:
+            raise RegistryError(Kind.CONFLICT, f"publish id '{record.publish_id}' stands for version {number}, which was deleted")
         return number, found, claimed
+
+    def settle(self) -> Head:
+        """The newest state, once the log speaks of every version that there is. Raises `RegistryError`."""
+        head = self.journal.read()
+        known = self._known(head)
+        return self._log(known, head) if known else head
 
     def _known(self, head: Head) -> dict[int, Record]:
         """Records that the log does not speak of yet: claimed a moment ago, or by a publisher that died before its log entry.
@@ -104,7 +121,7 @@ class Versions:
             raise damaged(f"{self.key(number)} is missing, although version {number} was created")
         return record
 
-    def _log(self, known: dict[int, Record], head: Head) -> None:
+    def _log(self, known: dict[int, Record], head: Head) -> Head:
         """Bring the log up to date with `known`, and the cache with the log."""
         self._medium.sync(self._directory)  # what the log speaks of is durable, whoever claimed it
         before = head.seq
@@ -114,16 +131,24 @@ class Versions:
         if head.seq != before:
             with suppress(RegistryError):  # only the cache: the version and its log entry are durable
                 self.journal.remember(head)
+        return head
 
 
 def record_of(*, manifest: str, publish_id: str, publisher: str, now_s: float) -> Record:
     """A record created at `now_s` seconds since the Unix epoch."""
-    return Record(manifest=manifest, publish_id=publish_id, created=datetime.fromtimestamp(now_s, UTC), publisher=publisher)
+    return Record(
+        format=FORMAT,
+        manifest=manifest,
+        publish_id=publish_id,
+        created=datetime.fromtimestamp(now_s, UTC),
+        publisher=publisher,
+    )
 
 
 def entry_of(model: str, number: int, record: Record, *, seq: int, prev: str) -> VersionCreated:
     """The log entry that says no more than the record, at `seq` after the entry with digest `prev`."""
     return VersionCreated(
+        format=FORMAT,
         seq=seq,
         prev=prev,
         model=model,
@@ -137,15 +162,12 @@ def entry_of(model: str, number: int, record: Record, *, seq: int, prev: str) ->
 
 def encode(record: Record) -> bytes:
     """Deterministic JSON."""
-    return msgspec.json.encode(record, order="deterministic")
+    return encode_state(record)
 
 
 def decode(content: bytes, *, key: str) -> Record:
-    """The inverse of `encode`. Raises `Kind.DAMAGED` naming `key`."""
-    try:
-        return msgspec.json.decode(content, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise damaged(f"{key} is not a version record: {error}") from error
+    """The inverse of `encode`. Raises `Kind.DAMAGED` or `Kind.UNSUPPORTED`, naming `key`."""
+    return decode_state(content, Record, key=key, what="a version record")
 
 
 def _published_as(known: dict[int, Record], head: Head, publish_id: str) -> int | None:

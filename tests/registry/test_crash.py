@@ -1,4 +1,4 @@
-"""A publisher that dies, or is refused by the system, at any call: readers see whole versions, and the next publisher goes on."""
+"""Whoever dies, or is refused by the system, at any call: readers see whole versions, and repeating the operation completes it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ from registry.errors import Kind, RegistryError
 from registry.publish import Published, publish
 from registry.store import Store
 from registry.verify import damages, verify
+from tests.registry import crash_child
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def model(tmp_path: Path, gemm: Callable[..., ModelProto]) -> Path:
-    """A model published before, and beside it `second.onnx`, whose publisher dies."""
+    """A model published before, and beside it `second.onnx`, whose publisher is refused."""
     (tmp_path / "submitted").mkdir()
     (tmp_path / "submitted" / "second.onnx").write_bytes(gemm(2.0).SerializeToString())
     (tmp_path / "submitted" / "first.onnx").write_bytes(gemm(1.0).SerializeToString())
     return tmp_path / "submitted" / "first.onnx"
 
 
-def _kill_everywhere(tmp_path: Path, model: Path, operation: str, staging: str) -> list[Path]:
-    """The registries that the killed processes left."""
-    child = [sys.executable, Path(__file__).with_name("crash_child.py"), tmp_path / "killed", model, operation, staging]
+def _kill_everywhere(tmp_path: Path, operation: str, staging: str) -> list[Path]:
+    """The registries that the killed processes left: one for each call of an untouched run."""
+    child = [sys.executable, Path(__file__).with_name("crash_child.py"), tmp_path / "killed", operation, staging]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     printed = subprocess.run(child, env=environment, capture_output=True, text=True, check=True, timeout=100).stdout
-    return [tmp_path / "killed" / str(number) for number in range(1, int(printed) + 1)]
+    killed, untouched = map(int, printed.split())
+    assert untouched == killed
+    return [tmp_path / "killed" / str(number) for number in range(1, killed + 1)]
 
 
 def _put(store: Store, path: Path, publish_id: str) -> Published:
@@ -59,33 +62,42 @@ def _readable(root: Path) -> list[int]:
     return [ref.version for ref in refs]
 
 
+def _state(store: Store) -> tuple[list[int], dict[str, int], list[str]]:
+    """What the operations change: versions, aliases, and who has approved what."""
+    head = store.versions_of("m").journal.read()
+    return store.versions("m"), head.aliases, [f"{opinion.actor} {opinion.version}" for opinion in head.opinions]
+
+
 @pytest.mark.parametrize("staging", ["unnamed", "named"])
-def test_killed_while_publishing(tmp_path: Path, model: Path, staging: str, hooked: Callable[..., Any]) -> None:
-    """No damage, no half version, the earlier one serves; repeating the publish gives version 2 and the next one version 3."""
-    roots = _kill_everywhere(tmp_path, model, "publish", staging)
-    assert len(roots) > 30
+@pytest.mark.parametrize("operation", ["publish", "alias", "approve", "delete", "gc", "empty", "lease"])
+def test_killed(tmp_path: Path, operation: str, staging: str, hooked: Callable[..., Any]) -> None:
+    """No damage, what was there before serves; the change is absent, then present, and changes once; repeating it completes it."""
+    roots = _kill_everywhere(tmp_path, operation, staging)
+    done = _state(Store.open(tmp_path / "killed/untouched"))
+    assert len(roots) > 8
     seen = []
     for root in roots:
         store = Store.open(root, calls=hooked())
-        seen.append(len(_readable(root)))
         assert [] == damages(verify(store)), root
-        assert 2 == _put(store, model.with_name("second.onnx"), "killed").version
-        assert 3 == _put(store, model, "after").version
-        assert [1, 2, 3] == _readable(root)
-        assert [] == [finding for finding in verify(store) if not finding.key.startswith("tmp/")], root
-        assert len(store.medium.names("tmp")) <= 2  # the model and what was written beside it
-    # The version is absent, then present, and changes once.
-    assert sorted(seen) == seen
-    assert {1, 2} == set(seen)
+        seen.append(_state(store))
+        assert {1, 2} <= set(_readable(root)) | ({2} if operation == "delete" else set())
+        crash_child.perform(root, operation, hooked())
+        assert done == _state(store)
+        usual = ("tmp/", "blobs/") if operation == "delete" else "tmp/"  # the files of a deleted version wait for a collection
+        assert {"models/m/head.json"} >= {finding.key for finding in verify(store) if not finding.key.startswith(usual)}, root
+        assert crash_child.put(store, b"after", "after") > 2
+        assert [] == [finding for finding in verify(store) if not finding.key.startswith(usual)], root
+    assert [state == done for state in seen] == sorted(state == done for state in seen)
+    assert len({str(state) for state in seen}) == (1 if operation in {"gc", "empty", "lease"} else 2)
 
 
-def test_killed_while_creating(tmp_path: Path, model: Path, hooked: Callable[..., Any]) -> None:
+def test_killed_while_creating(tmp_path: Path, hooked: Callable[..., Any]) -> None:
     """Creating is repeated where it stopped; nothing that exists is refused."""
-    roots = _kill_everywhere(tmp_path, model, "create", "unnamed")
+    roots = _kill_everywhere(tmp_path, "create", "unnamed")
     assert len(roots) > 10
     for root in roots:
         store = Store.create(root, calls=hooked())
-        assert 1 == _put(store, model, "p").version
+        assert 1 == crash_child.put(store, b"first", "p")
         assert [] == verify(store)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError
 from registry.limits import RegistryLimits
 from registry.medium import Medium
@@ -19,7 +20,7 @@ Hooked = Callable[[Callable[[str, tuple[Any, ...]], None]], Any]
 
 
 def _medium(root: Path, calls: Any = os) -> Medium:
-    medium = Medium(root, calls=calls, limits=RegistryLimits(max_state_bytes=100))
+    medium = DirectoryMedium(root, calls=calls, limits=RegistryLimits(max_state_bytes=100))
     medium.make_directory("tmp")
     return medium
 
@@ -114,7 +115,7 @@ def test_a_failing_call_is_a_storage_error(tmp_path: Path, hooked: Hooked, call:
         if name == call:
             raise OSError(code, os.strerror(code))
 
-    medium = Medium(tmp_path, calls=hooked(fail))
+    medium = DirectoryMedium(tmp_path, calls=hooked(fail))
     with pytest.raises(RegistryError, match=os.strerror(code)) as caught:
         medium.create("a/key", b"content")
     assert Kind.STORAGE == caught.value.kind
@@ -131,7 +132,7 @@ def test_a_failing_replace_keeps_the_old_content(tmp_path: Path, hooked: Hooked,
         if name == call:
             raise OSError(errno.ENOSPC, "full")
 
-    medium = Medium(tmp_path, calls=hooked(fail))
+    medium = DirectoryMedium(tmp_path, calls=hooked(fail))
     with pytest.raises(RegistryError, match=r"cannot write head.json: full"):
         medium.replace("head.json", b"new")
     assert b"old" == medium.read("head.json")
@@ -148,7 +149,7 @@ def test_order_of_syncs(tmp_path: Path, hooked: Hooked) -> None:
             where = os.readlink(f"/proc/self/fd/{arguments[0]}") if isinstance(arguments[0], int) else str(arguments[-1])
             calls.append(f"{name} {os.path.relpath(where.partition(' ')[0], tmp_path).partition('#')[0]}")
 
-    medium = Medium(tmp_path, calls=hooked(note))
+    medium = DirectoryMedium(tmp_path, calls=hooked(note))
     medium.create("a/b/key", b"content")
     medium.create("a/b/other", b"content")
     made = ["mkdir a", "fsync .", "mkdir a/b", "fsync a"]

@@ -223,5 +223,6 @@ class TestDiscovery:
         marker = store.medium.root / "tidegate-registry.json"
         content = marker.read_bytes()
         marker.unlink()
-        marker.write_bytes(content.replace(b'"layout":1', b'"layout":2'))
-        assert "unsupported: the registry has layout 2; this release reads layout 1" == kind_of(lambda: open_source(store.medium.root))
+        marker.write_bytes(content.replace(b'"layout":2', b'"layout":3'))
+        text = "unsupported: the registry has layout 3; this release reads layouts 1 and 2"
+        assert text == kind_of(lambda: open_source(store.medium.root))

@@ -41,10 +41,10 @@ class TestCreate:
     """What becomes a registry and what does not."""
 
     def test_layout(self, tmp_path: Path) -> None:
-        """The directories and the marker of layout 1, nothing else."""
+        """The directories and the marker of layout 2, nothing else."""
         store = Store.create(tmp_path / "new" / "registry")
         root = tmp_path / "new" / "registry"
-        assert {"layout": 1, "id": str(store.id)} == json.loads((root / "tidegate-registry.json").read_text())
+        assert {"layout": 2, "id": str(store.id)} == json.loads((root / "tidegate-registry.json").read_text())
         assert ["blobs", "blobs/sha256", "models", "tidegate-registry.json", "tmp"] == sorted(
             str(path.relative_to(root)) for path in root.rglob("*")
         )
@@ -76,10 +76,10 @@ class TestCreate:
         ("marker", "text"),
         [
             (
-                b'{"layout":2,"id":"7f3d8a3e-0000-4000-8000-000000000000","new":1}',
-                "unsupported: the registry has layout 2; this release reads layout 1",
+                b'{"layout":3,"id":"7f3d8a3e-0000-4000-8000-000000000000","new":1}',
+                "unsupported: the registry has layout 3; this release reads layouts 1 and 2",
             ),
-            (b'{"layout":0}', "unsupported: the registry has layout 0; this release reads layout 1"),
+            (b'{"layout":0}', "unsupported: the registry has layout 0; this release reads layouts 1 and 2"),
             (b'{"layout":1}', "damaged: tidegate-registry.json is unreadable: Object missing required field `id`"),
             (
                 b'{"layout":1,"id":"7f3d8a3e-0000-4000-8000-000000000000","new":1}',
@@ -236,7 +236,7 @@ class TestVersions:
             content = path.read_bytes()
             for position in range(len(content)):
                 path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
-                assert _outcome(store, b"onnx bytes") in ({"damaged", "loaded"} if "versions" in key else {"damaged"})
+                assert _outcome(store, b"onnx bytes") in ({"damaged", "loaded", "unsupported"} if "versions" in key else {"damaged"})
             path.write_bytes(content)
 
 

@@ -52,7 +52,7 @@ def test_what_an_interrupted_publish_leaves(whole: Store) -> None:
         ("models/m/versions/00000002.json", "the version has no log entry yet; the next publish writes it"),
         ("models/my model", "this is no model name; it is passed over"),
         ("models/n/head.json", "the cache is absent or not intact; the next publish writes it"),
-        (blob_key(whole.put_blob(b"never used")[0]), "no version refers to this blob"),
+        (blob_key(whole.put_blob(b"never used")[0]), "nothing refers to this blob"),
         ("tmp/0123", "left by an interrupted publish"),
     ] == [(finding.key, finding.message) for finding in findings]
 
@@ -107,7 +107,7 @@ def test_a_broken_log(whole: Store) -> None:
 
 def test_a_cache_that_lies(whole: Store) -> None:
     """It is sound in itself and ends with the right entry, but says something else."""
-    journal = whole._versions("m").journal
+    journal = whole.versions_of("m").journal
     head = journal.read()
     journal.remember(type(head)(model="m", seq=head.seq, tip=head.tip, versions={1: head.versions[1]}))
     assert [("models/m/head.json", "the cache says something else than the log; remove it")] == _found(whole)

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry.directory import DirectoryMedium
+from registry.entries import NO_ENTRY, VersionCreated
 from registry.errors import Kind, RegistryError
-from registry.journal import NO_ENTRY, Journal, VersionCreated
-from registry.medium import Medium
+from registry.journal import Journal
 from registry.names import digest_of
 from registry.versions import Record, Versions, encode, entry_of, record_of
 
@@ -22,7 +23,7 @@ ONE, TWO = digest_of(b"one"), digest_of(b"two")
 
 
 def _versions(root: Path, **options: Any) -> Versions:
-    medium = Medium(root, **options)
+    medium = DirectoryMedium(root, **options)
     for directory in ("tmp", "models/m/versions", "models/m/log"):
         medium.make_directory(directory)
     return Versions(medium, "m")
@@ -105,7 +106,7 @@ def test_the_last_number(tmp_path: Path, kind_of: Callable[..., str]) -> None:
 def test_the_next_publisher_completes_the_log(tmp_path: Path) -> None:
     """A publisher that died between its record and its log entry: the entry is written with its name and time."""
     versions = _versions(tmp_path)
-    medium = Medium(tmp_path)
+    medium = DirectoryMedium(tmp_path)
     medium.create(versions.key(1), encode(_record("dead", now_s=5.0)))
     versions.add(_record("alive"))
     assert [("dead", 1), ("alive", 2)] == [(entry.publish_id, entry.version) for entry in _entries(versions)]
@@ -275,7 +276,7 @@ class TestJournal:
 
     def test_only_one_writer_gets_a_number(self, versions: Versions) -> None:
         """The second of two appends to the same head is told to read again."""
-        journal = Journal(Medium(versions.journal._medium.root), "m")
+        journal = Journal(DirectoryMedium(versions.journal._medium.root), "m")
         head = journal.read()
         assert journal.append(head, entry_of("m", 9, _record("p"), seq=4, prev=head.tip)) is not None
         assert journal.append(head, entry_of("m", 8, _record("q"), seq=4, prev=head.tip)) is None
