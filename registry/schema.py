@@ -22,8 +22,8 @@ _BITS = re.compile(r"tensor\((u?)int(\d+)\)")
 _FLOATS = {"tensor(float)", "tensor(double)", "tensor(float16)", "tensor(bfloat16)"}
 _STRING, _BOOL = "tensor(string)", "tensor(bool)"
 # The Open Inference Protocol's names of ONNX's types; either is understood.
-_OIP = {"FP16": "float16", "FP32": "float", "FP64": "double", "BYTES": "string", "BF16": "bfloat16", "BOOL": "bool"}
-_OIP |= {f"{sign}INT{bits}": f"{sign.lower()}int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
+OIP_TYPES = {"FP16": "float16", "FP32": "float", "FP64": "double", "BYTES": "string", "BF16": "bfloat16", "BOOL": "bool"}
+OIP_TYPES |= {f"{sign}INT{bits}": f"{sign.lower()}int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 Category = str | int
@@ -121,7 +121,7 @@ def _fields(ports: tuple[Port, ...], terms: Mapping[str, Terms], what: str) -> t
 
 
 def _field(port: Port, terms: Terms, subject: str) -> Field:
-    if terms.dtype is not None and terms.dtype != port.type and f"tensor({_OIP.get(terms.dtype)})" != port.type:
+    if terms.dtype is not None and terms.dtype != port.type and f"tensor({OIP_TYPES.get(terms.dtype)})" != port.type:
         raise refused(f"{subject} is {port.type} in the model and {terms.dtype} in the contract file")
     _check_nulls(port, terms, subject)
     _check_range(port, terms, subject)

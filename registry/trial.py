@@ -114,6 +114,9 @@ def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float) -> tuple[int, b
             printed = stdout.read(_ANSWER_BYTES + 1)
             if len(printed) > _ANSWER_BYTES:
                 child.kill()
+    except BaseException:
+        child.kill()
+        raise
     finally:
         for timer in timers:
             timer.cancel()
