@@ -20,6 +20,8 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 400, 70, 10
 OWNERS = {
     "onnxruntime": {"gateway/serving/model.py", "registry/trial_child.py", "retrain/export.py", "gateway/doctor.py"},
     "onnx": {"registry/onnx_model.py"},
+    "obstore": {"registry/objects.py"},
+    "watchfiles": {"registry/watch.py"},
     "skl2onnx": {"retrain/export.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
     "numba": {"kernels/jit.py", "kernels/huffman.py", "kernels/layout.py"},  # the last two for the types of its eager signatures
