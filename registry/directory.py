@@ -51,6 +51,13 @@ class DirectoryMedium:
         """False: nothing is copied anywhere."""
         return False
 
+    def keep_here(self, name: str, content: bytes) -> None:
+        """The directory is on this machine."""
+
+    def kept_here(self, name: str) -> bytes | None:
+        """None."""
+        return None
+
     def stat(self, key: str) -> Stat | None:
         """Size and time of the last write, or None where the key is absent. Raises `Kind.STORAGE`."""
         with storage_errors(f"look at {key}"):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from registry.desired import desired_or_kept
 from registry.errors import Kind, RegistryError
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
-from registry.names import MODEL_NAME
+from registry.policy import Signers
 from registry.repository import Repository
 from registry.store import MARKER, Store
 from registry.verified import Listing, ModelVersionRef
@@ -33,34 +35,42 @@ class RegistrySource:
         self._store = store
 
     def listing(self) -> Listing:
-        """Every version. One whose record is damaged is listed too, without a digest; opening it says what is wrong."""
-        names = self._store.models()
-        refs = [self._ref(name, version) for name in names if MODEL_NAME.fullmatch(name) for version in self._store.versions(name)]
-        problems = [f"models/{name} is passed over: it is no model name" for name in names if not MODEL_NAME.fullmatch(name)]
-        return Listing(tuple(refs), tuple(problems))
+        """Every version. One whose record is damaged is listed too, by what the log says of it; opening it says what is wrong.
+
+        Where the store cannot be reached, what this machine last saw of it, with that among the problems. Raises `Kind.STORAGE`.
+        """
+        said = desired_or_kept(self._store)
+        refs = [self._ref(name, number, digest) for name, model in said.models.items() for number, digest in model.versions.items()]
+        return Listing(tuple(refs), said.problems)
 
     def config_text(self, model: str) -> str | None:
         """None: a registry's versions say everything in their manifests."""
         return None
 
-    def _ref(self, model: str, version: int) -> ModelVersionRef:
-        try:
-            digest = self._store.record(model, version).manifest
-        except RegistryError:
-            digest = None
+    def _ref(self, model: str, version: int, digest: str | None) -> ModelVersionRef:
         return ModelVersionRef(model, version, digest, partial(self._store.load_verified, model, version))
 
 
-def open_source(root: Path, *, limits: RegistryLimits = DEFAULT_LIMITS) -> Source:
-    """The registry at `root`, or else the directory as a Triton-style repository.
+def open_source(
+    where: Path | str,
+    *,
+    limits: RegistryLimits = DEFAULT_LIMITS,
+    signers: Signers | None = None,
+    options: Mapping[str, str] | None = None,
+    cache: Path | None = None,
+) -> Source:
+    """The registry at a path or URL (see `Store.open`), or else the directory as a Triton-style repository.
 
     Raises `Kind.NOT_FOUND` where there is no directory, `Kind.DAMAGED` for a registry without its marker, `Kind.UNSUPPORTED` for one
     with another layout.
     """
+    if isinstance(where, str) and "://" in where:
+        return RegistrySource(Store.open(where, limits=limits, signers=signers, options=options, cache=cache))
+    root = Path(where)
     if not root.is_dir():
         raise RegistryError(Kind.NOT_FOUND, "there is no such directory")
     if (root / MARKER).exists():
-        return RegistrySource(Store.open(root, limits=limits))
+        return RegistrySource(Store.open(root, limits=limits, signers=signers))
     if (root / "blobs" / "sha256").is_dir():
         raise RegistryError(Kind.DAMAGED, f"the directory holds blobs of a registry, but {MARKER} is missing")
     return Repository(root, limits=limits)

@@ -39,7 +39,7 @@ import msgspec
 from registry import manifest as manifests
 from registry.entries import VersionDeleted, evidence_of
 from registry.errors import Kind, RegistryError, damaged
-from registry.formats import FORMAT, decode_state, encode_state
+from registry.formats import FORMAT, decode_checked, encode_checked
 from registry.head import Head, fold
 from registry.names import MODEL_NAME, blob_key, check_label, number_of, numbered, trash_key
 from registry.store import Store
@@ -56,6 +56,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     actor: str
     time: datetime
     digests: tuple[str, ...]  # what it meant to put into `trash/<number>/`
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def runs(store: Store) -> dict[int, Run]:
     for name in store.medium.names("gc"):
         number, content = number_of(name), store.medium.read(f"gc/{name}")
         if number is not None and content is not None:
-            found[number] = decode_state(content, Run, key=f"gc/{name}", what="a record of a collection")
+            found[number] = decode_checked(content, Run, key=f"gc/{name}", what="a record of a collection")
     return found
 
 
@@ -198,7 +199,7 @@ class _Collection:
 
     def _put_away(self, garbage: list[Item]) -> None:
         time, digests = datetime.fromtimestamp(self._now_s, UTC), tuple(item.digest for item in garbage)
-        run = encode_state(Run(id=uuid.uuid4().hex, actor=self._actor, time=time, digests=digests))
+        run = encode_checked(Run(id=uuid.uuid4().hex, actor=self._actor, time=time, digests=digests))
         self._medium.make_directory("gc")
         number = max((number_of(name) or 0 for name in self._medium.names("gc")), default=0) + 1
         while not self._medium.create(f"gc/{numbered(number)}", run):

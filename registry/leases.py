@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from registry.errors import Kind, RegistryError
-from registry.formats import FORMAT, decode_state, encode_state
+from registry.formats import FORMAT, decode_checked, encode_checked
 from registry.medium import Medium
 from registry.names import check_label, check_model_name
 
@@ -29,6 +29,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     model: str
     version: int
     expires: datetime
+    check: str = ""
 
 
 class Leases:
@@ -73,11 +74,11 @@ class Leases:
     def read(self, name: str) -> Lease | None:
         """One file, or None where it is gone. Raises `Kind.DAMAGED`, `Kind.UNSUPPORTED`."""
         content = self._medium.read(f"leases/{name}")
-        return None if content is None else decode_state(content, Lease, key=f"leases/{name}", what="a lease")
+        return None if content is None else decode_checked(content, Lease, key=f"leases/{name}", what="a lease")
 
     def _write(self, lease: Lease) -> None:
         self._medium.make_directory("leases")
-        self._medium.replace(_key(lease.id), encode_state(lease), durable=True)
+        self._medium.replace(_key(lease.id), encode_checked(lease), durable=True)
 
 
 def _key(lease_id: str) -> str:

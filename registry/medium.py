@@ -90,6 +90,14 @@ class Medium(Protocol):
         """Drop a local copy of `key`, which turned out to be wrong. False where there is none: then `key` itself is wrong."""
         ...
 
+    def keep_here(self, name: str, content: bytes) -> None:
+        """Keep a note on this machine, where copies are kept at all. Best effort."""
+        ...
+
+    def kept_here(self, name: str) -> bytes | None:
+        """A note of this machine, or None."""
+        ...
+
     def stat(self, key: str) -> Stat | None:
         """Size and time of a key, or None where it is absent."""
         ...

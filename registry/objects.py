@@ -126,6 +126,15 @@ class ObjectMedium:
             kept.unlink(missing_ok=True)
         return kept is not None
 
+    def keep_here(self, name: str, content: bytes) -> None:
+        """Keep a note beside the copies."""
+        self._keep(name, [content])
+
+    def kept_here(self, name: str) -> bytes | None:
+        """A note beside the copies, or None."""
+        kept = self._kept(name)
+        return None if kept is None else kept.read_bytes()
+
     def stat(self, key: str) -> Stat | None:
         """Size and time of the object, or None where the key is absent. Raises `Kind.STORAGE`."""
         with suppress(FileNotFoundError):

@@ -27,6 +27,7 @@ from registry.directory import DirectoryMedium
 from registry.entries import Entry
 from registry.errors import DigestMismatchError, Kind, RegistryError, damaged, storage_errors
 from registry.evidence import Evidence
+from registry.formats import encode_checked
 from registry.leases import Lease, Leases
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.manifest import Descriptor, Manifest
@@ -52,6 +53,7 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     layout: int
     id: uuid.UUID
+    check: str = ""  # layout 1 had none
 
 
 class Store:
@@ -116,7 +118,7 @@ class Store:
             for directory in _DIRECTORIES:
                 medium.make_directory(directory)
             # The marker comes last: a crash before it leaves a directory that `create` takes up again. Losing the race is as good.
-            medium.create(MARKER, msgspec.json.encode(Marker(layout=LAYOUT, id=uuid.uuid4())))
+            medium.create(MARKER, marker_of(uuid.uuid4()))
         return cls.on(medium, signers=signers)
 
     # Blobs
@@ -306,7 +308,12 @@ def _upgrade(medium: Medium, marker: Marker) -> None:
     From then on a release that knows only layout 1 refuses the registry. One that cannot be written is read as it is.
     """
     with suppress(RegistryError):
-        medium.replace(MARKER, msgspec.json.encode(Marker(layout=LAYOUT, id=marker.id)), durable=True)
+        medium.replace(MARKER, marker_of(marker.id), durable=True)
+
+
+def marker_of(identity: uuid.UUID) -> bytes:
+    """The marker of a registry of this layout."""
+    return encode_checked(Marker(layout=LAYOUT, id=identity))
 
 
 def _marker(content: bytes) -> Marker:
@@ -315,9 +322,12 @@ def _marker(content: bytes) -> Marker:
         if not _OLDEST_LAYOUT <= layout <= LAYOUT:
             text = f"the registry has layout {layout}; this release reads layouts {_OLDEST_LAYOUT} and {LAYOUT}"
             raise RegistryError(Kind.UNSUPPORTED, text)
-        return msgspec.json.decode(content, type=Marker)
+        marker = msgspec.json.decode(content, type=Marker)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise damaged(f"{MARKER} is unreadable: {error}") from error
+    if layout > _OLDEST_LAYOUT and encode_checked(marker) != content:
+        raise damaged(f"{MARKER} does not match its own digest")
+    return marker
 
 
 def _check_unused(medium: Medium) -> None:

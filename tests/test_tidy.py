@@ -22,6 +22,8 @@ OWNERS = {
     "onnx": {"registry/onnx_model.py", "registry/scanner.py", "registry/constants.py"},  # the last two for its messages
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
+    "obstore": {"registry/objects.py"},
+    "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
     "cryptography": {"registry/signatures.py"},
     # but for jit, for the types of their eager signatures

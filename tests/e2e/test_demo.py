@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import signal
@@ -28,7 +29,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_story_holds_and_the_server_stays_until_interrupted(registry: Path) -> None:
     """Every step is told, the server answers while it stays up, Ctrl-C ends both with exit code 0."""
     command = [sys.executable, "-m", "gateway.cli", "demo", "--quick", "--registry", str(registry)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    # Started from a job in the background, this process may ignore SIGINT, and what it starts would too.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heed) as process:  # noqa: PLW1509
         assert process.stdout
         told = []
         for line in process.stdout:

@@ -101,6 +101,37 @@ def test_killed_while_creating(tmp_path: Path, hooked: Callable[..., Any]) -> No
         assert [] == verify(store)
 
 
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("operation", ["alias", "approve", "delete", "gc", "empty", "lease"])
+def test_an_operation_refused_at_every_call(tmp_path: Path, operation: str, code: int, hooked: Callable[..., Any]) -> None:
+    """As below, for what is not publishing: a storage error or success, no damage, and the repetition completes it."""
+    crash_child.prepare(tmp_path / "untouched", operation)
+    crash_child.perform(tmp_path / "untouched", operation, hooked())
+    done = _state(Store.open(tmp_path / "untouched"))
+    for last in range(1, 1000):
+        root = tmp_path / str(last)
+        crash_child.prepare(root, operation)
+        left = last
+
+        def fail(name: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise OSError(code, os.strerror(code))
+
+        try:
+            crash_child.perform(root, operation, hooked(fail))
+        except RegistryError as error:
+            assert (Kind.STORAGE, "cannot") == (error.kind, error.message.split()[0])  # noqa: PT017
+        store = Store.open(root, calls=hooked())
+        assert [] == damages(verify(store)), last
+        crash_child.perform(root, operation, hooked())
+        assert (done, []) == (_state(store), damages(verify(store)))
+        if left > 0:
+            assert last > 8
+            return
+
+
 def test_refused_at_every_call(tmp_path: Path, model: Path, hooked: Callable[..., Any]) -> None:
     """The system refuses one call, as when a disk is full: a typed error or success, no damage, and the repetition completes it."""
     for last in range(1, 1000):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import obstore
 import pytest
@@ -19,7 +20,7 @@ from registry.medium import Medium
 from registry.names import blob_key
 from registry.objects import ObjectMedium, object_medium
 from registry.patience import Patience
-from registry.store import Store
+from registry.store import Store, marker_of
 from registry.verify import damages, verify
 
 NOW_S = 1_700_000_000.0
@@ -80,7 +81,7 @@ def medium(tmp_path: Path, calls: Faulty, pauses: list[float]) -> ObjectMedium:
 def store(medium: ObjectMedium) -> Store:
     """An empty registry on it."""
     medium.prepare()
-    medium.create("tidegate-registry.json", b'{"layout":2,"id":"7f3d8a3e-0000-4000-8000-000000000000"}')
+    medium.create("tidegate-registry.json", marker_of(UUID(int=1)))
     return Store.on(medium)
 
 

@@ -193,15 +193,16 @@ class TestDiscovery:
     def test_damage_does_not_hide_other_versions(
         self, store: Store, put_manifest: Callable[[Store, bytes], Manifest], kind_of: Callable[..., str]
     ) -> None:
-        """A broken record is listed without a digest, a strange directory is a problem, the rest is as before."""
+        """A broken record is listed with the digest that the log has, a strange directory is a problem, the rest is as before."""
         for number in range(2):
             store.add_version("m", put_manifest(store, b"%d" % number), publish_id=f"p{number}", publisher="ann", now_s=1e9)
+        digest = store.record("m", 1).manifest
         record = store.medium.root / "models/m/versions/00000001.json"
         record.chmod(0o644)
         record.write_bytes(record.read_bytes()[:30])
         (store.medium.root / "models" / "not a name").mkdir()
         listing = open_source(store.medium.root).listing()
-        assert (None, store.record("m", 2).manifest) == tuple(ref.digest for ref in listing.versions)
+        assert (digest, store.record("m", 2).manifest) == tuple(ref.digest for ref in listing.versions)
         assert ("models/not a name is passed over: it is no model name",) == listing.problems
         assert kind_of(listing.versions[0].open).startswith("damaged: models/m/versions/00000001.json is not a version record")
         listing.versions[1].open().close()
