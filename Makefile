@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.build/numba
 
-.PHONY: install demo test lint wheel bench conformance lock proto clean
+.PHONY: install demo test lint wheel bench conformance faults integration lock proto clean
 
 install: $(STAMP)
 
@@ -41,6 +41,12 @@ bench-%: install
 
 conformance: install
 	bash tests/conformance/run $(ARGS)
+
+faults: install
+	bash tests/faults/run $(ARGS)
+
+integration: install
+	bash tests/integration/run $(ARGS)
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --no-emit-package tidegate --python-version 3.11 --universal --generate-hashes -q -o requirements.lock

@@ -12,6 +12,7 @@ from registry.discovery import open_source
 from registry.names import digest_of
 from registry.store import Store
 from registry.verify import verify
+from tests.registry.workers import check_workers, run_workers
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +64,8 @@ def test_repeated_attempts_at_once(tmp_path: Path) -> None:
     assert results[0] == results[1] == results[2]
     assert list(range(1, 31)) == results[0]
     assert [] == verify(Store.open(tmp_path))
+
+
+def test_versions_and_aliases_at_once(tmp_path: Path) -> None:
+    """Two processes, 25 publishes and alias moves each; `make faults` does 1,000 and `make integration` 100 on S3."""
+    check_workers(Store.create(tmp_path), run_workers(str(tmp_path), rounds=25, options={}))
