@@ -7,8 +7,6 @@ prints. Rounds alternate; a ratio is the median of those within each round. Figu
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -18,6 +16,7 @@ from typing import Any
 
 import httptools
 
+from benchmarks import command
 from benchmarks.machine import describe_machine, describe_versions
 from gateway.limits import WireLimits
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler
@@ -115,19 +114,11 @@ def _nothing() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--json", metavar="PATH", help="write the result here; - only prints it")
-    options = parser.parse_args(arguments)
+    options = command.parser(__doc__).parse_args(arguments)
     machine = describe_machine()
     measurements = measure(QUICK_ROUNDS if options.quick else ROUNDS)
     result = {"machine": machine, "versions": describe_versions(), "measurements": measurements, "bars": []}
-    if options.json != "-":
-        path = Path(options.json) if options.json else RESULT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
-    return 0
+    return command.conclude(result, options.json, RESULT)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ and syncing the copy.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import os
 import queue
 import statistics
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks import command
 from benchmarks.machine import describe_machine, describe_versions
 from registry.contract import Contract, encode
 from registry.desired import Desired
@@ -179,10 +178,7 @@ def _bar(name: str, value: float, bound: float) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, judge, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    parser.add_argument("--json", metavar="PATH", help="write the result here; - only prints it")
-    parser.add_argument("--seed", type=int, default=0, help="of the large model's weights")
+    parser = command.parser(__doc__, seed="the large model's weights")
     parser.add_argument("--directory", type=Path, help="where the registries are made")
     options = parser.parse_args(arguments)
     machine = describe_machine()
@@ -190,12 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
         measurements = measure(Path(directory), QUICK_ROUNDS if options.quick else ROUNDS, options.seed)
     bars = judge(measurements)
     result = {"machine": machine, "versions": describe_versions(), "seed": options.seed, "measurements": measurements, "bars": bars}
-    if options.json != "-":
-        path = Path(options.json) if options.json else RESULT
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
-    return 0 if all(bar["holds"] for bar in bars) else 1
+    return command.conclude(result, options.json, RESULT)
 
 
 if __name__ == "__main__":

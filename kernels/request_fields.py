@@ -20,10 +20,11 @@ UNUSUAL = -1  # the block must be looked at in full
 _ROUTING = (
     b"te", b"host", b"content-type", b"user-agent", b"content-length", b"grpc-encoding", b"accept-encoding", b"grpc-accept-encoding",
 )  # fmt: skip
-_FORBIDDEN = b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"  # RFC 9113 §8.2.2
+CONNECTION_FIELDS = b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"  # RFC 9113 §8.2.2
+NAME_OCTETS = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"  # of a field's name: RFC 9110 §5.6.2, RFC 9113 §8.2.1
 _METADATA, _ROUTES, _REFUSED, _TIMES = range(4)
 _NAMES = sorted(
-    [*((name, _ROUTES) for name in _ROUTING), *((name, _REFUSED) for name in _FORBIDDEN), (b"grpc-timeout", _TIMES)],
+    [*((name, _ROUTES) for name in _ROUTING), *((name, _REFUSED) for name in CONNECTION_FIELDS), (b"grpc-timeout", _TIMES)],
     key=lambda pair: len(pair[0]),
 )
 _TEXT = np.frombuffer(b"".join([name for name, _ in _NAMES]), np.uint8)
@@ -33,7 +34,7 @@ _KINDS = np.array([kind for _, kind in _NAMES])
 _LONGEST = int(_SIZES.max())
 _FIRST = np.searchsorted(_SIZES, np.arange(_LONGEST + 2))  # by length: the first name that has it
 
-_NAME_OCTETS = np.isin(np.arange(256), np.frombuffer(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz", np.uint8))  # RFC 9110 §5.6.2
+_IN_NAMES = np.isin(np.arange(256), np.frombuffer(NAME_OCTETS, np.uint8))
 _MOVED_MAX = 1024  # bytes of fields up to which routing fields are moved to the front: moving costs the square of it
 
 _UNITS = np.zeros(256)
@@ -82,7 +83,7 @@ def _kind_of(text: np.ndarray, start: int, size: int) -> int:
             if same:
                 return _KINDS[index]  # type: ignore[no-any-return]
     for position in range(start, start + size):
-        if not _NAME_OCTETS[text[position]]:
+        if not _IN_NAMES[text[position]]:
             return _REFUSED
     return _METADATA if size else _REFUSED
 

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
-import yaml
 
 from registry.errors import Kind, RegistryError
 from registry.head import Opinion
 from registry.medium import Medium
 from registry.names import Digest, check_alias_name, check_model_name
+from registry.yaml_text import YamlError, parse_yaml
 
 POLICY = "policy.yaml"  # JSON is YAML too
 MAX_POLICY_BYTES = 256 << 10
@@ -73,9 +73,9 @@ def decode(content: bytes) -> Policy:
     if len(content) > MAX_POLICY_BYTES:
         raise _wrong(f"it is larger than {MAX_POLICY_BYTES} bytes")
     try:
-        document = _Loader(content.decode()).get_single_data()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise _wrong(_reason(error)) from error
+        document = parse_yaml(content)
+    except YamlError as error:
+        raise _wrong(str(error) or "it is not YAML in UTF-8") from error
     if not isinstance(document, dict):
         raise _wrong("it must be a mapping")
     unknown = set(map(str, document)) - set(Policy.__struct_fields__)
@@ -119,24 +119,6 @@ def missing(
     ]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without repeated keys and without references, which can make a small text large."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.constructor.ConstructorError(None, None, "references are not allowed", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' is given twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
 def _rules(document: dict[Any, Any]) -> Iterable[tuple[str, Any]]:
     yield "aliases", document.get("aliases", {})
     models = document.get("models", {})
@@ -163,12 +145,6 @@ def _converted(value: Any, type_: Any, place: str) -> Any:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
         raise _wrong(f"{place}: {error}" if place else str(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "it is not YAML in UTF-8"
-    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
 
 
 def _wrong(reason: str) -> RegistryError:

@@ -170,13 +170,13 @@ class Batcher:
 
     def _settling(self, lane: Lane) -> bool:
         """A long run waits for a tick that brings nothing new: requests that were sent together arrive over a few ticks."""
-        if lane.version.cost.predict(min(lane.rows, lane.limit)) < _SETTLE_FROM_S:
+        predicted = lane.version.cost.predict(min(lane.rows, lane.limit))
+        if predicted < _SETTLE_FROM_S:
             return False
         now = self._now()
         if not lane.settling_since:
             lane.settling_since = now
-        patience = _SETTLE_SHARE * lane.version.cost.predict(min(lane.rows, lane.limit))
-        if lane.grown and lane.rows < lane.limit and now - lane.settling_since < patience:
+        if lane.grown and lane.rows < lane.limit and now - lane.settling_since < _SETTLE_SHARE * predicted:
             lane.grown = False
             if not lane.ready:
                 self._look_at(lane)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from gateway.wire.exchange import Headers
-from kernels.request_fields import ABSENT, timeout_of
+from kernels.request_fields import ABSENT, CONNECTION_FIELDS, NAME_OCTETS, timeout_of
 
-CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 PSEUDO = {b":method": 0, b":scheme": 1, b":path": 2, b":authority": 3}
-_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
 _known_names: set[bytes] = {b"te", b"content-type", b"content-length", b"user-agent", b"grpc-timeout", b"grpc-accept-encoding"}
 _KNOWN_NAMES_MAX = 512
 
@@ -125,7 +121,7 @@ def _check_name(name: bytes) -> None:
     """A regular field's name; good ones are remembered, boundedly, since every request repeats them."""
     if name in CONNECTION_FIELDS:
         raise MalformedHead("connection-specific field")
-    if not _NAME.match(name):
+    if not name or name.translate(None, NAME_OCTETS):
         raise MalformedHead("bad field name")
     if len(_known_names) < _KNOWN_NAMES_MAX and len(name) <= 64:
         _known_names.add(name)

@@ -106,7 +106,7 @@ class Decoder:
         size = _decode_fields(block, self._table, self._store, self._out(len(block)))
         if size < 0:
             self._fail(size)
-        return unpack_fields(self.text[:size])
+        return unpack_fields(self.text[:size].tobytes())
 
     def read_request(self, block: bytes) -> tuple[int, int, float, bool]:
         """Decode a request's block into `text`: (bytes of fields, of routing fields in front, timeout, whether the
@@ -133,20 +133,20 @@ class Decoder:
 
     def _fail(self, error: int) -> None:
         if error <= kernel.TOO_LARGE:
-            first = unpack_fields(self.text[: kernel.TOO_LARGE - error])
+            first = unpack_fields(self.text[: kernel.TOO_LARGE - error].tobytes())
             raise HeaderListTooLarge(f"more than {self._header_bytes} bytes or {self._headers} header fields", first)
         raise HpackError(_ERRORS[error])
 
 
-def unpack_fields(text: bytes | memoryview) -> list[Field]:
+def unpack_fields(text: bytes) -> list[Field]:
     """Fields that a kernel decoded."""
     fields = []
-    at = 0
-    while at < len(text):
-        name, value = _SIZES.unpack_from(text, at)
-        start = at + kernel.FIELD_HEAD
-        at = start + name + value
-        fields.append((bytes(text[start : start + name]), bytes(text[start + name : at])))
+    sizes, at, end = _SIZES.unpack_from, 0, len(text)
+    while at < end:
+        name, value = sizes(text, at)
+        middle = at + kernel.FIELD_HEAD + name
+        fields.append((text[middle - name : middle], text[middle : middle + value]))
+        at = middle + value
     return fields
 
 

@@ -249,6 +249,8 @@ class TestPolicy:
             ("format: 2\nformat: 2\n", "line 2: 'format' is given twice"),
             ("format: 2\naliases: &a\n  b: *a\n", "line 3: references are not allowed"),
             ("format: [", "line 1: "),
+            ("format: 2\n? [a]\n: b\n", "line 2: a key is no text"),
+            ("[" * 5_000, "it is not YAML in UTF-8"),
             ("\xff", "line 1"),
         ],
     )

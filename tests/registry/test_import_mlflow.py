@@ -140,5 +140,5 @@ def test_mlmodel_is_a_plain_file(tmp_path: Path, directory: Callable[..., Path],
     (folder / "MLmodel").write_bytes(b"#" * ((1 << 20) + 1))
     assert "invalid_model: 'MLmodel' has more than the 1048576 bytes that are allowed" == kind_of(lambda: import_mlflow(folder))
     (folder / "MLmodel").write_text("a: &a [1]\nb: *a")
-    assert "aliases are not read" in kind_of(lambda: import_mlflow(folder))
+    assert "references are not allowed" in kind_of(lambda: import_mlflow(folder))
     assert kind_of(lambda: import_mlflow(tmp_path / "absent")).startswith("storage: cannot open the directory of MLmodel")

@@ -30,9 +30,9 @@ def test_dates_stay_texts() -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"a: 1\na: 2", ": line 2: a key occurs twice or is no text"),
-        (b"a: &x 1\nb: *x", ": line 2: aliases are not read"),
-        (b"? [1]\n: 2", ": line 1: a key occurs twice or is no text"),
+        (b"a: 1\na: 2", ": line 2: 'a' is given twice"),
+        (b"a: &x 1\nb: *x", ": line 2: references are not allowed"),
+        (b"? [1]\n: 2", ": line 1: a key is no text"),
         (b"a: [", ": line 1: "),
         (b"a: 1\n---\nb: 2", ": line 2: but found another document"),
         (b"!!python/object:os.system x", ": line 1: could not determine a constructor"),
