@@ -60,15 +60,15 @@ class Service:
 
     # --- gRPC ------------------------------------------------------------------------------------------------------------------
 
-    def grpc_infer(self, stream: Stream, message: Message, deadline: float) -> None:
-        """ModelInfer."""
+    def grpc_infer(self, stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:
+        """ModelInfer; the message is `data[start:end]`."""
         item = Item()
         item.caller = stream
         item.arrival = stream.arrival
-        found = self._templates.find(message)
+        found = self._templates.find(data, start, end)
         try:
             if found is None:
-                plan = self._parse(item, message)
+                plan = self._parse(item, data[start:end])
             else:
                 plan, item.id, item.data = found
         except TidegateError as error:

@@ -28,9 +28,9 @@ def standard_methods(checks: Health) -> dict[bytes, Method]:
 def unary(answer: Callable[[Message], bytes]) -> grpc.UnaryHandler:
     """A handler that answers at once."""
 
-    def handle(stream: Stream, message: Message, _deadline: float) -> None:
+    def handle(stream: Stream, data: Message, start: int, end: int, _deadline: float) -> None:
         try:
-            grpc.reply(stream, answer(message))
+            grpc.reply(stream, answer(data[start:end]))
         except TidegateError as error:
             grpc.fail(stream, error.code, error.message)
 

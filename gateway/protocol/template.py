@@ -53,12 +53,18 @@ class Templates:
         self._seen: set[tuple[bytes, int]] = set()  # learn at second sight: a message that never returns pushes nothing out
         self._count = 0
 
-    def find(self, message: Message) -> tuple[Any, bytes, tuple[Message, ...]] | None:
-        """(meaning, the id field's bytes, the data of every hole), or None for a message that must be parsed."""
+    def find(self, message: Message, begin: int = 0, end: int = -1) -> tuple[Any, bytes, tuple[Message, ...]] | None:
+        """(meaning, the id field's bytes, the data of every hole), or None for a message that must be parsed.
+
+        Bytes may be handed over as they were read: the message is then `message[begin:end]`, and only its data is copied.
+        """
         if type(message) is not bytes:
             return self._find_large(message)
+        if end < 0:
+            end = len(message)
         try:
-            at = message[1] + 2
+            # Lengths that lie lead past the end, where nothing is known: every template has data behind its id.
+            at = begin + message[begin + 1] + 2
             if message[at] == _VERSION:
                 at += message[at + 1] + 2
             start = at
@@ -66,13 +72,14 @@ class Templates:
                 at += message[at + 1] + 2
         except IndexError:
             return None
-        for template in self._known.get(len(message) - at, ()):
-            if start == template.start and message.startswith(template.names) and message.startswith(template.first, at):
+        size = start - begin
+        for template in self._known.get(end - at, ()):
+            if size == template.start and message.startswith(template.names, begin) and message.startswith(template.first, at):
                 field = message[start:at]
                 if not field.isascii() or len(field) > self._max_id_field:  # its length byte too: 128 and more is another encoding
                     return None
                 if template.single:
-                    return template.meaning, field, (message[at + template.size :],)
+                    return template.meaning, field, (message[at + template.size : end],)
                 data = _cut(message, at + template.size, template)
                 if data is not None:
                     return template.meaning, field, data

@@ -194,7 +194,8 @@ class Calls:
         self.seen[stream.id] = (OVERSIZED,)
 
     def handler(self, path: bytes) -> Callable[[Stream, Message, float], None]:
-        def handle(stream: Stream, message: Message, deadline: float) -> None:
+        def handle(stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:
+            message = data[start:end]
             self.saw(stream, path, bytes(message), deadline)
             reply(stream, bytes(message))
 

@@ -64,7 +64,8 @@ class Server:
     def took(self, message: bytes) -> None:
         self.messages.append(message)
 
-    def echo(self, stream: Stream, message: Message, deadline: float) -> None:
+    def echo(self, stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:
+        message = data[start:end]
         self.took(bytes(message))
         self.deadlines.append(deadline)
         if self.unary is None:
@@ -72,7 +73,7 @@ class Server:
         else:
             self.unary(stream, message)
 
-    def hold(self, stream: Stream, message: Message, deadline: float) -> None:
+    def hold(self, stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:
         self.held.append(stream)
 
     def talk(self, stream: Stream, deadline: float) -> Call:

@@ -1,4 +1,4 @@
-"""A header table smaller than the default (RFC 7541 §4.2): the peer may use the default until it has acknowledged ours, then it must say."""
+"""A header table smaller than the default (RFC 7541 §4.2): the default serves until ours is acknowledged, then the peer must say."""
 
 from __future__ import annotations
 
