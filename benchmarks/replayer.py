@@ -34,6 +34,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 BOX_BYTES = 512 << 10
 STREAM_WINDOW, CONNECTION_WINDOW = 4 << 20, 16 << 20
 DEFAULT_WINDOW = 65_535  # RFC 9113 §6.9.2
+_NO_FILES = np.zeros(0, np.int64)
 MAX_STREAM_ID = 2**31 - 1
 EXITS = {
     http2.STALLED: "stalled",
@@ -94,6 +95,7 @@ def replay_grpc(address: tuple[str, int], bodies: Sequence[bytes], *, load: Load
     connections = load.connections
     body_first = np.arange(connections) * (len(bodies) // connections)
     plan = h2.Plan(body, body_at, block, block_at, body_first, np.zeros(connections, np.int64))
+    http2.drive(_http2_state(_NO_FILES, load), plan)  # compiles the loop: a server need not wait so long for a connection's first bytes
     with _Sockets(address, connections) as sockets:
         state = _http2_state(sockets.files, load)
         return _drive(_Http2(state, plan, load), state.tally, load)
@@ -102,14 +104,10 @@ def replay_grpc(address: tuple[str, int], bodies: Sequence[bytes], *, load: Load
 def replay_http(address: tuple[str, int], requests: Sequence[bytes], *, load: Load) -> Report:
     """Send whole HTTP/1.1 requests in turn, one in flight on each of `load.connections`."""
     blob, offsets = pack(requests)
+    http1.drive(_http1_state(_NO_FILES, blob, offsets, len(requests), load))  # compiles the loop, as above
     with _Sockets(address, load.connections) as sockets:
-        connections = np.zeros(load.connections, http1.CONNECTION)
-        connections["fd"] = sockets.files
-        connections["first"] = np.arange(load.connections) * (len(requests) // load.connections)
-        counts = _tally(load)
-        inbox = np.zeros((load.connections, BOX_BYTES), np.uint8)
-        state = http1.Http1State(connections, blob, offsets, inbox, _polls(sockets.files), np.zeros(2, np.int64), counts)
-        return _drive(_Http1(state), counts, load)
+        state = _http1_state(sockets.files, blob, offsets, len(requests), load)
+        return _drive(_Http1(state), state.tally, load)
 
 
 def _block_count(bodies: Sequence[bytes], style: HeaderStyle) -> int:
@@ -142,6 +140,14 @@ def _polls(files: np.ndarray) -> np.ndarray:
 
 def _tally(load: Load) -> Tally:
     return tally(slots=load.samples, answer_bytes=load.answer_bytes, sample_every=load.sample_every, seed=load.seed)
+
+
+def _http1_state(files: np.ndarray, blob: np.ndarray, offsets: np.ndarray, requests: int, load: Load) -> http1.Http1State:
+    connections = np.zeros(files.size, http1.CONNECTION)
+    connections["fd"] = files
+    connections["first"] = np.arange(files.size) * (requests // load.connections)
+    inbox = np.zeros((files.size, BOX_BYTES), np.uint8)
+    return http1.Http1State(connections, blob, offsets, inbox, _polls(files), np.zeros(2, np.int64), _tally(load))
 
 
 def _http2_state(files: np.ndarray, load: Load) -> h2.State:
@@ -235,7 +241,6 @@ class _Http2:
 
 def _drive(loop: _Http1 | _Http2, counts: Tally, load: Load) -> Report:
     run: Any = counts.run[0]
-    loop.step()  # nothing may start yet: this compiles the loop, or reads it from the cache
     start = time.monotonic_ns()
     run["begin"] = start + (0 if load.limit else int(load.warmup_s * 1e9))
     run["end"] = 2**62 if load.limit else run["begin"] + int(load.seconds * 1e9)
