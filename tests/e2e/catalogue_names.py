@@ -144,7 +144,7 @@ CASES = [
         what="random models, methods, user agents and ids",
         grpc=[Scene("2,000 calls", scenes.random_calls)],
         http=[Scene("2,000 requests", scenes.random_requests)],
-        note="what names no loaded model is counted under `_unknown`; 2,000 of each kind are sent, where 100,000 would tell no more of the series",
+        note="what names no loaded model is counted under `_unknown`; 2,000 of each kind are sent instead of 100,000",
     ),
     Case(
         number=112,
