@@ -33,6 +33,7 @@ from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.manifest import Descriptor, Manifest
 from registry.medium import FileCalls, Medium, Staged
 from registry.names import blob_key, check_label, check_model_name
+from registry.parts import read_parts
 from registry.policy import Signers, read_policy
 from registry.sealed import SealedFile, seal_copy
 from registry.verified import VerifiedModel
@@ -42,6 +43,7 @@ LAYOUT = 2
 MARKER = "tidegate-registry.json"
 _OLDEST_LAYOUT = 1
 _DIRECTORIES = ("blobs/sha256", "models", "tmp")
+_LOADED_PARTS = ("schema.json", "serving.json")  # what a session and its batches are made by
 
 
 class _AnyMarker(msgspec.Struct):
@@ -221,6 +223,7 @@ class Store:
         record = self.record(model, version)
         manifest = self.manifest_of(record.manifest)
         self._check_signatures(record.manifest)
+        parts = read_parts(manifest, self.read_blob, only=_LOADED_PARTS)
         with ExitStack() as opened:
             files = {}
             for layer in (manifest.model, *manifest.external_data):
@@ -228,7 +231,15 @@ class Store:
                 opened.callback(files[layer.title].close)
             opened.pop_all()
         onnx_file = files.pop(manifests.MODEL_FILE)
-        return VerifiedModel(model=model, version=version, digest=onnx_file.digest, file=onnx_file, external_data=files)
+        return VerifiedModel(
+            model=model,
+            version=version,
+            digest=onnx_file.digest,
+            file=onnx_file,
+            external_data=files,
+            schema=parts.schema,
+            serving=parts.serving,
+        )
 
     # Decisions
 
