@@ -150,6 +150,11 @@ def attached(medium: Medium, manifest_digest: Digest) -> Iterator[tuple[str, byt
         yield f"{directory}/{name}", read_envelope(medium, manifest_digest, name)
 
 
+def file_name(envelope_digest: Digest) -> str:
+    """Of an envelope, in the directory of its manifest."""
+    return f"{envelope_digest.removeprefix('sha256:')}.json"
+
+
 def read_envelope(medium: Medium, manifest_digest: Digest, name: str) -> bytes:
     """One of the envelopes of a manifest, by file name.
 
@@ -157,7 +162,9 @@ def read_envelope(medium: Medium, manifest_digest: Digest, name: str) -> bytes:
     """
     key = f"{_directory(manifest_digest)}/{name}"
     content = medium.read(key)
-    if content is None or _file_name(content) != name:
+    if content is None:
+        raise damaged(f"{key} is missing")
+    if _file_name(content) != name:
         raise damaged(f"{key} does not hold what its name says")
     with _naming(key):
         _check_is_over(content, manifest_digest)
@@ -219,7 +226,7 @@ def _check_is_over(envelope: bytes, manifest_digest: Digest) -> None:
 
 
 def _file_name(envelope: bytes) -> str:
-    return f"{digest_of(envelope).removeprefix('sha256:')}.json"
+    return file_name(digest_of(envelope))
 
 
 def _directory(manifest_digest: Digest) -> str:
