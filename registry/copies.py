@@ -1,6 +1,9 @@
 """Copies on this machine of what an object store holds, by key. Nothing here is trusted: who reads a copy knows how to check it.
 
 Best effort: a copy that is gone or cannot be written costs a download, never an error. Any number of processes may share the directory.
+
+Copies of blobs have a bound; past it, those that were not used for the longest time go first. When a copy was used is its file's time,
+which is set here; a clock that was wrong costs downloads. Small state files, without which nothing loads while the store is away, stay.
 """
 
 from __future__ import annotations
@@ -12,13 +15,21 @@ from contextlib import suppress
 from pathlib import Path
 
 _ABSENT = ".absent"
+_BOUNDED = ("blobs", "trash")  # where blobs lie, and what writers that were killed left among them
+_LOOKS = 16  # the files are counted again each time that a sixteenth of the bound was added
 
 
 class Copies:
-    """The files under `directory`; without one, nothing is kept."""
+    """The files under `directory`; without one, nothing is kept. At most `max_blob_bytes` of blobs, or the last one if that is larger.
 
-    def __init__(self, directory: Path | None) -> None:
+    Processes that share a directory each count anew after they have added a sixteenth of the bound, so together they may be past it by
+    as many sixteenths.
+    """
+
+    def __init__(self, directory: Path | None, *, max_blob_bytes: int) -> None:
         self.directory = directory
+        self._max_blob_bytes = max_blob_bytes
+        self._unlooked_bytes = 0  # that may be added before the files are counted
 
     def room(self) -> Path | None:
         """Where files may lie that become copies; None for wherever temporary files lie. Raises `OSError`."""
@@ -37,7 +48,9 @@ class Copies:
         """A descriptor of the copy of `key`, which the caller closes, or None."""
         if self.directory is not None:
             with suppress(OSError):
-                return os.open(self.directory / key, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(self.directory / key, os.O_RDONLY | os.O_CLOEXEC)
+                self._use(key)
+                return fd
         return None
 
     def keep(self, key: str, chunks: Iterable[bytes]) -> None:
@@ -54,6 +67,8 @@ class Copies:
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
+            if key.startswith(tuple(f"{name}/" for name in _BOUNDED)):
+                self._make_room(path)
 
     def forget(self, key: str) -> bool:
         """Drop the copy of `key`. False where there is none."""
@@ -72,7 +87,55 @@ class Copies:
         elif self.read(key) != content:
             self.forget(key + _ABSENT)
             self.keep(key, [content])
+        else:
+            self._use(key)
 
     def saw_nothing(self, key: str) -> bool:
         """Whether the last thing that was seen of `key` is that there was nothing."""
         return self.read(key + _ABSENT) is not None
+
+    def _use(self, key: str) -> None:
+        assert self.directory is not None
+        with suppress(OSError):  # it may be gone, or somebody else's
+            os.utime(self.directory / key)
+
+    def _make_room(self, newest: Path) -> None:
+        """Remove what was used longest ago, once the bound is passed, down to where some may be added before the next look; never `newest`.
+
+        Whoever reads a file that goes has it open.
+        """
+        self._unlooked_bytes -= newest.stat().st_size
+        if self._unlooked_bytes >= 0:
+            return
+        found = self._blobs()
+        total, step = sum(size for _, _, size in found), self._max_blob_bytes // _LOOKS
+        if total > self._max_blob_bytes:
+            for _, path, size in found:
+                if total <= self._max_blob_bytes - step:
+                    break
+                if path != str(newest) and _is_gone(path):
+                    total -= size
+        self._unlooked_bytes = min(step, max(self._max_blob_bytes - total, 0))
+
+    def _blobs(self) -> list[tuple[int, str, int]]:
+        """(time of the last use in ns, path, bytes), least recently used first. What goes away meanwhile is left out."""
+        assert self.directory is not None
+        found = []
+        for name in _BOUNDED:
+            for directory, _, files in os.walk(self.directory / name):
+                for file in files:
+                    with suppress(OSError):
+                        status = os.stat(f"{directory}/{file}")
+                        found.append((status.st_mtime_ns, f"{directory}/{file}", status.st_size))
+        return sorted(found)
+
+
+def _is_gone(path: str) -> bool:
+    """Removed here or by somebody else; False where it cannot be."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -73,7 +73,7 @@ class ObjectMedium:
     ) -> None:
         self.root = shown
         self.limits = limits
-        self.copies = Copies(cache)
+        self.copies = Copies(cache, max_blob_bytes=limits.max_cache_bytes)
         self._store = store
         self._calls = calls
         self._patience = patience

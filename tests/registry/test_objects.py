@@ -288,6 +288,32 @@ class TestCache:
         )
         served.load_verified("m", 1).close()
 
+    def test_the_cache_is_bounded(
+        self, tmp_path: Path, calls: Faulty, put_manifest: Callable[[Store, bytes], Manifest], kind_of: Callable[..., str]
+    ) -> None:
+        """A gateway that goes from version to version keeps the last ones; the others load as long as the store answers."""
+        limits, patience = RegistryLimits(max_cache_bytes=100_000), Patience(attempts=1)
+        medium = ObjectMedium(MemoryStore(), shown="memory:", cache=tmp_path / "cache", calls=calls, limits=limits, patience=patience)
+        medium.create("tidegate-registry.json", marker_of(UUID(int=1)))
+        store = Store.on(medium)
+        for number in range(1, 6):
+            store.add_version("m", put_manifest(store, b"%d" % number * 40_000), publish_id=str(number), publisher="ann", now_s=NOW_S)
+        for number in (1, 2, 3, 4, 5, 4):
+            store.load_verified("m", number).close()
+            for path in (tmp_path / "cache").rglob("*"):
+                os.utime(path, ns=(path.stat().st_mtime_ns - 10**9,) * 2)
+        kept = [path.stat().st_size for path in (tmp_path / "cache/blobs").rglob("*") if path.is_file()]
+        assert (2, True) == (kept.count(40_000), sum(kept) < 100_000)
+        with calls.down():
+            for number in (4, 5):
+                store.load_verified("m", number).close()
+            assert kind_of(lambda: store.load_verified("m", 3)).startswith("storage: ")
+        store.load_verified("m", 1).close()
+        store.load_verified("m", 4).close()
+        with calls.down():
+            assert kind_of(lambda: store.load_verified("m", 5)).startswith("storage: ")
+            store.load_verified("m", 4).close()
+
     def test_a_wrong_copy_is_fetched_again(self, served: Store, medium: ObjectMedium) -> None:
         """The copy on this machine was changed or cut; the store's is right."""
         for content in (b"evil bytes", b"onnx", b""):
