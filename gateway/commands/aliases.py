@@ -77,7 +77,7 @@ def alias(
             | {"entry": moved.entry, "operation_id": moved.operation_id, "new": moved.new}
         )
     else:
-        say(str(moved) if moved.new else f"{moved}, as before")
+        say(str(moved))
 
 
 @command
@@ -169,9 +169,10 @@ def _word(approved: bool) -> str:
 
 def _demands(rule: AliasRule) -> list[str]:
     """What the policy asks for, a line each."""
-    approvals = f"{rule.min_approvals} approvals" + (f", which count from {', '.join(rule.approvers)}" if rule.approvers else "")
+    approvals = f"{rule.min_approvals} {'approval' if rule.min_approvals == 1 else 'approvals'}"
+    counted = f" of {', '.join(rule.approvers)}" if rule.approvers else ""
     return [
-        f"protected: {approvals}",
+        f"protected: {approvals}{counted}",
         *([f"moved by {', '.join(rule.movers)} only"] if rule.movers else []),
         *(["its publisher's approval does not count"] if rule.not_publisher and rule.min_approvals else []),
         *([f"with evidence {', '.join(rule.require_evidence)}"] if rule.require_evidence else []),

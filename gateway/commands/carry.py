@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from gateway.commands import place
-from gateway.commands.output import Json, command, document, printable, say, table
+from gateway.commands.output import Json, UsageError, command, document, printable, say, table
 from gateway.commands.watching import watched
 
 if TYPE_CHECKING:
@@ -54,8 +54,11 @@ def pull(
 
     Aliases are not carried: which version serves is decided at each site.
     """
+    from registry.transfer import INDEX
     from registry.transfer import pull as pulling
 
+    if not (bundle / INDEX).exists():
+        raise UsageError(f"{bundle} is no bundle: there is no {INDEX} in it")
     with watched("pulling", as_json=as_json) as progress:
         arrived = pulling(place.created(registry, option), bundle, models=model or None, progress=progress)
     if as_json:

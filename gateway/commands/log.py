@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from gateway.commands import moves, place
-from gateway.commands.output import Json, command, document, moment, say, short, table
+from gateway.commands.output import Json, command, document, moment, say, table
 
 if TYPE_CHECKING:
     from registry.entries import Entry
@@ -33,7 +33,7 @@ def log(
         document([msgspec.to_builtins(entry) for entry in shown])
         return
     cells = [(entry.seq, moment(entry.time), entry.actor, sentence(entry), getattr(entry, "reason", "")) for entry in shown]
-    table(["entry", "time", "who", "what", "why"], cells, right=["entry"])
+    table(["entry", "time", "who", "what", "why"], cells, right=["entry"], whole=["time"])
     if len(shown) < len(entries):
         say(f"{len(entries) - len(shown):,} entries before these")
 
@@ -56,7 +56,7 @@ def sentence(entry: Entry) -> str:
     proven = f", on {proofs} {'document' if proofs == 1 else 'documents'} of evidence" if proofs else ""
     match entry:
         case entries.VersionCreated():
-            return f"version {entry.version} published, manifest {short(entry.manifest)}"
+            return f"version {entry.version} published"
         case entries.AliasMoved():
             return f"{entry.alias} moved from {moves.shown(entry.from_version)} to {entry.to}{proven}"
         case entries.AliasRemoved():

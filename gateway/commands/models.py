@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.commands import place
-from gateway.commands.output import Json, command, document, moment, printable, say, short, table
-from registry.errors import RegistryError, storage_errors
+from gateway.commands.output import Json, command, document, printable, say, short, table
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from registry.desired import Desired
@@ -45,7 +44,8 @@ def models(
     problems = said.problems
     if 0 < count <= LISTED_VERSIONS or everything:
         rows = _rows(store, said)
-        table(["model", "version", "aliases", "inputs", "outputs", "digest", "created"], map(_cells, rows), right=["version"])
+        columns = ["model", "version", "aliases", "inputs", "outputs", "digest", "created"]
+        table(columns, map(_cells, rows), right=["version"], whole=["digest", "created"])
         problems = (*(f"{row['model']} version {row['version']}: {row['problem']}" for row in rows if "problem" in row), *problems)
     for problem in problems:
         say(f"problem: {printable(problem)}")
@@ -57,13 +57,13 @@ def _said(where: str, option: Sequence[str] | None) -> tuple[Store | None, Desir
     from registry.discovery import open_source
     from registry.store import MARKER
 
-    with storage_errors(f"look into {where}"):
+    with place.named(where):
         is_registry = "://" in where or (Path(where) / MARKER).exists()
     if is_registry:
         store = place.existing(where, option)
         return store, desired_or_kept(store)
     place.object_options(where, option)  # refuses them
-    with storage_errors(f"look into {where}"):
+    with place.named(where):
         listing = open_source(where).listing()
     models: dict[str, DesiredModel] = {}
     for ref in listing.versions:
@@ -97,13 +97,13 @@ def _described(store: Store | None, model: str, version: int, digest: str | None
 
 
 def _cells(row: dict[str, Any]) -> tuple[object, ...]:
-    created = moment(datetime.fromisoformat(row["created"])) if row["created"] else "?"
+    created = row["created"][:10] if row["created"] else "?"
     ports = (_ports(row["inputs"]), _ports(row["outputs"]))
     return row["model"], row["version"], ", ".join(row["aliases"]), *ports, short(row["digest"]), created
 
 
 def _ports(ports: list[dict[str, Any]] | None) -> str:
-    shown = [f"{port['name']} {port['type']}" for port in ports or ()]
+    shown = [f"{port['name']} {port['type'].removeprefix('tensor(').removesuffix(')')}" for port in ports or ()]
     return ", ".join(shown[:4]) + (f", … ({len(shown)})" if len(shown) > 4 else "") if shown else "?"
 
 
@@ -113,6 +113,6 @@ def _summaries(store: Store | None, said: Desired) -> Iterator[tuple[object, ...
         if model.versions:
             newest, created = max(model.versions), "?"
             with suppress(RegistryError):
-                created = moment(store.record(name, newest).created) if store else "?"
+                created = f"{store.record(name, newest).created:%Y-%m-%d}" if store else "?"
             aliases = ", ".join(f"{alias} {number}" for alias, number in sorted(model.aliases.items()))
             yield name, len(model.versions), newest, created, aliases

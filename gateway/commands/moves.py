@@ -32,7 +32,9 @@ class Moved:
     new: bool  # False where nothing was left to do
 
     def __str__(self) -> str:
-        return f"{self.alias}: {shown(self.from_version)} -> {shown(self.to_version)}"
+        if self.entry is None:
+            return f"{self.alias}: {shown(self.to_version)} already"
+        return f"{self.alias}: {shown(self.from_version)} -> {shown(self.to_version)}{'' if self.new else ', as before'}"
 
 
 def shown(version: int | None) -> str:

@@ -87,21 +87,23 @@ def document(value: Any) -> None:
     say(_BEYOND_ASCII.sub(lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table as wide as the terminal; columns in `right` are numbers."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = ()) -> None:
+    """A table as wide as the terminal; columns in `right` are numbers, those and the ones in `whole` are never broken."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        drawn.add_column(Text(printable(column)), justify="right" if column in right else "left", overflow="fold", no_wrap=column in right)
+        number, unbroken = column in right, column in (*right, *whole)
+        title = Text(printable(column), justify="right" if number else "left")
+        drawn.add_column(title, justify="right" if number else "left", overflow="fold", no_wrap=unbroken, min_width=len(title))
     for row in rows:
         drawn.add_row(*(Text(printable(str(cell))) for cell in row))
     console = Console(highlight=False)
     with console.capture() as captured:  # a pipe that was closed is found by `say`, as for all else
         console.print(drawn)
-    say(captured.get().rstrip("\n"))
+    say("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
 
 
 def paragraphs(text: str) -> None:

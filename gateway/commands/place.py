@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from gateway.clock import SystemClock
 from gateway.commands.output import UsageError
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, storage_errors
 
 if TYPE_CHECKING:
     from registry.signatures import Trusted
@@ -41,16 +42,28 @@ def existing(where: str, options: Sequence[str] | None = None, keys: Sequence[Pa
     """The registry at a path or URL. Raises `UsageError` for options and keys that cannot be understood, else as `Store.open`."""
     from registry.store import Store
 
-    chosen = object_options(where, options)
-    return Store.open(checked(where), options=chosen, signers=trusted(keys))
+    chosen, signers = object_options(where, options), trusted(keys)
+    with named(where):
+        return Store.open(checked(where), options=chosen, signers=signers)
 
 
 def created(where: str, options: Sequence[str] | None = None, keys: Sequence[Path] | None = None) -> Store:
     """As `existing`, but an absent or empty place becomes a registry."""
     from registry.store import Store
 
-    chosen = object_options(where, options)
-    return Store.create(checked(where), options=chosen, signers=trusted(keys))
+    chosen, signers = object_options(where, options), trusted(keys)
+    with named(where):
+        return Store.create(checked(where), options=chosen, signers=signers)
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """What the registry says of a place names the place."""
+    try:
+        with storage_errors("look into it"):
+            yield
+    except RegistryError as error:
+        raise RegistryError(error.kind, f"{where.partition('?')[0]}: {error.message}") from error
 
 
 def checked(where: str) -> str:

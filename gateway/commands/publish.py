@@ -138,7 +138,7 @@ class _Attempt:
             )
         row = next(row for row in self.rows if (row["model"], row["version"]) == (each.name, version))
         row["alias"] = {"name": moved.alias, "from": moved.from_version, "to": moved.to_version, "new": moved.new}
-        self._say(str(moved) if moved.new else f"{self.alias}: {version} already")
+        self._say(f"{each.name} {moved}" if each.version else str(moved))
 
     def _stand(self, model: str) -> int | None:
         return self.store.aliases(model).all().get(self.alias) if self.alias else None

@@ -83,7 +83,7 @@ def gc(
     *,
     registry: place.Registry,
     collect: Annotated[bool, typer.Option("--collect", help="Do it; without this, only say what would be done.")] = False,
-    grace: Annotated[float, typer.Option("--grace", min=0, max=36500, help="Days that everything is kept; an hour at least.")] = 7.0,
+    grace: Annotated[float, typer.Option("--grace", min=1 / 24, max=36500, help="Days that everything is kept; an hour at least.")] = 7.0,
     actor: place.Actor = None,
     option: place.Options = None,
     as_json: Json = False,
@@ -99,7 +99,8 @@ def gc(
         store, actor=actor or place.user(), now_s=SystemClock().wall(), grace_s=grace * DAY_S, dry_run=not collect
     )
     if as_json:
-        document(msgspec.to_builtins(found))
+        sums = {f"{what}_bytes": sum(item.size_bytes for item in getattr(found, what)) for what in ("trashed", "deleted")}
+        document(msgspec.to_builtins(found) | sums)
     else:
         _show(found)
 

@@ -57,7 +57,7 @@ def _of_all(store: Store, *, as_json: bool) -> list[Finding]:
 
     with watched("hashing", as_json=as_json, total_bytes=lambda: place.blob_bytes(store)) as progress:
         found = survey(store, progress=progress)
-    return [{"severity": finding.severity.value, "key": finding.key, "message": finding.message} for finding in found]
+    return [{"severity": finding.severity.value, "key": finding.key, "message": finding.message} for finding in dict.fromkeys(found)]
 
 
 def _of_one(store: Store, model: str, version: int, keys: Sequence[Path] | None, *, as_json: bool) -> list[Finding]:
