@@ -206,5 +206,6 @@ def repository(path: Path) -> Finding:
     if listing.problems:
         return Finding("repository", State.WARN, f"{detail}; {listing.problems[0]}", "correct or remove what is passed over")
     if not models:
-        return Finding("repository", State.WARN, detail, "publish a model: tidegate publish model.onnx --name NAME --registry DIR")
+        advice = "publish a model: tidegate publish model.onnx --name NAME --registry DIR --alias champion"
+        return Finding("repository", State.WARN, detail, advice)
     return Finding("repository", State.OK, detail)

@@ -109,7 +109,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
 def paragraphs(text: str) -> None:
     """Text of several lines from elsewhere, indented."""
     for line in text.splitlines():
-        say(f"  {printable(line)}")
+        say(f"  {printable(line)}".rstrip())
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from gateway.clock import SystemClock
 from gateway.commands import place
-from gateway.commands.output import Json, command, document, printable, say, size, table
+from gateway.commands.output import Json, command, document, printable, say, short, size, table
 
 if TYPE_CHECKING:
     from registry.aliases import Performed
@@ -108,8 +108,8 @@ def gc(
 def _show(found: Collected) -> None:
     trashed, deleted = ("to the trash", "delete") if found.dry_run else ("in the trash", "deleted")
     kinds = ((deleted, found.deleted), (trashed, found.trashed))
-    rows = [(what, item.digest, size(item.size_bytes)) for what, items in kinds for item in items]
-    rows += [("restore" if found.dry_run else "restored", digest, "") for digest in found.restored]
+    rows = [(what, short(item.digest), size(item.size_bytes)) for what, items in kinds for item in items]
+    rows += [("restore" if found.dry_run else "restored", short(digest), "") for digest in found.restored]
     rows += [("remove" if found.dry_run else "removed", f"tmp/{name}", "") for name in found.leftovers]
     if rows:
         table(["what", "blob", "size"], rows[:SHOWN_BLOBS], right=["size"])
