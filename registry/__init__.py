@@ -1,6 +1,6 @@
 """Durable truth: the only owner of files and object stores.
 
-Rooms, in reading order: pb, errors, limits, names, formats, patience, medium, directory, objects, blobs, yaml_text, gate, contract,
+Rooms, in reading order: pb, errors, limits, names, formats, patience, medium, directory, copies, objects, blobs, yaml_text, gate, contract,
 schema, golden, golden_file, training, serving, manifest, parts, signatures, entries, head, journal, versions, leases, evidence, policy,
 aliases, deletion, sealed, verified, store, constants, scanner, onnx_model, submission, trial, trial_child, publish, repository,
 imported, import_triton, import_mlflow, desired, watch, discovery, gc, verify, transfer, backup.
