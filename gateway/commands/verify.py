@@ -57,14 +57,15 @@ def _of_all(store: Store, *, as_json: bool) -> list[Finding]:
 
     with watched("hashing", as_json=as_json, total_bytes=lambda: place.blob_bytes(store)) as progress:
         found = survey(store, progress=progress)
-    return [{"severity": finding.severity.value, "key": finding.key, "message": finding.message} for finding in dict.fromkeys(found)]
+    return [{"severity": finding.severity.value, "key": finding.key, "message": finding.message} for finding in found]
 
 
 def _of_one(store: Store, model: str, version: int, keys: Sequence[Path] | None, *, as_json: bool) -> list[Finding]:
     """Files, parts and signatures of one version."""
     from registry.parts import read_parts
+    from registry.signatures import Trusted
 
-    trusted = place.trusted(keys)
+    trusted = place.trusted(keys) or Trusted(())  # also without keys every envelope is read
     subject = store.versions_of(model).key(version)
     try:
         with watched("hashing", as_json=as_json, total_bytes=lambda: place.version_bytes(store, model, version)) as progress:
@@ -72,10 +73,10 @@ def _of_one(store: Store, model: str, version: int, keys: Sequence[Path] | None,
         read_parts(store.manifest(model, version), store.read_blob)
         store.contract(model, version)
         digest = store.record(model, version).manifest
-        signed = trusted(store.medium, digest, store.read_blob(digest)) if trusted else ()
+        signed = trusted(store.medium, digest, store.read_blob(digest))
     except RegistryError as error:
         if error.kind is not Kind.DAMAGED:
             raise
         return [{"severity": "damage", "key": subject, "message": error.message}]
-    lacking = [key.key_id for key in trusted.keys if key.key_id not in signed] if trusted else []
+    lacking = [key.key_id for key in trusted.keys if key.key_id not in signed]
     return [{"severity": "unsigned", "key": subject, "message": f"key {key} did not sign it"} for key in lacking]

@@ -52,6 +52,11 @@ def test_one_version_is_verified(registry: Path, damage: Callable[[int], None], 
     assert parsed(*one, "--key", keys["public"])["whole"]
     result = run(*one, "--key", keys["public"], "--key", keys["stranger"])
     assert (Exit.FAILED, "unsigned") == (result.exit_code, result.stdout.split()[0])
+    (envelope,) = (registry / "signatures").rglob("*.json")
+    envelope.chmod(0o644)
+    envelope.write_bytes(b"{}")
+    result = run(*one)
+    assert (Exit.FAILED, True) == (result.exit_code, "signatures/" in result.stdout)
 
 
 def test_a_missing_file_of_one_version_is_damage(registry: Path) -> None:
