@@ -10,24 +10,31 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from gateway import typed_yaml
 from gateway.limits import Limits
 from gateway.typed_yaml import MisfitError, Problem, YamlError
+from registry.errors import RegistryError
+from registry.names import check_alias_name
+from registry.serving import Serving
+
+MAX_ROWS, MAX_DELAY_MS = 1 << 20, 60_000
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Rows = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
-Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=60_000)]
+Rows = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_MS)]
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Number = TypeVar("Number", int, float)
 
 MIN_WINDOW_BYTES, MAX_WINDOW_BYTES = 65_535, (1 << 31) - 1  # RFC 9113 §6.9.2: the initial window, and the largest one
 MIN_FRAME_BYTES, MAX_FRAME_BYTES = 1 << 14, (1 << 24) - 1  # RFC 9113 §6.5.2, SETTINGS_MAX_FRAME_SIZE
+_SCHEMES = ("s3", "gs", "az")
 _ZERO_IS_NEVER = frozenset(("compress_over_bytes",))
 _WIRE_RANGES = {
     "max_frame_bytes": (MIN_FRAME_BYTES, MAX_FRAME_BYTES),
@@ -58,7 +65,23 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the models are."""
 
-    path: Path  # a registry made by `tidegate publish`, or a Triton model repository (`<model>/<version>/model.onnx`)
+    path: Path | str  # a registry, in a directory or at s3://bucket/prefix, gs://… or az://…; or a Triton-style model repository
+    options: dict[str, str] = {}  # of an object store: aws_endpoint, aws_region; credentials belong where the cloud's own tools look
+    cache: Path | None = None  # a directory that keeps what was read of an object store, for when it cannot be reached
+    keys: tuple[Path, ...] = ()  # PEM: public keys that signatures over a registry's versions are checked with
+
+    def __post_init__(self) -> None:
+        remote = isinstance(self.path, str) and "://" in self.path
+        for name in ("options", "cache"):
+            if getattr(self, name) and not remote:
+                raise MisfitError(name, "belongs to an object store, and repository.path is a directory")
+        if not remote:
+            return
+        scheme, _, rest = str(self.path).partition("://")
+        if scheme not in _SCHEMES:
+            raise MisfitError("path", "a URL begins with " + ", ".join(f"{name}://" for name in _SCHEMES))
+        if "?" in rest or "@" in rest:  # never repeated: it may be a secret
+            raise MisfitError("path", "a URL holds no user, password or query; what else the store needs belongs under repository.options")
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,31 +126,32 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which versions of a model are served: at most one of the three; without any, the latest one."""
+    """Which versions of a model are served: at most one of the four. Without any, a registry's versions that an alias stands for, and
+    of a Triton-style repository the latest one. A request that names no version goes to the champion, if that is among them; else to the
+    highest number that serves, where numbers are chosen or the repository is Triton-style; else it is refused."""
 
+    aliases: tuple[str, ...] = ()  # the versions that these stand for
     latest: Count | None = None  # so many of the highest numbers
     specific: tuple[Count, ...] = ()  # exactly these numbers
     all: bool = False  # every version there is
 
     def __post_init__(self) -> None:
-        chosen = [name for name in ("latest", "specific", "all") if getattr(self, name)]
+        chosen = [name for name in ("aliases", "latest", "specific", "all") if getattr(self, name)]
         if len(chosen) > 1:
             raise MisfitError(chosen[1], f"{chosen[0]} is set already; choose one")
-
-    def chosen(self, available: tuple[int, ...]) -> tuple[int, ...]:
-        """The versions to serve, ascending; of `specific`, only those that are available."""
-        if self.all:
-            return tuple(sorted(available))
-        if self.specific:
-            return tuple(sorted(set(self.specific) & set(available)))
-        return tuple(sorted(available)[-(self.latest or 1) :])
+        for alias in self.aliases:
+            try:
+                check_alias_name(alias)
+            except RegistryError as error:
+                raise MisfitError("aliases", error.message) from None
 
 
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one model does differently, under its name."""
 
-    max_batch_size: Rows | None = None  # instead of batching.max_batch_size
-    max_queue_delay_ms: Milliseconds | None = None  # instead of batching.max_queue_delay_ms
+    max_batch_size: Rows | None = None  # instead of what the version says, and of batching.max_batch_size
+    max_queue_delay_ms: Milliseconds | None = None  # instead of what the version says, and of batching.max_queue_delay_ms
+    instances: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None  # instead of what the version says; more than 1 is not supported
     versions: Versions = Versions()  # which versions are served
     allow_empty: bool = False  # answer a request of no rows with no rows, instead of refusing it
     intra_op_threads: Threads = 1  # threads of one run; more than 1 pays off for large models only
@@ -135,12 +159,12 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """The settings of one model with the defaults filled in."""
+    """The settings of one version with the defaults filled in."""
 
-    max_batch_size: int
+    max_batch_size: int  # 0: requests are neither joined nor split
     max_queue_delay_ms: float
+    instances: int
     inline_max_us: int
-    versions: Versions
     allow_empty: bool
     intra_op_threads: int
 
@@ -165,15 +189,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         _check_limits(self.limits)
 
-    def model(self, name: str) -> ModelPlan:
-        """The settings that hold for a model, also for one that the file does not name."""
-        own = self.models.get(name, ModelSettings())
-        batch, delay = own.max_batch_size, own.max_queue_delay_ms
+    def versions(self, model: str) -> Versions:
+        """Which versions of a model are served, also of one that the file does not name."""
+        return self.models.get(model, ModelSettings()).versions
+
+    def plan(self, model: str, serving: Serving | None = None) -> ModelPlan:
+        """The settings that hold for a version: the model's own here, then what the version says of itself, then the general ones."""
+        own, said = self.models.get(model, ModelSettings()), serving or Serving(format=1)
         return ModelPlan(
-            max_batch_size=self.batching.max_batch_size if batch is None else batch,
-            max_queue_delay_ms=self.batching.max_queue_delay_ms if delay is None else delay,
+            max_batch_size=_first(own.max_batch_size, said.max_batch_size if said.batching else 0, self.batching.max_batch_size),
+            max_queue_delay_ms=_first(own.max_queue_delay_ms, said.max_queue_delay_ms, self.batching.max_queue_delay_ms),
+            instances=_first(own.instances, said.instances, 1),
             inline_max_us=self.batching.inline_max_us,
-            versions=own.versions,
             allow_empty=own.allow_empty,
             intra_op_threads=own.intra_op_threads,
         )
@@ -220,6 +247,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _first(own: Number | None, said: Number | None, general: Number) -> Number:
+    """The first that says something."""
+    return own if own is not None else said if said is not None else general
 
 
 def _content(path: Path | None) -> bytes:

@@ -123,7 +123,7 @@ def _last(path: str) -> str:
 def _struct_of(kind: Any, where: str) -> tuple[type[msgspec.Struct] | None, str]:
     """The struct behind a field, if it is a section or a mapping of sections by name."""
     kinds = [part for part in typing.get_args(kind) or (kind,) if part is not type(None)]
-    if typing.get_origin(kind) is dict:
+    if typing.get_origin(kind) is dict and kinds[1] is not str:
         return typing.cast(type[msgspec.Struct], kinds[1]), f"{where}.<name>"
     struct = isinstance(kinds[0], type) and issubclass(kinds[0], msgspec.Struct)
     return (kinds[0] if struct else None), where
@@ -132,6 +132,8 @@ def _struct_of(kind: Any, where: str) -> tuple[type[msgspec.Struct] | None, str]
 def _default(info: msgspec.structs.FieldInfo) -> str:
     if info.required:
         return ""
+    if info.default_factory is dict:
+        return "{}"
     value = info.default
     if isinstance(value, bool) or value is None:
         return {None: "null", True: "true", False: "false"}[value]

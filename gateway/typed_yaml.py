@@ -26,6 +26,7 @@ _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9_]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _FAILED: Any = object()
+PLACE = Path | str  # a path, or a URL, which stays the text that it is
 _RESOLVER: Any = yaml.SafeLoader("")
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -111,7 +112,7 @@ def read(root: yaml.MappingNode, cls: type[S], *, folder: Path) -> S:
 def describe(kind: Any) -> str:
     """A type in words: "a whole number from 0 to 65535"."""
     kind, optional = _unwrapped(kind)
-    info = msgspec.inspect.type_info(kind) if kind is not Path else None
+    info = msgspec.inspect.type_info(kind) if kind not in (Path, PLACE) else None
     match info:
         case msgspec.inspect.IntType():
             words = "a whole number" + _range(info.ge, info.le)
@@ -120,13 +121,15 @@ def describe(kind: Any) -> str:
         case msgspec.inspect.LiteralType():
             words = "one of " + ", ".join(typing.get_args(kind))
         case msgspec.inspect.VarTupleType():
-            words = "a list of " + describe(typing.get_args(kind)[0]).removeprefix("a ").replace("number", "numbers")
+            words = "a list of " + _plural(describe(typing.get_args(kind)[0]).removeprefix("a "))
         case msgspec.inspect.BoolType():
             words = "true or false"
         case msgspec.inspect.StrType():
             words = "text"
+        case msgspec.inspect.DictType():
+            words = "texts by name"
         case None:
-            words = "a path"
+            words = "a path" if kind is Path else "a path or a URL"
         case _:
             words = "a mapping"
     return words + (" or null" if optional else "")
@@ -215,7 +218,8 @@ class _Walk:
             return self.struct(node, kind, path)
         origin = typing.get_origin(kind)
         if origin is dict:
-            return self.named(node, typing.get_args(kind)[1], path)
+            item = typing.get_args(kind)[1]
+            return self.texts(node, path) if item is str else self.named(node, item, path)
         if origin is tuple:
             return self.sequence(node, kind, path)
         return self.scalar(node, kind, path)
@@ -224,6 +228,16 @@ class _Walk:
         if not isinstance(node, yaml.MappingNode):
             return self.fail(node, path, f"expected a mapping by name, got {_kind(node)}")
         values = {key: self.value(child, kind, (*path, key)) for key, _, child in self.entries(node, path)}
+        return _FAILED if _FAILED in values.values() else values
+
+    def texts(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
+        """A mapping of texts. No value is repeated in a message: it may be a secret, wherever it should not be one."""
+        if not isinstance(node, yaml.MappingNode):
+            return self.fail(node, path, "expected texts by name")
+        values: dict[str, Any] = {}
+        for key, _, child in self.entries(node, path):
+            text = isinstance(child, yaml.ScalarNode) and (child.style is not None or _TAGS.get(child.tag) == "str")
+            values[key] = child.value if text else self.fail(child, (*path, key), "expected text; put the value in quotes")
         return _FAILED if _FAILED in values.values() else values
 
     def sequence(self, node: yaml.Node, kind: Any, path: tuple[str, ...]) -> Any:
@@ -238,7 +252,9 @@ class _Walk:
             return self.fail(node, path, f"expected {describe(kind)}, got {_kind(node)}")
         try:
             value = _converted(node, kind)
-            return self.file(node, str(value)) if kind is Path else msgspec.convert(value, kind)
+            if kind == PLACE and "://" in str(value):
+                return value
+            return self.file(node, str(value)) if kind in (Path, PLACE) else msgspec.convert(value, kind)
         except (ValueError, msgspec.ValidationError) as error:
             reason = "" if isinstance(error, msgspec.ValidationError) else str(error)
             return self.fail(node, path, f"expected {describe(kind)}, got {_kind(node)}" + (f"; {reason}" if reason else ""))
@@ -368,7 +384,7 @@ def _what(kind: Any) -> str:
 
 def _unwrapped(kind: Any) -> tuple[Any, bool]:
     """The type without `| None`, and whether it had that."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+    if typing.get_origin(kind) in (typing.Union, types.UnionType) and kind != PLACE:
         (inner,) = (part for part in typing.get_args(kind) if part is not type(None))
         return inner, True
     return kind, False
@@ -379,6 +395,11 @@ def _base(kind: Any) -> Any:
     if typing.get_origin(kind) is typing.Annotated:
         return typing.get_args(kind)[0]
     return typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else kind
+
+
+def _plural(words: str) -> str:
+    """Of what a list holds: "whole number of at least 1", "text", "path"."""
+    return re.sub(r"number|text|path", lambda match: match[0] + "s", words, count=1)
 
 
 def _range(low: float | None, high: float | None) -> str:

@@ -18,11 +18,11 @@ from registry.directory import DirectoryMedium
 from registry.entries import evidence_of
 from registry.errors import Kind, RegistryError, damaged
 from registry.head import Head, Link, fold
-from registry.medium import Medium
+from registry.medium import Medium, Progress, unseen
 from registry.names import MODEL_NAME, blob_key, digest_of
 from registry.policy import POLICY
 from registry.store import MARKER, Store, marker_of
-from registry.transfer import Progress, copy_blob, unseen
+from registry.transfer import copy_blob
 
 _TREES = ("gc", "signatures")  # more that is immutable: files, and directories of files
 

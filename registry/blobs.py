@@ -6,7 +6,6 @@ what makes garbage collection safe beside publishing; the argument stands in `gc
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from registry.errors import damaged, storage_errors
-from registry.medium import CHUNK_BYTES, Medium, Staged
+from registry.medium import CHUNK_BYTES, Medium, Progress, Staged, hashed, unseen
 from registry.names import blob_key, digest_of, trash_key
 
 _Found = TypeVar("_Found")
@@ -60,10 +59,10 @@ class Blobs:
             raise damaged(f"{blob_key(digest)} does not hold what its name says")
         return content
 
-    def digest_now(self, digest: str) -> str:
+    def digest_now(self, digest: str, *, progress: Progress = unseen) -> str:
         """What the blob's bytes hash to, read in pieces. Raises `Kind.DAMAGED` where it is gone."""
         with storage_errors(f"read {blob_key(digest)}"), os.fdopen(self.open(digest), "rb") as file:
-            return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            return hashed(file, progress=progress)
 
     def keep(self, digests: Iterable[str]) -> None:
         """Take what somebody now refers to back from the trash. Raises `Kind.DAMAGED` where a blob is nowhere."""

@@ -35,13 +35,13 @@ class RegistrySource:
         self._store = store
 
     def listing(self) -> Listing:
-        """Every version. One whose record is damaged is listed too, by what the log says of it; opening it says what is wrong.
+        """Every version and alias. A version whose record is damaged is listed too, by what the log says of it; opening it says what is wrong.
 
         Where the store cannot be reached, what this machine last saw of it, with that among the problems. Raises `Kind.STORAGE`.
         """
         said = desired_or_kept(self._store)
         refs = [self._ref(name, number, digest) for name, model in said.models.items() for number, digest in model.versions.items()]
-        return Listing(tuple(refs), said.problems)
+        return Listing(tuple(refs), said.problems, {name: model.aliases for name, model in said.models.items()})
 
     def config_text(self, model: str) -> str | None:
         """None: a registry's versions say everything in their manifests."""
@@ -62,7 +62,7 @@ def open_source(
     """The registry at a path or URL (see `Store.open`), or else the directory as a Triton-style repository.
 
     Raises `Kind.NOT_FOUND` where there is no directory, `Kind.DAMAGED` for a registry without its marker, `Kind.UNSUPPORTED` for one
-    with another layout.
+    with another layout or for `signers` beside a Triton-style repository, which has no signatures.
     """
     if isinstance(where, str) and "://" in where:
         return RegistrySource(Store.open(where, limits=limits, signers=signers, options=options, cache=cache))
@@ -73,4 +73,6 @@ def open_source(
         return RegistrySource(Store.open(root, limits=limits, signers=signers))
     if (root / "blobs" / "sha256").is_dir():
         raise RegistryError(Kind.DAMAGED, f"the directory holds blobs of a registry, but {MARKER} is missing")
+    if signers is not None:
+        raise RegistryError(Kind.UNSUPPORTED, "a Triton-style repository has no signatures, so there is nothing to check with keys")
     return Repository(root, limits=limits)

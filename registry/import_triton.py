@@ -110,7 +110,7 @@ def _serving(config: Any, settings: Settings) -> Serving:
 
 
 def _instances(config: Any, settings: Settings) -> int | None:
-    """All instances on processors; None where nothing is said."""
+    """One instance on the processor; None where nothing is said."""
     for group in config.instance_group:
         _refuse_others(group, _GROUP_FIELDS, "instance_group", settings)
         if group.gpus:
@@ -119,7 +119,9 @@ def _instances(config: Any, settings: Settings) -> int | None:
             settings.refuse("instance_group.kind", "versions run on the processor")
         if group.count < 0:
             raise refused(f"{settings.source} has an instance group with a negative count")
-    return sum(group.count or 1 for group in config.instance_group) or None
+    if sum(group.count or 1 for group in config.instance_group) > 1:
+        settings.refuse("instance_group.count", "a process runs one session of a version; the number of workers does that job")
+    return 1 if config.instance_group else None
 
 
 def _terms(config: Any, ports: Any, what: str, settings: Settings) -> dict[str, Terms]:

@@ -7,14 +7,29 @@ put in an object store. Knows no models.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from registry.limits import RegistryLimits
 
 CHUNK_BYTES = 1 << 20  # one read while hashing: past 256 KiB sha256 runs at its own speed
+Progress = Callable[[int], None]  # bytes that were copied or hashed since the last call
+
+
+def unseen(count: int) -> None:
+    """Nobody watches."""
+
+
+def hashed(file: BinaryIO, *, progress: Progress = unseen) -> str:
+    """The digest of the rest of a file, read in pieces. Raises `OSError`."""
+    found, piece = hashlib.sha256(), memoryview(bytearray(CHUNK_BYTES))
+    while count := file.readinto(piece):  # type: ignore[attr-defined]  # `BinaryIO` does not know it; every binary file has it
+        found.update(piece[:count])
+        progress(count)
+    return "sha256:" + found.hexdigest()
 
 
 class FileCalls(Protocol):

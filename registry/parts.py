@@ -6,7 +6,7 @@ A part's format version is in its content, the card's in its media type. A manif
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -78,9 +78,9 @@ def contents(parts: Parts, *, schema: Schema | None, golden: Golden | None) -> d
     return {title: content for title, content in found.items() if content is not None}
 
 
-def read_parts(manifest: Manifest, read_blob: Callable[[str], bytes]) -> StoredParts:
-    """The parts of a version; `read_blob` gives checked content by digest. Raises `Kind.DAMAGED`."""
-    keys = {layer.title: layer.digest for layer in manifest.parts}
+def read_parts(manifest: Manifest, read_blob: Callable[[str], bytes], *, only: Collection[str] = PART_TITLES) -> StoredParts:
+    """The parts of a version, of those with the titles `only`; `read_blob` gives checked content by digest. Raises `Kind.DAMAGED`."""
+    keys = {layer.title: layer.digest for layer in manifest.parts if layer.title in only}
     blobs = {title: (read_blob(digest), blob_key(digest)) for title, digest in keys.items()}
     return StoredParts(
         schema=_decoded(blobs, "schema.json", schemas.decode),

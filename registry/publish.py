@@ -19,6 +19,7 @@ from registry.errors import refused
 from registry.gate import DEFAULT_GATE, Gate
 from registry.limits import RegistryLimits
 from registry.manifest import CONFIG_TYPE, DATA_TYPE, MODEL_FILE, MODEL_TYPE, PART_TITLES, Descriptor, Manifest, file_layer, manifest_of
+from registry.medium import Progress, unseen
 from registry.names import check_label, check_model_name
 from registry.parts import Parts
 from registry.store import Store
@@ -52,19 +53,20 @@ def publish(
     parts: Parts = NO_PARTS,
     gate: Gate = DEFAULT_GATE,
     trial: Trial = load_in_child,
+    progress: Progress = unseen,
 ) -> Published:
     """Make the ONNX file at `path` the next version of model `name`, at `now_s` seconds since the Unix epoch.
 
     External data is taken from the directory of `path`. Repeating a call with the same `publish_id` gives the same version; without one,
     each call is a version of its own. A `trial` that answers None has tried nothing: the file is then examined in this process and not
-    loaded. Raises `RegistryError`: `Kind.INVALID_NAME`, `Kind.INVALID_MODEL` (nothing was stored),
-    `Kind.CONFLICT` (the publish id stands for other content), `Kind.DAMAGED`, `Kind.STORAGE` (repeat with the same publish id).
+    loaded. `progress` is told the bytes that were staged. Raises `RegistryError`: `Kind.INVALID_NAME`, `Kind.INVALID_MODEL` (nothing was
+    stored), `Kind.CONFLICT` (the publish id stands for other content), `Kind.DAMAGED`, `Kind.STORAGE` (repeat with the same publish id).
     """
     check_model_name(name)
     check_label(publisher, what="publisher")
     publish_id = check_label(uuid.uuid4().hex if publish_id is None else publish_id, what="publish id")
     all_parts.check(parts)
-    with submitted(store, path) as submission:
+    with submitted(store, path, progress=progress) as submission:
         contract, answer = _tried(submission, parts, gate, trial)
         schema = None if parts.contract is None else schemas.merge(contract, parts.contract)
         contents = all_parts.contents(parts, schema=schema, golden=answer.golden)

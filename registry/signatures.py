@@ -11,6 +11,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -18,12 +19,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from registry.errors import Kind, RegistryError, damaged
+from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.manifest import MANIFEST_TYPE
 from registry.medium import Medium
-from registry.names import Digest, digest_of
+from registry.names import Digest, blob_key, digest_of
 
 MAX_ENVELOPE_BYTES = 4 << 20
+MAX_KEY_BYTES = 64 << 10  # of a file; a public key has some 180
 MAX_SIGNATURES = 64  # in one envelope
 _ALGORITHM = ec.ECDSA(hashes.SHA256())
 
@@ -85,7 +87,9 @@ def private_key(pem: bytes, *, password: bytes | None = None) -> PrivateKey:
 
 
 def public_key(pem: bytes) -> PublicKey:
-    """Read a key. Raises `Kind.UNSUPPORTED` for anything but a P-256 key."""
+    """Read a key. Raises `Kind.UNSUPPORTED` for anything but one P-256 key."""
+    if pem.count(b"-----BEGIN ") > 1:  # only the first would be read
+        raise _unsupported("there is more than one key")
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, TypeError) as error:
@@ -126,12 +130,21 @@ def verify(envelope: bytes, manifest: bytes, trusted: Iterable[PublicKey]) -> tu
     return tuple(sorted(found))
 
 
+def signed_manifest(envelope: bytes) -> Digest:
+    """The digest of the manifest that an envelope is over, whoever signed it. Raises `Kind.DAMAGED` for what is no such envelope."""
+    read = _envelope(envelope)
+    if read.payload_type != MANIFEST_TYPE:
+        raise damaged("the signature is of something else than a manifest")
+    return digest_of(_bytes(read.payload))
+
+
 # Where envelopes lie: beside the blobs, by the digest of the manifest
 
 
 def attach(medium: Medium, manifest_digest: Digest, envelope: bytes) -> str:
-    """Keep an envelope: its key. Keeping it again changes nothing. Raises `Kind.DAMAGED` for what is no envelope."""
-    _envelope(envelope)
+    """Keep an envelope: its key. Keeping it again changes nothing. Raises `Kind.DAMAGED` for what is no envelope of that manifest."""
+    if signed_manifest(envelope) != manifest_digest:
+        raise damaged("the signature is of other content than the manifest")
     key = f"{_directory(manifest_digest)}/{digest_of(envelope).removeprefix('sha256:')}.json"
     if not medium.create(key, envelope):
         raise damaged(f"{key} does not hold what its name says")
@@ -148,11 +161,51 @@ def attached(medium: Medium, manifest_digest: Digest) -> Iterator[tuple[str, byt
         yield f"{directory}/{name}", content
 
 
-def signers(medium: Medium, manifest: bytes, trusted: Iterable[PublicKey]) -> tuple[Digest, ...]:
-    """Ids of the trusted keys that signed this manifest, over all its envelopes, sorted. Raises `Kind.DAMAGED`."""
-    keys = tuple(trusted)
-    found = {key_id for _, envelope in attached(medium, digest_of(manifest)) for key_id in verify(envelope, manifest, keys)}
-    return tuple(sorted(found))
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The keys whose signatures count. A `policy.Signers`, which `Store.open` takes as `signers`."""
+
+    keys: tuple[PublicKey, ...]
+
+    def __call__(self, medium: Medium, manifest: Digest, content: bytes) -> frozenset[Digest]:
+        """Ids of the keys that signed the manifest with this digest and content, over all its envelopes.
+
+        Raises `Kind.DAMAGED` naming the manifest or the envelope that is not what it must be.
+        """
+        if digest_of(content) != manifest:
+            raise damaged(f"{blob_key(manifest)} does not hold what its name says")
+        found: set[Digest] = set()
+        for key, envelope in attached(medium, manifest):
+            found.update(check(envelope, content, self.keys, key=key))
+        return frozenset(found)
+
+
+def trusted(paths: Iterable[Path]) -> Trusted:
+    """The public keys in some PEM files, one each.
+
+    Raises `RegistryError` naming the file: `Kind.STORAGE` where it cannot be read, `Kind.UNSUPPORTED` where it holds no P-256 key.
+    """
+    keys = {key.key_id: key for key in map(_key_in, paths)}
+    return Trusted(tuple(keys.values()))
+
+
+def check(envelope: bytes, manifest: bytes, keys: Iterable[PublicKey], *, key: str) -> tuple[Digest, ...]:
+    """As `verify`, of the envelope that lies at `key`, which an error names."""
+    try:
+        return verify(envelope, manifest, keys)
+    except RegistryError as error:
+        raise RegistryError(error.kind, f"{key}: {error.message}") from error
+
+
+def _key_in(path: Path) -> PublicKey:
+    with storage_errors(f"read the key in {path}"), path.open("rb") as file:
+        content = file.read(MAX_KEY_BYTES + 1)
+    if len(content) > MAX_KEY_BYTES:
+        raise _unsupported(f"{path}: a key has at most {MAX_KEY_BYTES} bytes")
+    try:
+        return public_key(content)
+    except RegistryError as error:
+        raise RegistryError(error.kind, f"{path}: {error.message}") from error
 
 
 def _directory(manifest_digest: Digest) -> str:

@@ -31,8 +31,9 @@ from registry.formats import encode_checked
 from registry.leases import Lease, Leases
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.manifest import Descriptor, Manifest
-from registry.medium import FileCalls, Medium, Staged
+from registry.medium import FileCalls, Medium, Progress, Staged, unseen
 from registry.names import blob_key, check_label, check_model_name
+from registry.parts import read_parts
 from registry.policy import Signers, read_policy
 from registry.sealed import SealedFile, seal_copy
 from registry.verified import VerifiedModel
@@ -42,6 +43,7 @@ LAYOUT = 2
 MARKER = "tidegate-registry.json"
 _OLDEST_LAYOUT = 1
 _DIRECTORIES = ("blobs/sha256", "models", "tmp")
+_LOADED_PARTS = ("schema.json", "serving.json")  # what a session and its batches are made by
 
 
 class _AnyMarker(msgspec.Struct):
@@ -204,12 +206,15 @@ class Store:
         self.blobs.keep([digest, *(blob.digest for blob in manifest.blobs)])  # as `gc` explains
         return added
 
-    def check_version(self, model: str, version: int) -> None:
-        """Hash every file of a version again. Raises `DigestMismatchError`, `Kind.NOT_FOUND`, `Kind.DAMAGED`."""
+    def check_version(self, model: str, version: int, *, progress: Progress = unseen) -> None:
+        """Hash every file of a version again; `progress` is told the bytes.
+
+        Raises `DigestMismatchError`, `Kind.NOT_FOUND`, `Kind.DAMAGED`.
+        """
         for blob in self.manifest(model, version).blobs:
-            got = self.blobs.digest_now(blob.digest)
+            got = self.blobs.digest_now(blob.digest, progress=progress)
             if got != blob.digest and self.medium.forget(blob_key(blob.digest)):
-                got = self.blobs.digest_now(blob.digest)
+                got = self.blobs.digest_now(blob.digest, progress=progress)
             if got != blob.digest:
                 raise DigestMismatchError(model=model, version=version, file=blob.title or "contract", expected=blob.digest, got=got)
 
@@ -221,6 +226,7 @@ class Store:
         record = self.record(model, version)
         manifest = self.manifest_of(record.manifest)
         self._check_signatures(record.manifest)
+        parts = read_parts(manifest, self.read_blob, only=_LOADED_PARTS)
         with ExitStack() as opened:
             files = {}
             for layer in (manifest.model, *manifest.external_data):
@@ -228,14 +234,25 @@ class Store:
                 opened.callback(files[layer.title].close)
             opened.pop_all()
         onnx_file = files.pop(manifests.MODEL_FILE)
-        return VerifiedModel(model=model, version=version, digest=onnx_file.digest, file=onnx_file, external_data=files)
+        return VerifiedModel(
+            model=model,
+            version=version,
+            digest=onnx_file.digest,
+            file=onnx_file,
+            external_data=files,
+            schema=parts.schema,
+            serving=parts.serving,
+        )
 
     # Decisions
 
-    def aliases(self, model: str) -> Aliases:
-        """The aliases of a model and their approvals. Raises `Kind.INVALID_NAME`."""
-        versions = self.versions_of(model)
-        return Aliases(self.blobs, versions, check=lambda number: self.check_version(model, number), signers=self._signers)
+    def aliases(self, model: str, *, progress: Progress = unseen) -> Aliases:
+        """The aliases of a model and their approvals; `progress` is told what a move hashes. Raises `Kind.INVALID_NAME`."""
+
+        def check(number: int) -> None:
+            self.check_version(model, number, progress=progress)
+
+        return Aliases(self.blobs, self.versions_of(model), check=check, signers=self._signers)
 
     def deletion(self, model: str) -> Deletion:
         """Holds on a model's versions, and how one is deleted. Raises `Kind.INVALID_NAME`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from registry.errors import refused, storage_errors
 from registry.manifest import MODEL_FILE, PART_TITLES
-from registry.medium import CHUNK_BYTES, Staged
+from registry.medium import CHUNK_BYTES, Progress, Staged, unseen
 from registry.store import Store
 
 _ELF = b"\x7fELF"  # how programs and libraries begin
@@ -28,6 +28,7 @@ class Submission:
     stack: ExitStack
     directory_fd: int  # of the model file
     model: Staged
+    progress: Progress
     data: dict[str, Staged] = field(default_factory=dict)
 
     @property
@@ -47,7 +48,7 @@ class Submission:
         if len(self.data) + 2 > limits.max_files:
             raise refused(f"the model has more than {limits.max_files} files")
         room = limits.max_data_bytes - (self.size_bytes - self.model.size_bytes)
-        staged = _stage(self.store, self.stack, name, directory_fd=self.directory_fd, max_bytes=room)
+        staged = _stage(self.store, self.stack, name, directory_fd=self.directory_fd, max_bytes=room, progress=self.progress)
         if staged.size_bytes < max(needed_bytes, 1):
             raise refused(f"external data '{name}' has {staged.size_bytes} bytes where the model refers to {max(needed_bytes, 1)}")
         if os.pread(staged.fd, len(_ELF), 0) == _ELF:
@@ -56,14 +57,18 @@ class Submission:
 
 
 @contextmanager
-def submitted(store: Store, path: Path) -> Iterator[Submission]:
-    """Stage the ONNX file at `path`; everything staged disappears at the end unless it was committed. Raises `Kind.INVALID_MODEL`."""
+def submitted(store: Store, path: Path, *, progress: Progress = unseen) -> Iterator[Submission]:
+    """Stage the ONNX file at `path`, telling `progress` the bytes; it disappears at the end unless it was committed.
+
+    Raises `Kind.INVALID_MODEL`.
+    """
     with ExitStack() as stack:
         with storage_errors(f"open the directory of {path.name}"):
             directory_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, directory_fd)
-        model = _stage(store, stack, path.name, directory_fd=directory_fd, max_bytes=store.medium.limits.max_model_bytes)
-        yield Submission(store=store, stack=stack, directory_fd=directory_fd, model=model)
+        max_bytes = store.medium.limits.max_model_bytes
+        model = _stage(store, stack, path.name, directory_fd=directory_fd, max_bytes=max_bytes, progress=progress)
+        yield Submission(store=store, stack=stack, directory_fd=directory_fd, model=model, progress=progress)
 
 
 def read_plain(path: Path, *, max_bytes: int) -> bytes:
@@ -80,7 +85,7 @@ def read_plain(path: Path, *, max_bytes: int) -> bytes:
     return content
 
 
-def _stage(store: Store, stack: ExitStack, name: str, *, directory_fd: int, max_bytes: int) -> Staged:
+def _stage(store: Store, stack: ExitStack, name: str, *, directory_fd: int, max_bytes: int, progress: Progress) -> Staged:
     fd = _open_plain(name, directory_fd)
     try:
         staged = stack.enter_context(store.stage())
@@ -89,6 +94,7 @@ def _stage(store: Store, stack: ExitStack, name: str, *, directory_fd: int, max_
                 if staged.size_bytes + len(chunk) > max_bytes:
                     raise refused(f"'{name}' has more than the {max_bytes} bytes that are allowed")
                 staged.write(chunk)
+                progress(len(chunk))
         return staged
     finally:
         os.close(fd)

@@ -8,7 +8,7 @@ decided at each site.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,16 +21,11 @@ from registry.blobs import Blobs
 from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.formats import FORMAT, decode_checked, encode_checked
-from registry.medium import CHUNK_BYTES
+from registry.medium import CHUNK_BYTES, Progress, unseen
 from registry.names import Digest, blob_key, check_model_name
 from registry.store import MARKER, Store
 
 INDEX = "tidegate-bundle.json"
-Progress = Callable[[int], None]  # bytes that were copied or hashed since the last call
-
-
-def unseen(count: int) -> None:
-    """Nobody watches."""
 
 
 class Carried(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,8 +108,7 @@ def copy_blob(source: Blobs, target: Blobs, digest: str, *, progress: Progress =
     Raises `Kind.DAMAGED` where the source's bytes are not what their name says, or without `mend` the target's.
     """
     if target.medium.stat(blob_key(digest)) is not None:
-        if target.digest_now(digest) == digest:
-            progress(target.medium.stat(blob_key(digest)).size_bytes)  # type: ignore[union-attr]  # it was hashed a moment ago
+        if target.digest_now(digest, progress=progress) == digest:
             return
         if mend:
             target.medium.remove(blob_key(digest))

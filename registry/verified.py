@@ -6,12 +6,14 @@ The same types for a registry and for a Triton-style repository. Knows no ONNX R
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from registry.schema import Schema
 from registry.sealed import SealedFile
+from registry.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class VerifiedModel:
     digest: str  # sha256 of the ONNX file, computed on the very bytes behind `path`
     file: SealedFile
     external_data: dict[str, SealedFile]  # by file name, as the ONNX file refers to it
+    schema: Schema | None = None  # what its author says of inputs and outputs; this and the next only of a registry's version
+    serving: Serving | None = None  # how it wants to be served
 
     @property
     def path(self) -> str:
@@ -68,3 +72,8 @@ class Listing:
 
     versions: tuple[ModelVersionRef, ...]
     problems: tuple[str, ...] = ()
+    aliases: Mapping[str, Mapping[str, int]] | None = None  # model → alias → number; None: this kind of source has no aliases
+
+    def aliases_of(self, model: str) -> Mapping[str, int] | None:
+        """Alias → number; None where the source has no aliases at all."""
+        return None if self.aliases is None else self.aliases.get(model, {})

@@ -6,7 +6,6 @@ Damage is what makes a version wrong or unloadable or the log doubtful. A notice
 from __future__ import annotations
 
 import enum
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from registry.entries import VersionCreated, evidence_of
 from registry.errors import RegistryError, damaged, storage_errors
 from registry.gc import runs
 from registry.head import Head, fold
+from registry.medium import Progress, hashed, unseen
 from registry.names import MODEL_NAME, blob_key, trash_key
 from registry.policy import POLICY, read_policy
 from registry.store import Store
@@ -46,6 +46,7 @@ class _Survey:
     """What was found so far, and which blobs something refers to."""
 
     store: Store
+    progress: Progress
     findings: list[Finding]
     sizes: dict[str, int]  # of every blob that holds what its name says, by digest
     wanted: set[str]
@@ -65,13 +66,13 @@ class _Survey:
             self.damage(key, error.message)
 
 
-def verify(store: Store) -> list[Finding]:
+def verify(store: Store, *, progress: Progress = unseen) -> list[Finding]:
     """Every blob, record, manifest, log, cache, lease and the policy of a registry. An empty list means that all is as it was published.
 
-    Copies on this machine are not looked at: what is read is what the storage holds.
+    `progress` is told the bytes of blobs as they are hashed. Copies on this machine are not looked at, only what the storage holds.
     """
     store = _without_copies(store)
-    survey = _Survey(store, findings=[], sizes={}, wanted=set())
+    survey = _Survey(store, progress, findings=[], sizes={}, wanted=set())
     _survey_blobs(survey)
     for name in store.models():
         if MODEL_NAME.fullmatch(name):
@@ -111,7 +112,7 @@ def _survey_blob(survey: _Survey, key: str) -> None:
         if fd is None:
             return
         with storage_errors(f"read {key}"), os.fdopen(fd, "rb") as file:
-            digest, size = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+            digest, size = hashed(file, progress=survey.progress), file.tell()
         if blob_key(digest) != key:
             raise damaged("the content has another digest than its name")
         survey.sizes[digest] = size
@@ -195,7 +196,7 @@ def _survey_trashed(survey: _Survey, digest: str) -> bool:
         fd = survey.store.medium.open(trash_key(run, digest))
         if fd is not None:
             with os.fdopen(fd, "rb") as file:
-                if "sha256:" + hashlib.file_digest(file, "sha256").hexdigest() == digest:
+                if hashed(file, progress=survey.progress) == digest:
                     return True
     return False
 

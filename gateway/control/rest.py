@@ -88,7 +88,7 @@ class Rest:
         except TidegateError as error:
             fail(exchange, error.code, error.message)
             return
-        numbers = [version] if version else [str(number) for number in self._service.routes.numbers(model)]
+        numbers = [str(found.number)] if version else [str(number) for number in self._service.routes.numbers(model)]
         inputs, outputs = map(_specs, (found.signature.inputs, found.signature.outputs))
         _json(exchange, {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
 

@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import socket
-from pathlib import Path
 
 import uvloop
 
@@ -29,7 +28,7 @@ from gateway.observe.access import AccessLog
 from gateway.observe.metrics import Metrics
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher, Observer
-from gateway.serving.loading import Loader
+from gateway.serving.loading import Loader, open_repository
 from gateway.serving.routing import Routes
 from gateway.wire.blocks import Router
 from gateway.wire.grpc import GrpcRouter
@@ -38,7 +37,6 @@ from gateway.wire.http_stream import route_http
 from gateway.wire.listener import Behind, Listener
 from gateway.wire.stream import Acceptor
 from gateway.wire.tls import TlsContext
-from registry.discovery import open_source
 
 _log = logging.getLogger(__name__)
 _DRAIN_GRACE_S = 20.0
@@ -124,7 +122,7 @@ class Worker:
         """In a thread: loading is long, and liveness is asked for meanwhile."""
         config = self.config
         loader = Loader(config, service.batcher.release, self.clock.now)
-        routes = await asyncio.to_thread(lambda: loader.load(open_source(Path(config.repository.path))))
+        routes = await asyncio.to_thread(lambda: loader.load(open_repository(config.repository)))
         service.set_routes(routes)
         _settle_collector()
         self.state.ready = True
@@ -132,8 +130,7 @@ class Worker:
         _log.info("ready: %d versions, %d failed", len(list(routes.all())), len(routes.failed))
 
     def _tell_health(self, routes: Routes) -> None:
-        models = dict.fromkeys((name for name, _ in routes.failed), False) | dict.fromkeys(routes.versions, True)
-        self.health.update(statuses(ready=self.state.ready, models=models))
+        self.health.update(statuses(ready=self.state.ready, models=routes.readiness()))
 
     async def _drain(self, listener: Listener, service: Service, monitor: Monitor) -> None:
         """Not ready, no new connections, open requests finish, then everything closes."""

@@ -14,6 +14,7 @@ import onnxruntime
 
 from gateway.errors import Code
 from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
+from registry.schema import Field, Schema
 
 _DATATYPE = {
     "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32", "tensor(uint64)": "UINT64",
@@ -69,8 +70,19 @@ class RunFault(Exception):
 class Model:
     """A loaded session with its signature. `run` may be called from one thread at a time; it does not hold the GIL while computing."""
 
-    def __init__(self, name: str, path: str, settings: SessionSettings, *, external: Mapping[str, mmap.mmap] | None = None) -> None:
-        """Load from a file, with the external data that it refers to by file name. Raises ModelFault."""
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        settings: SessionSettings,
+        *,
+        external: Mapping[str, mmap.mmap] | None = None,
+        schema: Schema | None = None,
+    ) -> None:
+        """Load from a file, with the external data that it refers to by file name. Raises ModelFault.
+
+        Sizes that the graph leaves free and `schema` fixes are those of the signature.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.intra_op_threads
         options.inter_op_num_threads = 1
@@ -87,7 +99,7 @@ class Model:
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             raise ModelFault(_short(str(error))) from None
         self.has_control_flow = _has_control_flow(path)
-        self.signature = _signature(name, self._session, settings.max_batch_size)
+        self.signature = _signature(name, self._session, settings.max_batch_size, schema)
         self._inputs = [spec.name for spec in self.signature.inputs]
         self._outputs = [spec.name for spec in self.signature.outputs]
         self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.signature.inputs, *self.signature.outputs))
@@ -154,9 +166,9 @@ def _has_control_flow(path: str) -> bool:
         return any(content.find(mark) >= 0 for mark in _CONTROL_FLOW)
 
 
-def _signature(name: str, session: onnxruntime.InferenceSession, max_batch_size: int) -> Signature:
-    inputs = tuple(_spec(node, "input") for node in session.get_inputs())
-    outputs = tuple(_spec(node, "output") for node in session.get_outputs())
+def _signature(name: str, session: onnxruntime.InferenceSession, max_batch_size: int, schema: Schema | None) -> Signature:
+    inputs = _fixed(tuple(_spec(node, "input") for node in session.get_inputs()), schema.inputs if schema else ())
+    outputs = _fixed(tuple(_spec(node, "output") for node in session.get_outputs()), schema.outputs if schema else ())
     batched = bool(inputs) and all(spec.shape and spec.shape[0] == -1 for spec in (*inputs, *outputs))
     return Signature(model=name, inputs=inputs, outputs=outputs, max_batch_size=max_batch_size if batched else 0)
 
@@ -166,6 +178,19 @@ def _spec(node: onnxruntime.NodeArg, role: str) -> TensorSpec:
     if datatype is None:
         raise ModelFault(f"{role} '{node.name}' has type {node.type}, which is not a tensor of the protocol's datatypes")
     return TensorSpec(node.name, datatype, tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape or ()))
+
+
+def _fixed(specs: tuple[TensorSpec, ...], fields: tuple[Field, ...]) -> tuple[TensorSpec, ...]:
+    """The specs with the sizes that the author fixed where the graph leaves them free."""
+    shapes = {field.name: field.shape for field in fields}
+    return tuple(replace(spec, shape=_fixed_shape(spec.shape, shapes.get(spec.name))) for spec in specs)
+
+
+def _fixed_shape(shape: tuple[int, ...], said: tuple[int | str | None, ...] | None) -> tuple[int, ...]:
+    sizes = tuple(size if isinstance(size, int) else -1 for size in said or ())
+    if not shape:  # the runtime says of a tensor without a known rank what it says of a scalar
+        return sizes
+    return tuple(ours if ours >= 0 else theirs for ours, theirs in zip(shape, sizes, strict=True)) if sizes else shape
 
 
 def _bits(value: onnxruntime.OrtValue) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Names to versions: an immutable table, replaced whole. A lookup is two dictionary reads and never touches a file."""
+"""Names to versions: an immutable table, replaced whole. A lookup is two dictionary reads, three for an alias, and never touches a file."""
 
 from __future__ import annotations
 
@@ -7,34 +7,40 @@ from dataclasses import dataclass, field
 
 from gateway.errors import Code, TidegateError
 from gateway.protocol.tensors import shown
+from gateway.serving.selection import CHAMPION
 from gateway.serving.versions import Version
+from registry.names import ALIAS_NAME
+
+_NONE = -1  # the number of no version
+_EMPTY: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Which versions serve. `failed` holds the reason of versions that should serve and cannot."""
+    """Which versions serve, as one source was seen at one moment."""
 
-    versions: Mapping[str, Mapping[int, Version]] = field(default_factory=dict)
-    failed: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    versions: Mapping[str, Mapping[int, Version]] = field(default_factory=dict)  # model → number → what serves
+    failed: Mapping[tuple[str, int], str] = field(default_factory=dict)  # should serve and cannot → why
+    aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # model → alias → number, of whatever version
+    defaults: Mapping[str, int | None] = field(default_factory=dict)
+    # model → what a request without a version means; None: nothing; not in it: the highest number that serves
+    idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
 
     def resolve(self, model: str, version: str) -> Version:
-        """The version that a request means; an empty text means the highest number that serves.
+        """The version that a request means: a number in digits, or an alias; an empty text means the model's default.
 
         Raises NOT_FOUND for what does not exist and UNAVAILABLE for what exists and does not serve.
         """
         known = self.versions.get(model)
         if known is None:
-            if any(name == model for name, _ in self.failed):
-                raise TidegateError(Code.UNAVAILABLE, f"Request for unknown model: '{shown(model)}' has no version that is ready")
-            raise TidegateError(Code.NOT_FOUND, f"Request for unknown model: '{shown(model)}' is not found")
+            raise self._refusal(model, version)
         if not version:
-            return known[max(known)]
-        number = _number(version)
-        found = known.get(number)
+            found = known.get(self.defaults[model] or _NONE) if model in self.defaults else known[max(known)]
+        else:
+            number = _number(version)
+            found = known.get(number if number != _NONE else self.aliases.get(model, _EMPTY).get(version, _NONE))
         if found is None:
-            if (model, number) in self.failed:
-                raise TidegateError(Code.UNAVAILABLE, f"Request for unknown model: '{shown(model)}' version {number} is not at ready state")
-            raise TidegateError(Code.NOT_FOUND, f"Request for unknown model: '{shown(model)}' version {shown(version)} is not found")
+            raise self._refusal(model, version)
         return found
 
     def ready(self, model: str, version: str) -> bool:
@@ -47,6 +53,11 @@ class Routes:
             return False
         return True
 
+    def readiness(self) -> dict[str, bool]:
+        """Every model that there is, and whether a request without a version is answered."""
+        names = {*self.versions, *self.idle, *(name for name, _ in self.failed)}
+        return {name: self.ready(name, "") for name in sorted(names)}
+
     def numbers(self, model: str) -> list[int]:
         """The versions of a model that serve, ascending."""
         return sorted(self.versions.get(model, ()))
@@ -55,8 +66,32 @@ class Routes:
         """Every version that serves."""
         return [version for known in self.versions.values() for version in known.values()]
 
+    def _refusal(self, model: str, version: str) -> TidegateError:
+        """Why `resolve` found nothing."""
+        asked = f"Request for unknown model: '{shown(model)}'"
+        if model not in self.versions and model not in self.idle and all(name != model for name, _ in self.failed):
+            return TidegateError(Code.NOT_FOUND, f"{asked} is not found")
+        alias = version or CHAMPION
+        number = self.aliases.get(model, _EMPTY).get(alias) if version else self.defaults.get(model)
+        if number is not None:
+            return _unavailable(f"{asked} alias {shown(alias)} stands for version {number}, which is not at ready state")
+        if model in self.idle:
+            return _unavailable(f"model '{shown(model)}' serves no version: {self.idle[model]}")
+        if model not in self.versions:
+            return _unavailable(f"{asked} has no version that is ready")
+        if not version:
+            return _unavailable(f"model '{shown(model)}' has no champion: name a version or alias")
+        if (model, _number(version)) in self.failed:
+            return _unavailable(f"{asked} version {version} is not at ready state")
+        what = "alias" if ALIAS_NAME.fullmatch(version) else "version"
+        return TidegateError(Code.NOT_FOUND, f"{asked} {what} {shown(version)} is not found")
+
+
+def _unavailable(message: str) -> TidegateError:
+    return TidegateError(Code.UNAVAILABLE, message)
+
 
 def _number(version: str) -> int:
-    """A version as its decimal number without leading zeros; -1 for any other text ('٣' and '01' name no version)."""
+    """A version as its decimal number without leading zeros; `_NONE` for any other text ('٣' and '01' name no version)."""
     plain = version.isascii() and version.isdigit() and len(version) <= 18 and (version == "0" or version[0] != "0")
-    return int(version) if plain else -1
+    return int(version) if plain else _NONE

@@ -62,6 +62,16 @@ class TestMoves:
         assert ("ann", "why not", (proof,), NOW_S) == (moved.actor, moved.reason, moved.evidence, moved.time.timestamp())
         assert [] == verify(served)
 
+    def test_progress(self, served: Store) -> None:
+        """A move tells the bytes that it hashes, in pieces; a refused one hashes nothing."""
+        counted: list[int] = []
+        aliases = served.aliases("m", progress=counted.append)
+        with pytest.raises(RegistryError):
+            aliases.move("champion", to=1, expected_from=3, **BY)
+        assert [] == counted
+        aliases.move("champion", to=1, expected_from=None, **BY)
+        assert [blob.size for blob in served.manifest("m", 1).blobs] == counted
+
     @pytest.mark.parametrize(
         ("start", "expected", "text"),
         [

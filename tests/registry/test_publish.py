@@ -74,6 +74,13 @@ def test_publish_and_run(store: Store, onnx_file: OnnxFile, external: bool) -> N
     assert [] == verify(store)
 
 
+def test_progress(put: Callable[..., Published], onnx_file: OnnxFile) -> None:
+    """The bytes of the model and of its external data are told as they are staged."""
+    path, counted = onnx_file(external=True), []
+    put(path, progress=counted.append)
+    assert [path.stat().st_size, path.with_name("weights.bin").stat().st_size] == counted
+
+
 def test_same_file_same_digest(put: Callable[..., Published], onnx_file: OnnxFile) -> None:
     """Published twice without an id, a file is two versions with one digest."""
     first, second = put(onnx_file()), put(onnx_file(), now_s=5.0, publisher="bob")

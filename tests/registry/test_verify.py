@@ -37,6 +37,13 @@ def test_nothing_is_wrong(whole: Store) -> None:
     assert [] == verify(whole)
 
 
+def test_progress(whole: Store) -> None:
+    """Every byte of every blob is told once."""
+    counted: list[int] = []
+    verify(whole, progress=counted.append)
+    assert sum(path.stat().st_size for path in (whole.medium.root / "blobs").rglob("*") if path.is_file()) == sum(counted)
+
+
 def test_what_an_interrupted_publish_leaves(whole: Store) -> None:
     """Notices, no damage."""
     whole.put_blob(b"never used")
