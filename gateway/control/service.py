@@ -58,6 +58,10 @@ class Service:
         self._templates = Templates(max_id_bytes=self.limits.request.max_id_bytes)
         self._sinks = {}
 
+    def allow_empty(self, models: set[str]) -> None:
+        """These models answer requests without rows."""
+        self._allow_empty = models
+
     # --- gRPC ------------------------------------------------------------------------------------------------------------------
 
     def grpc_infer(self, stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:

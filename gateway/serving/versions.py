@@ -117,6 +117,17 @@ class Version:
         self.closed = True
         self.max_rows = -1
 
+    @property
+    def idle(self) -> bool:
+        """Nothing of it waits or runs."""
+        return self.running is None and not any(lane.items for lane in self._lanes.values())
+
+    def end(self) -> None:
+        """It is closed and idle: give its thread and memory back. Lanes refer to their version, which would keep it alive."""
+        if self.runner is not None:
+            self.runner.stop()
+        self._lanes.clear()
+
     def lane(self, shapes: Shapes, *, alone: bool = False) -> Lane:
         """The lane of a row shape; `alone` for requests without rows, which share no batch."""
         lane = self._lanes.get((shapes, alone))

@@ -1,0 +1,193 @@
+"""The worker processes of one server: as many as the settings say, a spare that has imported everything, others in the place of the dead.
+
+Knows processes and channels; what workers hold and serve is decided elsewhere and passed on to all of them, and told again to whoever comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.control.board import Board
+from gateway.control.channel import Channel
+from gateway.control.inheritance import Inheritance
+from gateway.control.messages import Begin, Drain, FromWorker
+from gateway.control.respawn import Respawn
+from gateway.control.spawning import Process, spawn
+
+_log = logging.getLogger(__name__)
+_WATCH_S = 0.5
+_REAP_S = 1.0  # from the end of its channel until a process that still lives is killed
+
+
+@dataclass(eq=False)
+class Member:
+    """One process."""
+
+    number: int  # never used again
+    place: int
+    process: subprocess.Popen[bytes]
+    started_s: float
+    channel: Channel[FromWorker] = field(init=False)
+    begun: bool = False  # a worker, no spare
+    draining: bool = False
+
+
+class Fleet:
+    """All processes. Callbacks run on the event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        board: Board,
+        inheritance: Inheritance,
+        *,
+        workers: int,
+        clock: Clock,
+        joined: Callable[[Member], None],
+        said: Callable[[Member, FromWorker], None],
+        left: Callable[[Member], None],
+        start: Callable[[Inheritance], Process] = spawn,
+    ) -> None:
+        """`joined` is told of a process that has become a worker, `said` what it says, `left` of any process that is gone."""
+        self.members: dict[int, Member] = {}
+        self.restarts = 0
+        self._config = config
+        self._board = board
+        self._inheritance = inheritance
+        self._workers = workers
+        self._clock = clock
+        self._joined, self._said, self._left = joined, said, left
+        self._start = start
+        self._respawn = Respawn()
+        self._numbers = 0
+        self._ending = False
+        self._loop = asyncio.get_running_loop()
+        self._reaping: set[asyncio.Task[None]] = set()
+
+    @property
+    def workers(self) -> list[Member]:
+        """Those that are no spare."""
+        return [member for member in self.members.values() if member.begun]
+
+    async def begin(self) -> None:
+        """Start all; the spare last, once the workers serve."""
+        for _ in range(self._workers):
+            await self._add(begin=True)
+        self._loop.call_later(_WATCH_S, self._watch)
+
+    async def keep_spare(self) -> None:
+        """Have one process in reserve, where the settings want one."""
+        if self._config.processes.spare and not self._ending and all(member.begun for member in self.members.values()):
+            await self._add(begin=False)
+
+    def tell(self, message: msgspec.Struct) -> None:
+        """Send a message to every worker."""
+        for member in self.workers:
+            member.channel.send(message)
+
+    def configure(self, config: Config) -> None:
+        """New settings for everybody who is there and who will come."""
+        self._config = config
+        self.tell(Begin(config))
+
+    async def drain(self, grace_s: float) -> bool:
+        """End all; whether they ended by themselves. Those that do not within the time are killed."""
+        self._ending = True
+        for member in list(self.members.values()):
+            member.draining = True
+            member.channel.send(Drain(grace_s if member.begun else 0.0))
+        until = self._clock.now() + grace_s + _REAP_S
+        while self.members and self._clock.now() < until:
+            await asyncio.sleep(0.01)
+        late = list(self.members.values())
+        for member in late:
+            _log.error("worker %d did not end in time: killed", member.number)
+            member.process.kill()
+        while self.members:
+            await asyncio.sleep(0.01)
+        return not late
+
+    # --- one process -----------------------------------------------------------------------------------------------------------
+
+    async def _add(self, *, begin: bool) -> None:
+        taken = {member.place for member in self.members.values()}
+        place = next(place for place in range(len(self._board.bells)) if place not in taken)
+        process = self._start(msgspec.structs.replace(self._inheritance, place=place))
+        self._numbers += 1
+        member = Member(self._numbers, place, process.child, self._clock.now())
+        self.members[member.number] = member
+        member.channel = await Channel.on(
+            process.channel, FromWorker, lambda message: self._said(member, message), lambda: self._ended(member)
+        )
+        if begin:
+            self._make_worker(member)
+
+    def _make_worker(self, member: Member) -> None:
+        member.begun = True
+        member.channel.send(Begin(self._config))
+        self._joined(member)
+
+    def _ended(self, member: Member) -> None:
+        """Its channel is closed: it is dead, or about to be."""
+        self._board.leave(member.place)
+        task = self._loop.create_task(self._reap(member))
+        self._reaping.add(task)
+        task.add_done_callback(self._reaping.discard)
+
+    async def _reap(self, member: Member) -> None:
+        try:
+            status = await asyncio.to_thread(member.process.wait, _REAP_S)
+        except subprocess.TimeoutExpired:
+            member.process.kill()
+            status = await asyncio.to_thread(member.process.wait)
+        self._board.leave(member.place)  # what it wrote last no longer counts
+        self._left(member)  # before its place is free
+        del self.members[member.number]
+        if not self._ending:
+            await self._replace(member, status)
+
+    async def _replace(self, member: Member, status: int) -> None:
+        lived_s = self._clock.now() - member.started_s
+        what = "worker" if member.begun else "spare"
+        _log.error("%s %d ended after %.1f s: %s", what, member.number, lived_s, fate(status))
+        self.restarts += 1
+        delay_s = self._respawn.after(lived_s)
+        spare = next((other for other in self.members.values() if not other.begun), None)
+        if member.begun and spare is not None:
+            self._make_worker(spare)
+        if delay_s:
+            _log.warning("processes die young: the next one starts in %.1f s", delay_s)
+            await asyncio.sleep(delay_s)
+        if not self._ending:
+            if len(self.workers) < self._workers:
+                await self._add(begin=True)
+            await self.keep_spare()
+
+    def _watch(self) -> None:
+        """Kill whose event loop does not turn."""
+        now, patience = self._clock.now(), self._config.processes.watchdog_s
+        for member in self.members.values():
+            turned = max(self._board.heartbeat(member.place), member.started_s)
+            if now - turned > patience and member.process.poll() is None:
+                _log.error("worker %d has not answered for %.0f s: killed", member.number, now - turned)
+                member.process.kill()
+        self._loop.call_later(_WATCH_S, self._watch)
+
+
+def fate(status: int) -> str:
+    """How a process ended."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
