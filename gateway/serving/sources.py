@@ -42,6 +42,11 @@ class Wish:
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
     problems: tuple[str, ...] = ()  # one sentence each
 
+    @classmethod
+    def nothing(cls) -> Wish:
+        """Before anything is known."""
+        return cls(Desired(), {})
+
 
 def wish(config: Config, listing: Listing) -> Wish:
     """What the settings choose of a source."""
