@@ -84,6 +84,18 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise MisfitError("path", "a URL holds no user, password or query; what else the store needs belongs under repository.options")
 
 
+class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processes of a server, and how it ends."""
+
+    workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # processes that serve, each with the models of its own; 0: one a core, at most 4
+    spare: bool = True  # keep one more in reserve that has everything imported, for the place of one that dies
+    watchdog_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 10.0  # a worker whose event loop stands still for so long is replaced
+    models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together
+    drain_delay_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0  # on SIGTERM, not ready but serving: until balancers have noticed
+    drain_grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 20.0  # then, for what is open
+    state: Path | None = None  # a directory for the totals of the counters, so that they go on after a restart; held by one server
+
+
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Encryption of the HTTP and gRPC ports. Leave the section out to serve without it."""
 
@@ -174,6 +186,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     server: Server = Server()
     repository: Repository
+    processes: Processes = Processes()
     tls: Tls | None = None
     grpc: Grpc = Grpc()
     rest: Rest = Rest()
@@ -189,13 +202,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         _check_limits(self.limits)
 
+    def model(self, name: str) -> ModelSettings:
+        """What a model does differently, also one that the file does not name."""
+        return self.models.get(name, ModelSettings())
+
     def versions(self, model: str) -> Versions:
-        """Which versions of a model are served, also of one that the file does not name."""
-        return self.models.get(model, ModelSettings()).versions
+        """Which versions of a model are served."""
+        return self.model(model).versions
 
     def plan(self, model: str, serving: Serving | None = None) -> ModelPlan:
         """The settings that hold for a version: the model's own here, then what the version says of itself, then the general ones."""
-        own, said = self.models.get(model, ModelSettings()), serving or Serving(format=1)
+        own, said = self.model(model), serving or Serving(format=1)
         return ModelPlan(
             max_batch_size=_first(own.max_batch_size, said.max_batch_size if said.batching else 0, self.batching.max_batch_size),
             max_queue_delay_ms=_first(own.max_queue_delay_ms, said.max_queue_delay_ms, self.batching.max_queue_delay_ms),
@@ -233,6 +250,16 @@ def load(path: Path | None, overrides: Mapping[str, object] | None = None, *, as
         return typed_yaml.read(root, Config, folder=path.parent if path else Path())
     except YamlError as error:
         raise ConfigError(error.problems) from None
+
+
+def encode(config: Config) -> str:
+    """All settings as one text, for a process of the same release in the same working directory."""
+    return msgspec.json.encode(config, enc_hook=str).decode()
+
+
+def decode(text: str) -> Config:
+    """The inverse of `encode`. JSON is YAML, so there is one reader of settings."""
+    return typed_yaml.read(typed_yaml.compose(text.encode(), source="settings"), Config, folder=Path())
 
 
 def flag_of(key: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from registry.desired import desired_or_kept
+from registry.desired import Desired, desired_or_kept
 from registry.errors import Kind, RegistryError
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.policy import Signers
@@ -21,6 +22,14 @@ class Source(Protocol):
 
     def listing(self) -> Listing:
         """Every version there is now."""
+        ...
+
+    def ref(self, model: str, version: int) -> ModelVersionRef:
+        """One version, as it is now. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        ...
+
+    def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
+        """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
         ...
 
     def config_text(self, model: str) -> str | None:
@@ -39,7 +48,19 @@ class RegistrySource:
 
         Where the store cannot be reached, what this machine last saw of it, with that among the problems. Raises `Kind.STORAGE`.
         """
-        said = desired_or_kept(self._store)
+        return self._listing(desired_or_kept(self._store))
+
+    def ref(self, model: str, version: int) -> ModelVersionRef:
+        """One version. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        return self._ref(model, version, self._store.record(model, version).manifest)
+
+    def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
+        """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
+        from registry.watch import Watch, signals  # a server that only lists does without
+
+        Watch(self._store, lambda state: changed(self._listing(state))).run(signals(self._store.medium, stop))
+
+    def _listing(self, said: Desired) -> Listing:
         refs = [self._ref(name, number, digest) for name, model in said.models.items() for number, digest in model.versions.items()]
         return Listing(tuple(refs), said.problems, {name: model.aliases for name, model in said.models.items()})
 

@@ -67,6 +67,12 @@ class ModelVersionRef:
     version: int
     digest: str | None  # of the manifest; None in a Triton repository, and where the version's record is damaged
     opener: Callable[[], VerifiedModel] = field(repr=False, compare=False)
+    fingerprint: str = ""  # where there is no digest: sizes, times and numbers of the files
+
+    @property
+    def content(self) -> str:
+        """What changes when the files do."""
+        return self.digest or self.fingerprint
 
     def open(self) -> VerifiedModel:
         """Read and check every file of the version. Raises `RegistryError`, among them `DigestMismatchError`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,20 +24,17 @@ class Channel(asyncio.Protocol, Generic[M]):
 
     def __init__(self, kind: Any, received: Callable[[M], None], ended: Callable[[], None]) -> None:
         """`kind` is the type, a tagged union, of what comes in."""
-        self._decoder = msgspec.json.Decoder(kind, dec_hook=_decoded)
-        self._encoder = msgspec.json.Encoder(enc_hook=_encoded)
+        self._decoder = msgspec.json.Decoder(kind)
+        self._encoder = msgspec.json.Encoder()
         self._received = received
         self._ended = ended
         self._buffer = bytearray()
         self._transport: asyncio.WriteTransport | None = None
 
-    @classmethod
-    async def on(cls, sock: socket.socket, kind: Any, received: Callable[[M], None], ended: Callable[[], None]) -> Channel[M]:
-        """A channel over a connected socket, which it owns from now on."""
+    async def open(self, sock: socket.socket) -> None:
+        """Speak over a connected socket, which belongs to the channel from now on. Messages may come before this returns."""
         sock.setblocking(False)
-        channel: Channel[M] = cls(kind, received, ended)
-        await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=sock)
-        return channel
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=sock)
 
     def send(self, message: msgspec.Struct) -> None:
         """Say something. What is said to a channel that has ended is lost."""
@@ -75,15 +71,3 @@ class Channel(asyncio.Protocol, Generic[M]):
         """The other side is gone."""
         self._transport = None
         self._ended()
-
-
-def _encoded(value: object) -> object:
-    if isinstance(value, Path):
-        return str(value)
-    raise NotImplementedError(type(value).__name__)
-
-
-def _decoded(kind: type, value: object) -> object:
-    if kind is Path:
-        return Path(str(value))
-    raise NotImplementedError(kind.__name__)

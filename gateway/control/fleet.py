@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.clock import Clock
-from gateway.config import Config
+from gateway.config import Config, encode
 from gateway.control.board import Board
 from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
@@ -25,6 +25,7 @@ from gateway.control.spawning import Process, spawn
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.5
+_IMPORT_S = 60.0  # from the start of a process to its first beat, on a machine that compiles everything anew
 _REAP_S = 1.0  # from the end of its channel until a process that still lives is killed
 
 
@@ -59,7 +60,7 @@ class Fleet:
     ) -> None:
         """`joined` is told of a process that has become a worker, `said` what it says, `left` of any process that is gone."""
         self.members: dict[int, Member] = {}
-        self.restarts = 0
+        self.exits: dict[str, int] = {}  # processes that ended, by how
         self._config = config
         self._board = board
         self._inheritance = inheritance
@@ -97,7 +98,7 @@ class Fleet:
     def configure(self, config: Config) -> None:
         """New settings for everybody who is there and who will come."""
         self._config = config
-        self.tell(Begin(config))
+        self.tell(Begin(encode(config)))
 
     async def drain(self, grace_s: float) -> bool:
         """End all; whether they ended by themselves. Those that do not within the time are killed."""
@@ -125,15 +126,14 @@ class Fleet:
         self._numbers += 1
         member = Member(self._numbers, place, process.child, self._clock.now())
         self.members[member.number] = member
-        member.channel = await Channel.on(
-            process.channel, FromWorker, lambda message: self._said(member, message), lambda: self._ended(member)
-        )
+        member.channel = Channel(FromWorker, lambda message: self._said(member, message), lambda: self._ended(member))
+        await member.channel.open(process.channel)
         if begin:
             self._make_worker(member)
 
     def _make_worker(self, member: Member) -> None:
         member.begun = True
-        member.channel.send(Begin(self._config))
+        member.channel.send(Begin(encode(self._config)))
         self._joined(member)
 
     def _ended(self, member: Member) -> None:
@@ -159,7 +159,7 @@ class Fleet:
         lived_s = self._clock.now() - member.started_s
         what = "worker" if member.begun else "spare"
         _log.error("%s %d ended after %.1f s: %s", what, member.number, lived_s, fate(status))
-        self.restarts += 1
+        self.exits[fate(status)] = self.exits.get(fate(status), 0) + 1
         delay_s = self._respawn.after(lived_s)
         spare = next((other for other in self.members.values() if not other.begun), None)
         if member.begun and spare is not None:
@@ -176,8 +176,9 @@ class Fleet:
         """Kill whose event loop does not turn."""
         now, patience = self._clock.now(), self._config.processes.watchdog_s
         for member in self.members.values():
-            turned = max(self._board.heartbeat(member.place), member.started_s)
-            if now - turned > patience and member.process.poll() is None:
+            beat = self._board.heartbeat(member.place)
+            turned, limit = (beat, patience) if beat > member.started_s else (member.started_s, max(patience, _IMPORT_S))
+            if now - turned > limit and member.process.poll() is None:
                 _log.error("worker %d has not answered for %.0f s: killed", member.number, now - turned)
                 member.process.kill()
         self._loop.call_later(_WATCH_S, self._watch)

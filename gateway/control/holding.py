@@ -63,7 +63,7 @@ class Holding:
                     failed[model, number] = "this worker does not hold it"
                 else:
                     versions.setdefault(model, {})[number] = version
-        return Routes(versions, failed, aliases=table.aliases, defaults=table.defaults, idle=table.idle)
+        return Routes(versions, failed, aliases=table.aliases, defaults=table.defaults, idle=table.idle, partial=table.partial)
 
     def close(self) -> None:
         """Start nothing more; a load that is under way ends by itself."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.config import Config
 from gateway.serving.lifecycle import State
 
 
@@ -34,6 +33,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     generation: int = 0
     ready: bool = False  # of the server: health says so
+    partial: bool = True  # the repository has not been read yet
     models: dict[str, dict[int, str]] = {}  # model → number → identity
     aliases: dict[str, dict[str, int]] = {}
     defaults: dict[str, int | None] = {}  # as `routing.Routes` has them
@@ -47,7 +47,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 class Begin(msgspec.Struct, frozen=True, tag=True):
     """Be a worker with these settings; a spare waits for it. Sent again when settings have changed."""
 
-    config: Config
+    config: str  # as `config.encode` writes it
 
 
 class Hold(msgspec.Struct, frozen=True, tag=True):

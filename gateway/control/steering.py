@@ -197,10 +197,8 @@ class Steering:
         """Routes first, then what to hold: what is let go of serves no more by then."""
         ready = self.ready or (self._wished and all(known.state in {State.READY, State.FAILED} for known in decision.known.values()))
         newly = decision.serving - before.serving
-        if decision.routes is not before.routes or ready != self.ready or self.table.generation == 0:
-            self.ready = ready
-            self._publish(decision.routes, decision.serving)
-        else:
+        self.ready = ready
+        if not self._publish(decision.routes):
             for worker in newly:
                 self._actions.tell(Route(self.table), worker)
         if decision.hold != self._held:
@@ -209,22 +207,31 @@ class Steering:
             self._held = decision.hold
             self._actions.tell(self._hold_message())
 
-    def _publish(self, routes: RouteTable, workers: frozenset[int] | None = None) -> None:
-        self.table = self._table_of(routes)
+    def _publish(self, routes: RouteTable) -> bool:
+        """Send the table to those that serve, if it is another one than before."""
+        table = self._table_of(routes)
+        if table == self.table:
+            return False
+        self.table = msgspec.structs.replace(table, generation=table.generation + 1)
         self._routed(self.table)
-        for worker in self.snapshot.serving if workers is None else workers:
+        for worker in self.snapshot.serving:
             self._actions.tell(Route(self.table), worker)
+        return True
 
     def _table_of(self, routes: RouteTable) -> Table:
         wish = self._wish
         failed: dict[str, dict[int, str]] = {}
+        for wanted in wish.desired.versions:
+            if wanted.version not in routes.models.get(wanted.model, {}):
+                failed.setdefault(wanted.model, {})[wanted.version] = "it is being loaded"
         for one in routes.failed:
             if one.version is not None:
                 failed.setdefault(one.model, {})[one.version] = one.reason
         names = {*routes.models, *failed}
         defaults: dict[str, int | None] = {**wish.desired.defaults, **routes.defaults}
         return Table(
-            generation=self.table.generation + 1,
+            generation=self.table.generation,
+            partial=not self._wished,
             ready=self.ready and not self._draining,
             models={model: dict(numbers) for model, numbers in routes.models.items()},
             aliases={model: {**known, **routes.labels.get(model, {})} for model, known in wish.aliases.items()},

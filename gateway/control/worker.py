@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 from gateway.clock import SystemClock
-from gateway.config import Config
+from gateway.config import Config, decode
 from gateway.control.balance import Balance
 from gateway.control.board import Board, answer
 from gateway.control.channel import Channel
@@ -45,6 +45,7 @@ class Worker:
         self._region = Arena.attach(inheritance.arena).region(inheritance.place)
         self._slots: dict[tuple[str, str], int] = {}
         self._metrics = Metrics(self._region, lambda key: self._slots.get(key, 1))
+        self._channel: Channel[ToWorker] = Channel(ToWorker, self._received, self._orphaned)
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._serving: Serving | None = None
@@ -53,8 +54,7 @@ class Worker:
 
     async def live(self) -> None:
         """Until the supervisor says so, or is gone."""
-        sock = socket.socket(fileno=self._inheritance.channel)
-        self._channel: Channel[ToWorker] = await Channel.on(sock, ToWorker, self._received, self._orphaned)
+        await self._channel.open(socket.socket(fileno=self._inheritance.channel))
         bell = self._inheritance.bells[self._inheritance.place]
         self._loop.add_reader(bell, self._rung, bell)
         self._region["pid"] = os.getpid()
@@ -65,7 +65,7 @@ class Worker:
     def _received(self, message: ToWorker) -> None:
         match message:
             case Begin():
-                self._begin(message.config)
+                self._begin(decode(message.config))
             case Hold():
                 self._hold(message)
             case Route() if self._serving is not None:

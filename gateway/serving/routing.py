@@ -25,6 +25,7 @@ class Routes:
     defaults: Mapping[str, int | None] = field(default_factory=dict)
     # model → what a request without a version means; None: nothing; not in it: the highest number that serves
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
+    partial: bool = False  # the source has not been read yet: what is not here may come
 
     def resolve(self, model: str, version: str) -> Version:
         """The version that a request means: a number in digits, or an alias; an empty text means the model's default.
@@ -70,7 +71,7 @@ class Routes:
         """Why `resolve` found nothing."""
         asked = f"Request for unknown model: '{shown(model)}'"
         if model not in self.versions and model not in self.idle and all(name != model for name, _ in self.failed):
-            return TidegateError(Code.NOT_FOUND, f"{asked} is not found")
+            return _unavailable("the server is starting") if self.partial else TidegateError(Code.NOT_FOUND, f"{asked} is not found")
         alias = version or CHAMPION
         number = self.aliases.get(model, _EMPTY).get(alias) if version else self.defaults.get(model)
         if number is not None:
