@@ -26,7 +26,7 @@ from gateway.control.state import ServerState
 from gateway.limits import WireLimits
 from gateway.observe import logs
 from gateway.observe.access import AccessLog
-from gateway.observe.metrics import Metrics
+from gateway.observe.metrics import alone
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader
@@ -63,7 +63,7 @@ class Worker:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.clock = SystemClock()
-        self.metrics = Metrics()
+        self.metrics, self.totals = alone(config.limits.observe)
         self.health = Health()
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
 
@@ -104,7 +104,7 @@ class Worker:
         calls = GrpcRouter(methods, limits, compression=self.config.grpc.compression)
         listener = Listener(limits.wire, Behind(_router(calls, rest, limits.wire), rest), clock=self.clock, rng=rng)
         batcher.answered = listener.flush
-        monitor = Monitor(self.metrics, self.state, service, listener, clock=self.clock, rng=rng)
+        monitor = Monitor(self.totals, self.state, service, listener, clock=self.clock, rng=rng)
         return service, listener, monitor
 
     def _observer(self) -> Observer:
