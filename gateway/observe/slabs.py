@@ -53,8 +53,3 @@ class Slab:
 def empty() -> Slab:
     """A slab in memory of its own."""
     return Slab(np.zeros(SLAB_WORDS, np.int64))
-
-
-def empty() -> Slab:
-    """A slab in memory of its own."""
-    return Slab(np.zeros(SLAB_WORDS, np.int64))

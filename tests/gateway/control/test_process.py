@@ -178,7 +178,7 @@ def monitored(deed: Any) -> None:
     async def run() -> None:
         desk = Desk()
         serving: Any = SimpleNamespace(limits=WireLimits(), peers={1, 2}, refused=5)
-        monitor = Monitor(desk.metrics, desk.state, desk.service, serving, clock=desk.loop, rng=random.Random(1))
+        monitor = Monitor(desk.totals, desk.state, desk.service, serving, clock=desk.loop, rng=random.Random(1))
         caller = http1_wire.Caller(application=monitor)  # type: ignore[arg-type]
         deed(desk, monitor, caller)
         await monitor.listener.close()
