@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from gateway.config import Config
-from gateway.typed_yaml import describe
+from gateway.setting_types import describe
 
 _UNITS = {
     "us": "microseconds", "ms": "milliseconds", "s": "seconds", "bytes": "bytes", "rows": "rows", "rate": "bytes per second",

@@ -25,6 +25,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.control.child import Child
 from gateway.control.ports import choose
 from gateway.load import Measurement, closed_loop
+from gateway.serving.selection import CHAMPION
 from registry.publish import publish
 from registry.store import Store
 
@@ -150,9 +151,18 @@ def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Sto
             path = Path(folder) / "model.onnx"
             path.write_bytes(trained.model)
             put = publish(store, path, name=MODEL, publisher="demo", now_s=clock.wall(), publish_id=publish_id)
+        _promote(store, put.version, clock)
         summary["version"] = put.version
         had = "" if put.new else ", published by an earlier run"
-        done(f"{MODEL} version {put.version} in {store.medium.root} ({put.model_digest[:19]}…{had})")
+        done(f"{MODEL} version {put.version}, the champion, in {store.medium.root} ({put.model_digest[:19]}…{had})")
+
+
+def _promote(store: Store, version: int, clock: Clock) -> None:
+    """Let the version answer: in a registry nothing serves for being the newest."""
+    aliases = store.aliases(MODEL)
+    before = aliases.all().get(CHAMPION)
+    if before != version:
+        aliases.move(CHAMPION, to=version, expected_from=before, actor="demo", reason="the story of this run", now_s=clock.wall())
 
 
 def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitStack, clock: Clock) -> Server:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gateway.config import Config, Repository, load
 from gateway.control.ports import is_free
+from gateway.serving.selection import remedy, select
 
 PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx", "prometheus-client")
 MIN_MEMORY_BYTES = 512 << 20  # a server with a small model takes about 220 MiB; the rest is for requests in flight
@@ -50,12 +51,11 @@ class Subject:
     with_repository: bool
 
 
-def subject(path: Path | None, repository: Path | None) -> Subject:
+def subject(path: Path | None, repository: str | None) -> Subject:
     """From the command line. Raises `ConfigError`."""
-    given = str(repository) if repository else None
-    if path is None and given is None:
+    if path is None and repository is None:
         return Subject(Config(repository=Repository(path=Path())), with_repository=False)
-    return Subject(load(path, {"repository.path": given}), with_repository=True)
+    return Subject(load(path, {"repository.path": repository}), with_repository=True)
 
 
 def examine(case: Subject) -> list[Finding]:
@@ -73,7 +73,7 @@ def examine(case: Subject) -> list[Finding]:
         *((f"port {port}", lambda port=port: listening(server.host, port)) for port in ports),
     ]
     if case.with_repository:
-        checks.append(("repository", lambda: repository(case.config.repository.path)))
+        checks.append(("repository", lambda: repository(case.config)))
     return list(_outcomes(checks))
 
 
@@ -190,21 +190,27 @@ def listening(host: str, port: int) -> Finding:
     return Finding(name, State.OK, f"{host}:{port} is free")
 
 
-def repository(path: Path) -> Finding:
-    """The models can be listed."""
-    from registry.discovery import open_source
-    from registry.errors import RegistryError
+def repository(config: Config) -> Finding:
+    """The models can be listed, and something of each is served."""
+    from gateway.serving.loading import by_model, open_repository
+    from registry.errors import Kind, RegistryError
 
+    path = config.repository.path
     try:
-        listing = open_source(path).listing()
+        listing = open_repository(config.repository).listing()
     except RegistryError as error:
-        return Finding(
-            "repository", State.FAIL, f"{path}: {error.message}", "name a registry or a repository with `<model>/<version>/model.onnx`"
-        )
-    models = {ref.model for ref in listing.versions}
+        absent = "name a registry or a repository with `<model>/<version>/model.onnx`"
+        advice = absent if error.kind is Kind.NOT_FOUND else "correct the repository, or what the settings say of it"
+        return Finding("repository", State.FAIL, f"{path}: {error.message}", advice)
+    models = by_model(listing)
     detail = f"{path}: {len(models)} models, {len(listing.versions)} versions"
     if listing.problems:
         return Finding("repository", State.WARN, f"{detail}; {listing.problems[0]}", "correct or remove what is passed over")
     if not models:
         return Finding("repository", State.WARN, detail, "publish a model: tidegate publish model.onnx --name NAME --registry DIR")
+    for name, refs in models.items():
+        aliases = listing.aliases_of(name)
+        chosen = select(config.versions(name), refs, aliases)
+        if not chosen.versions:
+            return Finding("repository", State.WARN, f"{detail}; '{name}' serves none: {chosen.reason}", remedy(name, path, aliases))
     return Finding("repository", State.OK, detail)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,13 +19,14 @@ from typing import Any, TypeVar
 import msgspec
 import yaml
 
+from gateway.setting_types import PLACE, describe, is_struct, setting_paths, unwrapped
+
 MAX_FILE_BYTES = 1 << 20
 _TAGS = {f"tag:yaml.org,2002:{name}": name for name in ("null", "bool", "int", "float", "str", "timestamp", "value", "merge", "map", "seq")}
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9_]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _FAILED: Any = object()
-PLACE = Path | str  # a path, or a URL, which stays the text that it is
 _RESOLVER: Any = yaml.SafeLoader("")
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -109,44 +109,6 @@ def read(root: yaml.MappingNode, cls: type[S], *, folder: Path) -> S:
     return typing.cast(S, value)
 
 
-def describe(kind: Any) -> str:
-    """A type in words: "a whole number from 0 to 65535"."""
-    kind, optional = _unwrapped(kind)
-    info = msgspec.inspect.type_info(kind) if kind not in (Path, PLACE) else None
-    match info:
-        case msgspec.inspect.IntType():
-            words = "a whole number" + _range(info.ge, info.le)
-        case msgspec.inspect.FloatType():
-            words = "a number" + _range(info.ge, info.le)
-        case msgspec.inspect.LiteralType():
-            words = "one of " + ", ".join(typing.get_args(kind))
-        case msgspec.inspect.VarTupleType():
-            words = "a list of " + _plural(describe(typing.get_args(kind)[0]).removeprefix("a "))
-        case msgspec.inspect.BoolType():
-            words = "true or false"
-        case msgspec.inspect.StrType():
-            words = "text"
-        case msgspec.inspect.DictType():
-            words = "texts by name"
-        case None:
-            words = "a path" if kind is Path else "a path or a URL"
-        case _:
-            words = "a mapping"
-    return words + (" or null" if optional else "")
-
-
-def setting_paths(cls: type[msgspec.Struct], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The path of every setting and section below `cls`; the key of a mapping by name is written `<name>`."""
-    for info in msgspec.structs.fields(cls):
-        path = (*prefix, info.name)
-        yield path
-        kind, _ = _unwrapped(info.type)
-        if typing.get_origin(kind) is dict:
-            kind, path = typing.get_args(kind)[1], (*path, "<name>")
-        if _is_struct(kind):
-            yield from setting_paths(kind, path)
-
-
 @dataclass(slots=True)
 class _Walk:
     """One reading: nodes against types, mistakes collected."""
@@ -173,7 +135,7 @@ class _Walk:
             else:
                 self.fail(key_node, (*path, key), "unknown setting" + self.advice(key, list(fields)))
         for missing in [info for name, info in fields.items() if info.required and name not in values]:
-            if _is_struct(missing.type):  # a section: say which of its settings is wanted
+            if is_struct(missing.type):  # a section: say which of its settings is wanted
                 values[missing.name] = self.struct(_empty(node.start_mark), missing.type, (*path, missing.name))
             else:
                 self.fail(node, (*path, missing.name), f"required: {describe(missing.type)}")
@@ -209,12 +171,12 @@ class _Walk:
         return f"; known here: {', '.join(names)}" if len(names) <= 12 else ""
 
     def value(self, node: yaml.Node, kind: Any, path: tuple[str, ...]) -> Any:
-        kind, optional = _unwrapped(kind)
+        kind, optional = unwrapped(kind)
         if node.tag not in _TAGS:
             return self.fail(node, path, f"the tag {node.tag.removeprefix('tag:yaml.org,2002:')!r} is not supported")
         if _is_null(node):
             return None if optional else self.fail(node, path, f"expected {_what(kind)}, got nothing")
-        if _is_struct(kind):
+        if is_struct(kind):
             return self.struct(node, kind, path)
         origin = typing.get_origin(kind)
         if origin is dict:
@@ -374,20 +336,8 @@ def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and not node.style and str(node.tag) == "tag:yaml.org,2002:null"
 
 
-def _is_struct(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-
-
 def _what(kind: Any) -> str:
-    return "a mapping" if _is_struct(kind) or typing.get_origin(kind) is dict else describe(kind)
-
-
-def _unwrapped(kind: Any) -> tuple[Any, bool]:
-    """The type without `| None`, and whether it had that."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType) and kind != PLACE:
-        (inner,) = (part for part in typing.get_args(kind) if part is not type(None))
-        return inner, True
-    return kind, False
+    return "a mapping" if is_struct(kind) or typing.get_origin(kind) is dict else describe(kind)
 
 
 def _base(kind: Any) -> Any:
@@ -395,14 +345,3 @@ def _base(kind: Any) -> Any:
     if typing.get_origin(kind) is typing.Annotated:
         return typing.get_args(kind)[0]
     return typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else kind
-
-
-def _plural(words: str) -> str:
-    """Of what a list holds: "whole number of at least 1", "text", "path"."""
-    return re.sub(r"number|text|path", lambda match: match[0] + "s", words, count=1)
-
-
-def _range(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f" from {low:g} to {high:g}" if isinstance(low, float) else f" from {low} to {high}"
-    return f" of at least {low}" if low is not None else f" of at most {high}" if high is not None else ""

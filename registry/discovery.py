@@ -44,7 +44,7 @@ class RegistrySource:
         self._store = store
 
     def listing(self) -> Listing:
-        """Every version and alias. A version whose record is damaged is listed too, by what the log says of it; opening it says what is wrong.
+        """Every version and alias. A version whose record is damaged is listed too, as the log has it; opening it says what is wrong.
 
         Where the store cannot be reached, what this machine last saw of it, with that among the problems. Raises `Kind.STORAGE`.
         """

@@ -56,7 +56,7 @@ def test_the_settings_of_the_readme_are_valid(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "README.md", "yaml")
     path = tmp_path / "tidegate.yaml"
     path.write_text(text)
-    assert 64 == load(path).model("iris").max_batch_size
+    assert 64 == load(path).plan("iris").max_batch_size
 
 
 def test_the_tree_of_the_readme_is_the_tree() -> None:

@@ -26,7 +26,7 @@ def bench(
     duration: Annotated[float, typer.Option("--duration", "-d", min=0.1, max=3600, help="Seconds.")] = 5.0,
     rows: Annotated[int, typer.Option("--rows", min=1, max=65536, help="Rows of one request.")] = 1,
     csv: Annotated[Path | None, typer.Option("--csv", help="Rows to send instead of invented ones.")] = None,
-    version: Annotated[str, typer.Option("--model-version", help="A version instead of the default one.")] = "",
+    version: Annotated[str, typer.Option("--model-version", help="A version number or alias instead of the default version.")] = "",
     url: Url = None,
     timeout: Timeout = 10.0,
     ca: Authority = None,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from gateway.commands.output import Exit, Json, command, document, printable, say
-from gateway.commands.serve import ConfigFile
+from gateway.commands.serve import ConfigFile, RepositoryPlace
 
 
 @command
 def doctor(
     *,
     config: ConfigFile = None,
-    repository: Annotated[Path | None, typer.Option("--repository", "-r", help="Look at this repository too.")] = None,
+    repository: RepositoryPlace = None,
     as_json: Json = False,
 ) -> None:
-    """Check what a server needs. Each line that is not ok says what to do; exits with 1 if one says FAIL."""
+    """Check what a server needs, and its repository where one is named.
+
+    Each line that is not ok says what to do; exits with 1 if one says FAIL.
+    """
     from gateway import doctor as checks
 
     findings = checks.examine(checks.subject(config, repository))

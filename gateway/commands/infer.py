@@ -28,7 +28,7 @@ def infer(
     inputs: Annotated[list[str] | None, typer.Option("--input", "-i", metavar="NAME=JSON", help="One input, e.g. x='[[1, 2]]'.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A request in the protocol's JSON.")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="A table with one column per input, or per feature of the only input.")] = None,
-    version: Annotated[str, typer.Option("--model-version", help="A version instead of the default one.")] = "",
+    version: Annotated[str, typer.Option("--model-version", help="A version number or alias instead of the default version.")] = "",
     outputs: Annotated[list[str] | None, typer.Option("--output", "-o", help="Only these outputs.")] = None,
     url: Url = None,
     http: Http = False,

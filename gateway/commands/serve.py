@@ -11,6 +11,9 @@ from gateway.commands.output import Exit, command
 from gateway.config import Config, ConfigError, load
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (YAML); see `tidegate config explain`.")]
+RepositoryPlace = Annotated[
+    str | None, typer.Option("--repository", "-r", help="Directory or URL of a registry, or a Triton-style model repository.")
+]
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Any setting, e.g. limits.wire.max_streams=64.")]
 
 
@@ -18,7 +21,7 @@ Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VA
 def serve(
     *,
     config: ConfigFile = None,
-    repository: Annotated[Path | None, typer.Option("--repository", "-r", help="Registry or Triton-style model repository.")] = None,
+    repository: RepositoryPlace = None,
     name: Annotated[str | None, typer.Option(help="Name in the server's metadata.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     http_port: Annotated[int | None, typer.Option(help="REST [8000]; 0 lets the system choose.")] = None,
@@ -34,7 +37,7 @@ def serve(
     Flags win over the settings file.
     """
     flags: dict[str, object] = {
-        "repository.path": str(repository) if repository else None,
+        "repository.path": repository,
         "server.name": name,
         "server.host": host,
         "server.http_port": http_port,

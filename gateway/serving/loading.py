@@ -66,8 +66,8 @@ def check_golden(model: Model, golden: Golden) -> None:
 
 def _check_plan(model: str, plan: ModelPlan) -> None:
     """What a version asks for and this server cannot give; the model's own settings would have won. Raises ModelFault."""
-    bounds = {"instances": (plan.instances, 1), "max_batch_size": (plan.max_batch_size, MAX_ROWS)}
-    bounds["max_queue_delay_ms"] = (plan.max_queue_delay_ms, MAX_DELAY_MS)
-    for name, (wanted, most) in bounds.items():
+    bounds: dict[str, float] = {"instances": 1, "max_batch_size": MAX_ROWS, "max_queue_delay_ms": MAX_DELAY_MS}
+    for name, most in bounds.items():
+        wanted = getattr(plan, name)
         if wanted > most:
-            raise ModelFault(f"its serving.json asks for {name} {wanted:g}, and this server has at most {most}: set models.{model}.{name}")
+            raise ModelFault(f"its serving.json asks for {name} {wanted}, and this server has at most {most}: set models.{model}.{name}")

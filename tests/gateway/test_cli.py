@@ -111,6 +111,15 @@ def test_flags_reach_the_worker(served: list[Config], tmp_path: Path) -> None:
     assert tmp_path / "m" == config.repository.path
 
 
+def test_a_repository_may_be_a_url(served: list[Config]) -> None:
+    """It reaches the worker as it is written; a scheme that no store has is an error of the flag."""
+    done("serve", "--repository", "s3://bucket//prefix")
+    assert "s3://bucket//prefix" == served[0].repository.path
+    text = failed(Exit.USAGE, "serve", "--repository", "https://user:secret@host")
+    assert "--repository: repository.path: a URL begins with s3://" in text
+    assert "secret" not in text
+
+
 def test_a_server_that_cannot_start_fails_the_command(served: list[Config]) -> None:
     """So that a service manager notices."""
     failed(Exit.FAILED, "serve", "--repository", "m", "--name", "broken")

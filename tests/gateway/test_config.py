@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gateway import config_explain
-from gateway.config import Config, ConfigError, ModelSettings, Repository, Versions, is_loopback, load
+from gateway.config import Config, ConfigError, Repository, Versions, is_loopback, load
 from gateway.limits import Limits, WireLimits
+from registry.serving import Serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -30,7 +31,7 @@ def test_only_the_repository_is_required() -> None:
     """Everything else has a default, and it is the documented one."""
     config = load(None, {"repository.path": "models"})
     assert Config(repository=Repository(path=Path("models"))) == config
-    assert ["repository.path: required: a path"] == refused()
+    assert ["repository.path: required: a path or a URL"] == refused()
 
 
 def test_flags_win_over_the_file_and_assignments_over_both(tmp_path: Path) -> None:
@@ -77,6 +78,8 @@ def test_public_hosts(host: str) -> None:
         ("tls: {certificate: c, key: k, client_certificates: required}", "tls.client_certificates: 'required' needs client_ca"),
         ("tls: {certificate: c}", "tls.key: required: a path"),
         ("models: {m: {versions: {latest: 1, specific: [2]}}}", "models.m.versions.specific: latest is set already; choose one"),
+        ("models: {m: {versions: {aliases: [a], all: true}}}", "models.m.versions.all: aliases is set already; choose one"),
+        ("models: {m: {instances: 2}}", "models.m.instances: expected a whole number that is 1, got 2"),
         ("models: [m]", "models: expected a mapping by name, got a list"),
         ("models: {m: }", "models.m: expected a mapping, got nothing"),
         ("limits: {wire: {max_streams: 0}}", "limits.wire.max_streams: expected a number above 0, got 0"),
@@ -124,31 +127,69 @@ def test_a_model_inherits_what_it_does_not_set(tmp_path: Path) -> None:
     text = "repository: {path: m}\nbatching: {max_batch_size: 64, max_queue_delay_ms: 2}\n"
     text += "models: {a: {max_queue_delay_ms: 0, allow_empty: true}}"
     config = load(written(tmp_path, text))
-    own, other = config.model("a"), config.model("b")
+    own, other = config.plan("a"), config.plan("b")
     assert (64, 0.0, True, 250) == (own.max_batch_size, own.max_queue_delay_ms, own.allow_empty, own.inline_max_us)
-    assert (64, 2.0, False, ModelSettings().versions) == (other.max_batch_size, other.max_queue_delay_ms, other.allow_empty, other.versions)
+    assert (64, 2.0, False, Versions()) == (other.max_batch_size, other.max_queue_delay_ms, other.allow_empty, config.versions("b"))
+
+
+def test_a_version_speaks_between_its_model_and_the_rest(tmp_path: Path) -> None:
+    """The settings of its model win over what it says, and that over the general ones; no batching is a batch size of 0."""
+    text = "repository: {path: m}\nbatching: {max_batch_size: 64, max_queue_delay_ms: 2}\nmodels: {a: {max_batch_size: 4, instances: 1}}"
+    config = load(written(tmp_path, text))
+    said = Serving(format=1, max_batch_size=8, max_queue_delay_ms=3.0, instances=2)
+    own, other = config.plan("a", said), config.plan("b", said)
+    assert (4, 3.0, 1) == (own.max_batch_size, own.max_queue_delay_ms, own.instances)
+    assert (8, 3.0, 2) == (other.max_batch_size, other.max_queue_delay_ms, other.instances)
+    single = config.plan("b", Serving(format=1, batching=False))
+    assert (0, 2.0, 1) == (single.max_batch_size, single.max_queue_delay_ms, single.instances)
+
+
+def test_a_registry_in_an_object_store_is_a_url(tmp_path: Path) -> None:
+    """It stays as it is written, while paths beside it are taken from the file's folder; a flag may give one too."""
+    text = "repository:\n  path: s3://bucket/prefix\n  options: {aws_region: eu-west-1, aws_endpoint: 'http://127.0.0.1:9000'}\n"
+    repository = load(written(tmp_path, text + "  cache: kept\n  keys: [a.pem, /b.pem]\n")).repository
+    assert ("s3://bucket/prefix", tmp_path / "kept", (tmp_path / "a.pem", Path("/b.pem"))) == (
+        repository.path, repository.cache, repository.keys,
+    )  # fmt: skip
+    assert {"aws_region": "eu-west-1", "aws_endpoint": "http://127.0.0.1:9000"} == repository.options
+    assert "gs://b/p" == load(None, {"repository.path": "gs://b/p"}).repository.path
 
 
 @pytest.mark.parametrize(
-    ("versions", "served"),
+    ("text", "complaint"),
     [
-        (Versions(), (7,)),
-        (Versions(latest=2), (3, 7)),
-        (Versions(latest=9), (1, 3, 7)),
-        (Versions(specific=(3, 1, 5, 3)), (1, 3)),
-        (Versions(all=True), (1, 3, 7)),
+        ("path: m, options: {aws_region: r}", "options: belongs to an object store, and repository.path is a directory"),
+        ("path: m, cache: c", "cache: belongs to an object store, and repository.path is a directory"),
+        ("path: 'http://example.org/secret'", "path: a URL begins with s3://, gs://, az://"),
+        ("path: 's3://secret@bucket/p'", "path: a URL holds no user, password or query; what else the store needs belongs under"
+                                         " repository.options"),
+        ("path: 'az://c/p?sig=secret'", "path: a URL holds no user, password or query; what else the store needs belongs under"
+                                        " repository.options"),
+        ("path: 's3://b/p', options: {aws_token: 0123}", "options.aws_token: expected text; put the value in quotes"),
+        ("path: 's3://b/p', options: {a: [secret]}", "options.a: expected text; put the value in quotes"),
+        ("path: 's3://b/p', options: secret", "options: expected texts by name"),
+        ("path: 's3://b/p', keys: k", "keys: expected a list of paths, got the text 'k'"),
     ],
-)
-def test_the_version_policy_chooses(versions: Versions, served: tuple[int, ...]) -> None:
-    """The latest one unless said otherwise; a specific version that is not there is not served."""
-    assert served == versions.chosen((3, 1, 7))
-    assert () == versions.chosen(())
+)  # fmt: skip
+def test_what_does_not_belong_to_a_repository_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    """Nothing is ignored, and no value that might be a secret is repeated."""
+    assert [f"repository.{complaint}"] == refused(written(tmp_path, f"repository: {{{text}}}\n"))
+
+
+def test_aliases_are_chosen_by_their_names(tmp_path: Path) -> None:
+    """As the registry knows them; `latest` is none."""
+    text = "repository: {path: m}\nmodels: {m: {versions: {aliases: [champion, challenger]}}}\n"
+    assert Versions(aliases=("champion", "challenger")) == load(written(tmp_path, text)).versions("m")
+    (found,) = refused(written(tmp_path, text.replace("champion", "latest")))
+    assert found.startswith("models.m.versions.aliases: 'latest' cannot be an alias")
+    (found,) = refused(written(tmp_path, text.replace("champion", "7")))
+    assert found.startswith("models.m.versions.aliases.0: expected text, got 7")
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_the_examples_are_valid(path: Path) -> None:
     """Every example file loads as it is."""
-    assert load(path).repository.path.is_absolute()
+    assert Path(load(path).repository.path).is_absolute()
 
 
 def test_the_manual_is_fresh() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway import doctor
-from gateway.config import Config, Repository
+from gateway.config import Config, ModelSettings, Repository, Versions
 from gateway.doctor import Finding, State
+from tests.gateway.serving import graphs
+from tests.gateway.serving.registries import published
 
 
 def test_a_healthy_machine_has_nothing_to_do(tmp_path: Path) -> None:
@@ -118,10 +120,32 @@ def test_a_taken_port_is_found() -> None:
 
 def test_the_repository_is_listed(tmp_path: Path) -> None:
     """Missing, empty, odd."""
-    assert State.FAIL is doctor.repository(tmp_path / "none").state
-    assert State.WARN is doctor.repository(tmp_path).state
+    assert State.FAIL is doctor.repository(_config(tmp_path / "none")).state
+    assert State.WARN is doctor.repository(_config(tmp_path)).state
     (tmp_path / "bad name" / "1").mkdir(parents=True)
-    assert "passed over" in doctor.repository(tmp_path).detail
+    assert "passed over" in doctor.repository(_config(tmp_path)).detail
+
+
+def test_a_model_that_serves_nothing_is_a_warning(tmp_path: Path) -> None:
+    """Until an alias or the settings choose a version."""
+    root = tmp_path / "r"
+    store = published(root, "m", graphs.twice())
+    advice = f"tidegate alias m champion N --registry {root}, or set models.m.versions"
+    expected = Finding("repository", State.WARN, f"{root}: 1 models, 1 versions; 'm' serves none: no alias stands for one", advice)
+    assert expected == doctor.repository(_config(root))
+    assert State.OK is doctor.repository(_config(root, m=ModelSettings(versions=Versions(latest=1)))).state
+    store.aliases("m").move("champion", to=1, expected_from=None, actor="ann", reason="", now_s=1e9)
+    assert State.OK is doctor.repository(_config(root)).state
+
+
+def test_what_the_settings_say_of_a_repository_is_checked(tmp_path: Path) -> None:
+    """Keys that cannot be read, and a place that is no object store."""
+    published(tmp_path / "r", "m", graphs.twice(), aliases={"champion": 1})
+    found = doctor.repository(Config(repository=Repository(path=tmp_path / "r", keys=(tmp_path / "none.pem",))))
+    assert (State.FAIL, True) == (found.state, "none.pem" in found.detail)
+    url = doctor.subject(None, "s3://bucket/prefix").config.repository
+    found = doctor.repository(Config(repository=Repository(path=url.path, options={"no_such_option": "secret"})))
+    assert (State.FAIL, "s3://bucket/prefix: the address or an option of the object store is not understood") == _short(found)
 
 
 def test_a_check_that_breaks_is_a_finding() -> None:
@@ -132,6 +156,10 @@ def test_a_check_that_breaks_is_a_finding() -> None:
 
     (found,) = doctor._outcomes([("memory", broken)])
     assert (State.FAIL, "could not be checked: KeyError: 'MemAvailable'") == _short(found)
+
+
+def _config(path: Path, **models: ModelSettings) -> Config:
+    return Config(repository=Repository(path=path), models=models)
 
 
 def _short(found: Finding) -> tuple[State, str]:

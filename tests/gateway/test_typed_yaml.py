@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import typed_yaml
+from gateway import setting_types, typed_yaml
 from gateway.typed_yaml import MisfitError, YamlError
 
 
@@ -240,4 +240,4 @@ def test_descriptions_of_types() -> None:
     assert [
         "a whole number from 1 to 10", "a number", "true or false", "text", "one of fast, slow", "a whole number or null",
         "a list of whole numbers", "a path or null",
-    ] == [typed_yaml.describe(kind) for kind in hints.values()]  # fmt: skip
+    ] == [setting_types.describe(kind) for kind in hints.values()]  # fmt: skip

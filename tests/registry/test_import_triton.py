@@ -23,7 +23,7 @@ platform: "onnxruntime_onnx"
 max_batch_size: 8
 input [ { name: "x" data_type: TYPE_FP32 dims: [ 4 ] } ]
 output [ { name: "y" data_type: TYPE_FP32 dims: [ 3 ] } ]
-instance_group [ { count: 2 kind: KIND_CPU }, { kind: KIND_CPU } ]
+instance_group [ { count: 1 kind: KIND_CPU } ]
 dynamic_batching { max_queue_delay_microseconds: 1500 }
 version_policy { all {} }
 parameters { key: "owner" value { string_value: "ann" } }
@@ -57,7 +57,7 @@ def test_a_whole_configuration(store: Store, repository: Callable[..., Path]) ->
     assert () == versions[0].dropped
     _publish(store, versions[2])
     parts = read_parts(store.manifest("m", 1), store.read_blob)
-    assert Serving(format=1, max_batch_size=8, max_queue_delay_ms=1.5, instances=3, parameters={"owner": "ann"}) == parts.serving
+    assert Serving(format=1, max_batch_size=8, max_queue_delay_ms=1.5, instances=1, parameters={"owner": "ann"}) == parts.serving
     assert parts.schema is not None
     assert (("batch", 4), ("batch", 3)) == (parts.schema.inputs[0].shape, parts.schema.outputs[0].shape)
 
@@ -119,6 +119,8 @@ def test_a_directory_with_external_data(store: Store, tmp_path: Path, gemm: Call
         ("dynamic_batching { preserve_ordering: true }", "dynamic_batching.preserve_ordering"),
         ("dynamic_batching { default_queue_policy { max_queue_size: 4 } }", "dynamic_batching.default_queue_policy"),
         ("instance_group [ { kind: KIND_GPU } ]", "instance_group.kind"),
+        ("instance_group [ { count: 2 kind: KIND_CPU } ]", "instance_group.count"),
+        ("instance_group [ { kind: KIND_CPU }, { kind: KIND_AUTO } ]", "instance_group.count"),
         ("instance_group [ { gpus: [ 0 ] } ]", "instance_group.gpus"),
         ("instance_group [ { passive: true } ]", "instance_group.passive"),
         ('instance_group [ { host_policy: "p" } ]', "instance_group.host_policy"),

@@ -13,6 +13,7 @@ import pytest
 
 from registry.golden import Golden, GoldenRequest, golden_of, tensor_of
 from registry.manifest import PART_TITLES
+from registry.names import blob_key
 from registry.parts import MAX_CARD_BYTES, Parts, StoredParts, read_parts
 from registry.publish import Published, publish
 from registry.schema import Range, contract_file
@@ -201,3 +202,38 @@ def test_damaged_parts(store: Store, onnx_file: OnnxFile, no_trial: Callable[...
 def _published_manifest(store: Store, onnx_file: OnnxFile, no_trial: Callable[..., None]) -> Any:
     _put(store, onnx_file(), Parts(), trial=no_trial)
     return store.manifest("m", 1)
+
+
+class TestLoading:
+    """What a session and its batches are made by comes with the loaded version."""
+
+    def test_schema_and_serving(self, store: Store, onnx_file: OnnxFile, no_trial: Callable[..., None]) -> None:
+        """The other parts are not read: damage to them is `verify`'s to find."""
+        parts = Parts(contract=contract_file({"inputs": {"x": {"unit": "km"}}}), serving=Serving(format=1, max_batch_size=8), card="# m")
+        _put(store, onnx_file(), parts, trial=no_trial)
+        _put(store, onnx_file(), Parts(), trial=no_trial)
+        _damage(store, "card.md")
+        with store.load_verified("m", 1) as model, store.load_verified("m", 2) as plain:
+            assert parts.serving == model.serving
+            assert model.schema is not None
+            assert "km" == model.schema.inputs[0].unit
+            assert (None, None) == (plain.schema, plain.serving)
+
+    @pytest.mark.parametrize("title", ["schema.json", "serving.json"])
+    def test_damage(
+        self, store: Store, onnx_file: OnnxFile, no_trial: Callable[..., None], kind_of: Callable[..., str], title: str
+    ) -> None:
+        """Named by its key."""
+        parts = Parts(contract=contract_file({}), serving=Serving(format=1))
+        _put(store, onnx_file(), parts, trial=no_trial)
+        key = _damage(store, title)
+        assert f"damaged: {key} does not hold what its name says" == kind_of(lambda: store.load_verified("m", 1))
+
+
+def _damage(store: Store, title: str) -> str:
+    """Change a part's blob: its key."""
+    (part,) = (layer for layer in store.manifest("m", 1).parts if layer.title == title)
+    path = Path(store.medium.root) / blob_key(part.digest)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b" ")
+    return blob_key(part.digest)

@@ -190,6 +190,21 @@ class TestDiscovery:
         with listing.versions[1].open() as model:
             assert digest_of(b"1") == model.digest
 
+    def test_aliases_are_listed_beside_versions(self, store: Store, put_manifest: Callable[[Store, bytes], Manifest]) -> None:
+        """A registry's model without one has an empty mapping; a source that knows no aliases has none."""
+        for name in ("m", "n"):
+            store.add_version(name, put_manifest(store, b"x"), publish_id="p", publisher="ann", now_s=1e9)
+        store.aliases("m").move("champion", to=1, expected_from=None, actor="ann", reason="", now_s=1e9)
+        listing = open_source(store.medium.root).listing()
+        assert ({"champion": 1}, {}) == (listing.aliases_of("m"), listing.aliases_of("n"))
+        (store.medium.root.parent / "triton").mkdir()
+        assert open_source(store.medium.root.parent / "triton").listing().aliases_of("m") is None
+
+    def test_keys_are_for_registries(self, tmp_path: Path, kind_of: Callable[..., str]) -> None:
+        """There is nothing that they could check in a folder of models."""
+        text = "unsupported: a Triton-style repository has no signatures, so there is nothing to check with keys"
+        assert text == kind_of(lambda: open_source(tmp_path, signers=lambda medium, manifest, content: ()))
+
     def test_damage_does_not_hide_other_versions(
         self, store: Store, put_manifest: Callable[[Store, bytes], Manifest], kind_of: Callable[..., str]
     ) -> None:

@@ -97,6 +97,17 @@ class Desk:
         self.http = Line(self)
         self._next = 1
 
+    def aliased(self) -> Routes:
+        """Versions 3 (the champion) and 10 (challenger) of the rows, an alias of a version that failed, and models without a champion."""
+        versions = {number: self.version(built(ROWS, self.loop), number) for number in (3, 10)}
+        return Routes(
+            {ROWS: versions, "headless": {10: versions[10]}},
+            {(ROWS, 7): "no"},
+            aliases={ROWS: {"champion": 3, "challenger": 10, "broken": 7}, "headless": {"challenger": 10}},
+            defaults={ROWS: 3, "headless": None, "idle": None},
+            idle={"idle": "no alias stands for one"},
+        )
+
     def version(self, model: Any, number: int = 3) -> Version:
         made = Version(number, model, self.limits.serving, release=self.batcher.release)
         made.threaded = self.threaded

@@ -68,6 +68,20 @@ def test_a_model_says_what_it_takes_and_whether_it_is_ready() -> None:
     assert [True, False] == [call(desk, "ModelReady", name=name).ready for name in ("rows", "broken")]
 
 
+def test_a_model_is_asked_about_by_alias() -> None:
+    """Metadata answers with the number; a model without a champion is not ready unless a version is named."""
+    desk = Desk()
+    desk.service.set_routes(desk.aliased())
+    for version, numbers in (("", ["3", "10"]), ("champion", ["3"]), ("challenger", ["10"]), ("10", ["10"])):
+        assert numbers == list(call(desk, "ModelMetadata", name="rows", version=version).versions)
+    ready = {("rows", ""): True, ("rows", "challenger"): True, ("rows", "broken"): False, ("headless", ""): False}
+    ready |= {("headless", "challenger"): True, ("idle", ""): False}
+    assert ready == {(name, version): call(desk, "ModelReady", name=name, version=version).ready for name, version in ready}
+    for name in ("ModelReady", "ModelMetadata"):
+        reply = desk.call(path(name).decode(), RPCS[name].request(name="rows", version="nobody").SerializeToString())
+        assert (NOT_FOUND, "Request for unknown model: 'rows' alias nobody is not found") == (reply.status, reply.text)
+
+
 @pytest.mark.parametrize("name", ["ModelReady", "ModelMetadata"])
 @pytest.mark.parametrize(("message", "status"), [(pb.ModelReadyRequest(name="no").SerializeToString(), NOT_FOUND), (b"\xff", INVALID)])
 def test_a_question_about_nothing_has_an_error(name: str, message: bytes, status: int) -> None:

@@ -27,6 +27,7 @@ from gateway.serving.batching import Batcher
 from gateway.wire.exchange import HttpRefusal
 from tests.gateway.control.desk import Desk
 from tests.gateway.serving import graphs
+from tests.gateway.serving.registries import published
 from tests.gateway.wire import http1_wire, http2_wire
 
 
@@ -143,6 +144,23 @@ def test_a_worker_is_ready_when_its_models_are(tmp_path: Path, settled: None) ->
     assert statuses(ready=True, models={"good": True, "bad": False}) == made.health._serving
     assert gc.get_threshold()[0] > 10_000
     assert isinstance(service.batcher, Batcher)
+
+
+def test_a_model_that_serves_nothing_is_not_serving(tmp_path: Path, settled: None) -> None:
+    """It exists, so its health is known; the server is ready, its neighbour serves."""
+    published(tmp_path / "r", "idle", graphs.twice())
+    published(tmp_path / "r", "good", graphs.twice(), aliases={"champion": 1})
+
+    async def load() -> Worker:
+        made = Worker(Config(repository=Repository(path=tmp_path / "r")))
+        service, listener, monitor = made._compose()
+        await made._load(service)
+        await listener.close()
+        await monitor.listener.close()
+        return made
+
+    made = asyncio.run(load())
+    assert (True, statuses(ready=True, models={"good": True, "idle": False})) == (made.state.ready, made.health._serving)
 
 
 def test_a_drained_worker_is_not_ready_and_waits_for_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,48 @@ def test_a_timeout_of_the_request_is_kept() -> None:
     assert [504, 504] == desk.http.statuses()
 
 
+def test_an_alias_is_a_version_and_the_answer_has_its_number() -> None:
+    """In the path; the long way, the learning one and the short one; metadata and readiness too."""
+    desk = Desk()
+    desk.service.set_routes(desk.aliased())
+    for tag in range(1, 6):
+        for version, number in (("champion", "3"), ("challenger", "10"), ("10", "10")):
+            status, value = asked(desk, "POST", f"/v2/models/rows/versions/{version}/infer", body(rows(tag)))
+            assert (200, number) == (status, value["model_version"])  # type: ignore[index]
+            assert naive.rows_answer(rows(tag)) == tuple(outputs(value).values())
+        assert "3" == asked(desk, "POST", INFER, body(rows(tag)))[1]["model_version"]  # type: ignore[index]
+    assert ["10"] == asked(desk, "GET", "/v2/models/rows/versions/challenger")[1]["versions"]  # type: ignore[index]
+    assert (200, {"name": "rows", "ready": True}) == asked(desk, "GET", "/v2/models/rows/versions/champion/ready")
+    assert (503, {"name": "rows", "ready": False}) == asked(desk, "GET", "/v2/models/rows/versions/broken/ready")
+    assert (503, {"name": "idle", "ready": False}) == asked(desk, "GET", "/v2/models/idle/ready")
+
+
+def test_an_alias_in_the_body_agrees_with_the_path() -> None:
+    """As a number must."""
+    desk = Desk()
+    desk.service.set_routes(desk.aliased())
+    target = "/v2/models/rows/versions/champion/infer"
+    assert 200 == asked(desk, "POST", target, body(rows(1), model_version="champion"))[0]
+    assert 400 == asked(desk, "POST", target, body(rows(1), model_version="challenger"))[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "text"),
+    [
+        ("rows/versions/nobody", 404, "Request for unknown model: 'rows' alias nobody is not found"),
+        ("rows/versions/broken", 503, "Request for unknown model: 'rows' alias broken stands for version 7, which is not at ready state"),
+        ("headless", 503, "model 'headless' has no champion: name a version or alias"),
+        ("idle", 503, "model 'idle' serves no version: no alias stands for one"),
+    ],
+)
+def test_an_alias_that_leads_nowhere_is_refused(target: str, status: int, text: str) -> None:
+    """With its reason, for inference and metadata."""
+    desk = Desk()
+    desk.service.set_routes(desk.aliased())
+    assert (status, {"error": text}) == asked(desk, "POST", f"/v2/models/{target}/infer", body(rows(1)))
+    assert (status, {"error": text}) == asked(desk, "GET", f"/v2/models/{target}")
+
+
 def test_new_routes_are_used_at_once_whatever_was_remembered() -> None:
     """A body that was learned goes to the new version."""
     desk = Desk()

@@ -47,6 +47,53 @@ def test_one_request_is_answered_with_its_rows_its_id_and_the_version() -> None:
     assert {"OK": 5} == counted(desk, ROWS)
 
 
+ALIASES = [("", "3"), ("champion", "3"), ("challenger", "10"), ("10", "10"), ("3", "3")]
+LOST = [
+    (ROWS, "nobody", NOT_FOUND, "Request for unknown model: 'rows' alias nobody is not found"),
+    (ROWS, "broken", UNAVAILABLE, "Request for unknown model: 'rows' alias broken stands for version 7, which is not at ready state"),
+    ("headless", "", UNAVAILABLE, "model 'headless' has no champion: name a version or alias"),
+    ("idle", "", UNAVAILABLE, "model 'idle' serves no version: no alias stands for one"),
+]
+
+
+def test_an_alias_is_a_version_and_the_answer_has_its_number() -> None:
+    """Unary and streamed; the long way, the learning one, and the short one."""
+    desk = Desk()
+    desk.service.set_routes(desk.aliased())
+    for tag in range(1, 6):
+        for version, number in ALIASES:
+            reply = desk.call(INFER, infer(ROWS, rows(tag), version=version))
+            streamed = desk.call(STREAM, infer(ROWS, rows(tag), version=version))
+            answers = [pb.ModelInferResponse.FromString(reply.messages[0])]
+            answers.append(pb.ModelStreamInferResponse.FromString(streamed.messages[0]).infer_response)
+            assert [(number, "rows")] * 2 == [(answer.model_version, answer.model_name) for answer in answers]
+            assert naive.rows_answer(rows(tag).tolist()) == tuple(tensors(reply.messages[0]).values())
+
+
+@pytest.mark.parametrize(("model", "version", "status", "text"), LOST)
+def test_an_alias_that_leads_nowhere_is_refused(model: str, version: str, status: int, text: str) -> None:
+    """With its reason, unary and streamed."""
+    desk = Desk()
+    desk.service.set_routes(desk.aliased())
+    message = infer(model, rows(1), version=version)
+    reply, streamed = desk.call(INFER, message), desk.call(STREAM, message)
+    assert (status, text) == (reply.status, reply.text)
+    assert text == pb.ModelStreamInferResponse.FromString(streamed.messages[0]).error_message
+
+
+def test_a_learned_alias_follows_the_routes() -> None:
+    """What was learned of messages by an alias is forgotten when it stands for another version."""
+    desk = Desk()
+    routes = desk.aliased()
+    desk.service.set_routes(routes)
+    for tag in range(1, 4):
+        desk.call(INFER, infer(ROWS, rows(tag), version="champion"))
+    desk.service.set_routes(replace(routes, aliases={ROWS: {"champion": 10}}, defaults={ROWS: 10}))
+    for version in ("champion", ""):
+        (message,) = desk.call(INFER, infer(ROWS, rows(5), version=version)).messages
+        assert "10" == pb.ModelInferResponse.FromString(message).model_version
+
+
 asked = st.lists(
     st.tuples(
         st.sampled_from([ROWS, ROWS, ROWS, TEXTS, WHOLE]), st.integers(1, 12), st.sampled_from([1, 2, 700]),

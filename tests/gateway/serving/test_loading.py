@@ -12,11 +12,12 @@ import pytest
 from gateway.config import Batching, Config, ModelSettings, Repository, Versions
 from gateway.errors import Code, TidegateError
 from gateway.limits import ServingLimits
-from gateway.serving.loading import Loader
+from gateway.serving.loading import Loader, open_repository
 from gateway.serving.model import RunFault
 from gateway.serving.routing import Routes
 from gateway.serving.versions import Version
-from registry.discovery import open_source
+from registry.errors import RegistryError
+from registry.signatures import generate
 from tests.gateway.serving import graphs
 from tests.gateway.serving.serving_fakes import FakeLoop, FakeModel
 
@@ -25,7 +26,7 @@ def load(root: Path, batching: Batching | None = None, **models: ModelSettings) 
     """Everything in `root`; every look at the clock is a millisecond later."""
     config = Config(repository=Repository(path=root), models=models, batching=batching or Batching())
     ticks = itertools.count()
-    return Loader(config, lambda version, item, code: None, lambda: next(ticks) / 1e3).load(open_source(root))
+    return Loader(config, lambda version, item, code: None, lambda: next(ticks) / 1e3).load(open_repository(config.repository))
 
 
 def place(root: Path, model: str, version: int, proto=None) -> Path:
@@ -118,3 +119,14 @@ def test_a_models_own_configuration_is_not_silently_dropped(tmp_path: Path, capl
 def test_an_empty_folder_is_an_empty_table(tmp_path: Path) -> None:
     """Nothing serves, nothing failed."""
     assert Routes({}, {}) == load(tmp_path)
+
+
+def test_a_folder_of_models_has_no_aliases_and_no_keys(tmp_path: Path) -> None:
+    """Choosing by alias chooses nothing there, and keys would have nothing to check."""
+    place(tmp_path, "m", 1)
+    routes = load(tmp_path, m=ModelSettings(versions=Versions(aliases=("champion",))))
+    assert ({}, {"m": "a Triton-style repository has no aliases"}) == (routes.versions, routes.idle)
+    key = tmp_path / "key.pem"
+    key.write_bytes(generate().public.pem())
+    with pytest.raises(RegistryError, match="a Triton-style repository has no signatures"):
+        open_repository(Repository(path=tmp_path, keys=(key,)))
