@@ -87,7 +87,7 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The processes of a server, and how it ends."""
 
-    workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # processes that serve, each with the models of its own; 0: one a core, at most 4
+    workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # that serve, each with models of its own; 0: one a core, at most 4
     spare: bool = True  # keep one more in reserve that has everything imported, for the place of one that dies
     watchdog_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 10.0  # a worker whose event loop stands still for so long is replaced
     models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together

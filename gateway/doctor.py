@@ -192,7 +192,7 @@ def listening(host: str, port: int) -> Finding:
 
 def repository(config: Config) -> Finding:
     """The models can be listed, and something of each is served."""
-    from gateway.serving.loading import by_model, open_repository
+    from gateway.serving.sources import by_model, open_repository
     from registry.errors import Kind, RegistryError
 
     path = config.repository.path

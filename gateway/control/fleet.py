@@ -1,11 +1,12 @@
-"""The worker processes of one server: as many as the settings say, a spare that has imported everything, others in the place of the dead.
+"""The worker processes of one server: as many as the settings say, a spare that has imported everything, others in place of the dead.
 
-Knows processes and channels; what workers hold and serve is decided elsewhere and passed on to all of them, and told again to whoever comes.
+Knows processes and channels; what workers hold and serve is decided elsewhere and passed on to them, and again to whoever comes.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import subprocess
@@ -71,6 +72,7 @@ class Fleet:
         self._respawn = Respawn()
         self._numbers = 0
         self._ending = False
+        self._empty = asyncio.Event()  # ending, and nobody is left
         self._loop = asyncio.get_running_loop()
         self._reaping: set[asyncio.Task[None]] = set()
 
@@ -103,18 +105,17 @@ class Fleet:
     async def drain(self, grace_s: float) -> bool:
         """End all; whether they ended by themselves. Those that do not within the time are killed."""
         self._ending = True
+        self._settle()
         for member in list(self.members.values()):
             member.draining = True
             member.channel.send(Drain(grace_s if member.begun else 0.0))
-        until = self._clock.now() + grace_s + _REAP_S
-        while self.members and self._clock.now() < until:
-            await asyncio.sleep(0.01)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), grace_s + _REAP_S)
         late = list(self.members.values())
         for member in late:
             _log.error("worker %d did not end in time: killed", member.number)
             member.process.kill()
-        while self.members:
-            await asyncio.sleep(0.01)
+        await self._empty.wait()
         return not late
 
     # --- one process -----------------------------------------------------------------------------------------------------------
@@ -152,6 +153,7 @@ class Fleet:
         self._board.leave(member.place)  # what it wrote last no longer counts
         self._left(member)  # before its place is free
         del self.members[member.number]
+        self._settle()
         if not self._ending:
             await self._replace(member, status)
 
@@ -171,6 +173,10 @@ class Fleet:
             if len(self.workers) < self._workers:
                 await self._add(begin=True)
             await self.keep_spare()
+
+    def _settle(self) -> None:
+        if self._ending and not self.members:
+            self._empty.set()
 
     def _watch(self) -> None:
         """Kill whose event loop does not turn."""

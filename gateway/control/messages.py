@@ -1,4 +1,4 @@
-"""What supervisor and workers tell each other. Pure data; every list replaces the one before, so a lost or repeated message is no matter."""
+"""What supervisor and workers tell each other. Pure data; every list replaces the one before, so a repeated message is no matter."""
 
 from __future__ import annotations
 

@@ -31,7 +31,6 @@ from gateway.observe.metrics import Metrics
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader, Say
-from gateway.serving.routing import Routes
 from gateway.serving.sources import content_of, open_repository
 from gateway.serving.versions import Version
 from gateway.wire.blocks import Router

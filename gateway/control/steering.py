@@ -236,7 +236,7 @@ class Steering:
             models={model: dict(numbers) for model, numbers in routes.models.items()},
             aliases={model: {**known, **routes.labels.get(model, {})} for model, known in wish.aliases.items()},
             defaults={model: None if model in wish.undecided else number for model, number in defaults.items() if model in names}
-            | {model: None for model in wish.undecided & names},
+            | dict.fromkeys(wish.undecided & names),
             failed=failed,
             idle=dict(wish.idle),
         )

@@ -115,8 +115,9 @@ class Supervisor:
         )
         self.steering = Steering(self, self.clock, budget_bytes=config.processes.models_bytes, routed=self._routed)
         self.counting = Counting(
-            self.totals, config.limits.observe, state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock
-        )
+            self.totals, config.limits.observe,
+            state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
+        )  # fmt: skip
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random())
         self.lookout = Lookout(config, self._seen, self._unseen)
 
@@ -183,7 +184,7 @@ class Supervisor:
             serving = sum(map(len, table.models.values()))
             _log.info("ready: %d versions, %d failed", serving, sum(map(len, table.failed.values())))
             notify("READY=1")
-            self._loop.create_task(self.fleet.keep_spare())  # noqa: RUF006 - the fleet keeps what it starts
+            self._loop.create_task(self.fleet.keep_spare())
         self.state.ready = table.ready
 
     # --- signals ---------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ def wish(config: Config, listing: Listing) -> Wish:
 
 def settings_key(config: Config, model: str) -> str:
     """A few letters that change with the settings a loaded version depends on, so that other settings are another version to load."""
-    content = msgspec.json.encode((config.batching, msgspec.structs.replace(config.model(model), versions=Versions()), config.limits.serving))
+    own = msgspec.structs.replace(config.model(model), versions=Versions(), allow_empty=False)
+    content = msgspec.json.encode((config.batching, own, config.limits.serving))
     return hashlib.sha256(content).hexdigest()[:12]
 
 

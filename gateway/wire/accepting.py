@@ -118,7 +118,7 @@ class Accepting:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             timeout_s = None if context is None else self._handshake_timeout_s
             await self._loop.connect_accepted_socket(self._connect, sock, ssl=context, ssl_handshake_timeout=timeout_s)
-        except (OSError, ssl.SSLError, asyncio.TimeoutError):  # the peer's handshake, or its departure
+        except (TimeoutError, OSError, ssl.SSLError):  # the peer's handshake, or its departure
             sock.close()
         finally:
             self.opening -= 1

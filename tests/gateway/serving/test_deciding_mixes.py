@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.serving.deciding import applied, decide
-from gateway.serving.lifecycle import TABLE, Desired, Failure, RouteTable, Snapshot, State, Wanted, step
-from tests.gateway.serving.fleet import NEXT, Fleet
+from gateway.serving.deciding import decide
+from gateway.serving.lifecycle import Desired, Failure, State, Wanted
+from tests.gateway.serving.fleet import Fleet
 
 MODELS = ("a", "b")
 NUMBERS = st.integers(1, 3)
