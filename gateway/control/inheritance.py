@@ -9,6 +9,7 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
     """The one argument of the program."""
 
     place: int
+    workers: int  # of the server: limits of connections are divided by it
     channel: int = -1
     board: int
     bells: tuple[int, ...]

@@ -12,6 +12,8 @@ import os
 import socket
 from collections.abc import Callable
 
+import msgspec
+
 from gateway.clock import Clock, seeded_random
 from gateway.config import Config
 from gateway.control.balance import Balance
@@ -60,6 +62,7 @@ class Serving:
         balance: Balance,
         clock: Clock,
         sockets: dict[str, int],
+        workers: int,
         report: Callable[[tuple[Report, ...]], None],
     ) -> None:
         """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed."""
@@ -68,6 +71,7 @@ class Serving:
         self.balance = balance
         self.clock = clock
         self.health = Health()
+        self._wire = share_of(config.limits.wire, workers)
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
         self._source: Source | None = None
         self.service, self.listener = self._compose()
@@ -88,8 +92,8 @@ class Serving:
         rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json))
         methods = inference_methods(service, self.state) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
-        behind = Behind(rest, _router(calls, rest, limits.wire), TimedHttp2)
-        listener = Listener(limits.wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)
+        behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)
+        listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)
         batcher.answered = listener.flush
         self.balance.turn = listener.accepting.resume
         return service, listener
@@ -162,6 +166,15 @@ class Serving:
             await asyncio.sleep(_LOOK_S)
         await listener.close()
         self.holding.close()
+
+
+def share_of(limits: WireLimits, workers: int) -> WireLimits:
+    """What one of so many workers may hold. Connections are spread evenly, so an equal share of the limits of a server is enough."""
+    return msgspec.structs.replace(
+        limits,
+        max_connections=-(-limits.max_connections // workers),
+        max_connections_per_peer=-(-limits.max_connections_per_peer // workers),
+    )
 
 
 def _allow_empty(config: Config) -> set[str]:

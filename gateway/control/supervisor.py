@@ -107,7 +107,7 @@ class Supervisor:
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
         given = Inheritance(
-            place=0, board=self.board.fd, bells=self.board.bells, arena=arena.fd,
+            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd,
             sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
         )  # fmt: skip
         self.fleet = Fleet(

@@ -87,6 +87,7 @@ class Worker:
             balance=self._balance,
             clock=self._clock,
             sockets=self._inheritance.sockets,
+            workers=self._inheritance.workers,
             report=self._report,
         )
 
