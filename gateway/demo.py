@@ -13,10 +13,11 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import numpy as np
 
 from gateway.client import Answer, Client
@@ -25,14 +26,16 @@ from gateway.clock import Clock, SystemClock
 from gateway.control.child import Child
 from gateway.control.ports import choose
 from gateway.load import Measurement, closed_loop
-from gateway.serving.selection import CHAMPION
 from registry.publish import publish
 from registry.store import Store
+from registry.training import TrainingRecord
 
 if TYPE_CHECKING:
     from retrain.dataset import Dataset
+    from retrain.export import Exported
+    from retrain.train import Score
 
-MODEL = "flights"
+MODEL, ALIAS, PERSON = "flights", "champion", "demo"
 HOST = "127.0.0.1"
 PORTS = (8000, 8001, 8002)  # the server's defaults; others are chosen where they are taken
 BATCH_ROWS = 256
@@ -82,7 +85,7 @@ QUICK = Scale(rows=5_000, singles=1_000, alone=300)
 class Trained:
     """What training leaves behind."""
 
-    model: bytes
+    exported: Exported
     february: Dataset
     expected: np.ndarray  # probabilities of being late, by the pipeline that was exported, shape (rows,)
 
@@ -131,38 +134,52 @@ def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
             f"{train.TREES} boosted trees on January: {len(january.numbers)} numbers and {len(january.texts)} texts known an hour before "
             f"departure; predicts an arrival more than {flights.LATE_MIN} minutes late ({took:.1f} s)"
         )
+    late = pipeline.predict_proba(train.frame(february))[:, 1]
     with story.step("Export") as done:
-        model = export.to_model(pipeline, january)
-        parity = export.check_parity(model, pipeline, february)
+        try:
+            exported = export.export(pipeline, february, training=_record(january, train.score(february.labels, late)))
+        except export.ExportError as error:
+            raise DemoError(str(error)) from error
+        exported = replace(exported, parts=replace(exported.parts, contract=flights.CONTRACT))
+        parity = exported.parity
         summary["parity"] = {"rows": parity.rows, "labels_differ": parity.labels_differ, "max_difference": parity.max_difference}
-        if not parity.holds:
-            raise DemoError(f"the exported model is not the trained one: {parity}")
         done(
-            f"ONNX, {len(model) / 1024:.0f} KiB; on {parity.rows:,} flights of February every label equals scikit-learn's, "
+            f"ONNX, {len(exported.model) / 1024:.0f} KiB; on {parity.rows:,} flights of February every label equals scikit-learn's, "
             f"probabilities differ by {parity.max_difference:.0e} at most"
         )
-    return Trained(model, february, pipeline.predict_proba(train.frame(february))[:, 1])
+    return Trained(exported, february, late)
+
+
+def _record(january: Dataset, score: Score) -> TrainingRecord:
+    """Where the model comes from and how it did in February."""
+    from retrain import train
+
+    return TrainingRecord(
+        format=1,
+        dataset_digest=january.digest,
+        dataset_rows=january.rows,
+        parameters={"trees": train.TREES, "depth": train.DEPTH, "share": train.SHARE},
+        seed=train.SEED,
+        metrics={"all": {"accuracy": score.accuracy, "auc": score.auc, "log_loss": score.log_loss}},
+    )
 
 
 def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Store, clock: Clock) -> None:
+    """The same model with the same parts is published once; the alias follows it."""
     with story.step("Publish") as done:
-        publish_id = f"demo-{hashlib.sha256(trained.model).hexdigest()[:16]}"  # the same bytes are published once
+        content = trained.exported.model + msgspec.json.encode(trained.exported.parts, order="deterministic")
+        publish_id = f"demo-{hashlib.sha256(content).hexdigest()[:16]}"
         with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
-            path = Path(folder) / "model.onnx"
-            path.write_bytes(trained.model)
-            put = publish(store, path, name=MODEL, publisher="demo", now_s=clock.wall(), publish_id=publish_id)
-        _promote(store, put.version, clock)
-        summary["version"] = put.version
+            path, parts = trained.exported.save(Path(folder)), trained.exported.parts
+            put = publish(store, path, name=MODEL, publisher=PERSON, now_s=clock.wall(), publish_id=publish_id, parts=parts)
+        aliases = store.aliases(MODEL)
+        stands = aliases.all().get(ALIAS)
+        if stands != put.version:
+            reason = "the model of the demo"
+            aliases.move(ALIAS, to=put.version, expected_from=stands, actor=PERSON, reason=reason, now_s=clock.wall())
+        summary["version"], summary["new"] = put.version, put.new
         had = "" if put.new else ", published by an earlier run"
-        done(f"{MODEL} version {put.version}, the champion, in {store.medium.root} ({put.model_digest[:19]}…{had})")
-
-
-def _promote(store: Store, version: int, clock: Clock) -> None:
-    """Let the version answer: in a registry nothing serves for being the newest."""
-    aliases = store.aliases(MODEL)
-    before = aliases.all().get(CHAMPION)
-    if before != version:
-        aliases.move(CHAMPION, to=version, expected_from=before, actor="demo", reason="the story of this run", now_s=clock.wall())
+        done(f"{MODEL} version {put.version} in {store.medium.root}, {ALIAS} ({put.model_digest[:19]}…{had})")
 
 
 def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitStack, clock: Clock) -> Server:

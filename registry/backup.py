@@ -21,10 +21,9 @@ from registry.head import Head, Link, fold
 from registry.medium import Medium, Progress, unseen
 from registry.names import MODEL_NAME, blob_key, digest_of
 from registry.policy import POLICY
+from registry.signatures import attached
 from registry.store import MARKER, Store, marker_of
 from registry.transfer import copy_blob
-
-_TREES = ("gc", "signatures")  # more that is immutable: files, and directories of files
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,8 @@ def copy_onto(source: Store, medium: Medium, *, progress: Progress = unseen) -> 
     copy = _Copy(source, medium, progress)
     for model in filter(MODEL_NAME.fullmatch, source.models()):
         copy.add_model(model)
-    for tree in _TREES:
-        copy.add_tree(tree)
+    copy.add_collections()
+    copy.add_signatures()
     copy.add_policy()
     # The marker comes last: until everything is there, it is no registry.
     copy.add_state(MARKER, marker_of(source.id))
@@ -89,12 +88,14 @@ class _Copy:
         self._add_log(model, links, head)
         self.models, self.versions = self.models + 1, self.versions + len(numbers)
 
-    def add_tree(self, prefix: str) -> None:
-        for name in self._source.medium.names(prefix):
-            if name.endswith(".json"):
-                self.add_state(f"{prefix}/{name}", self._read(f"{prefix}/{name}"))
-            else:
-                self.add_tree(f"{prefix}/{name}")
+    def add_collections(self) -> None:
+        for name in self._source.medium.names("gc"):
+            self.add_state(f"gc/{name}", self._read(f"gc/{name}"))
+
+    def add_signatures(self) -> None:
+        for name in self._source.medium.names("signatures"):
+            for key, envelope in attached(self._source.medium, f"sha256:{name}"):
+                self.add_state(key, envelope)
 
     def add_policy(self) -> None:
         """The one file that may differ: the copy takes the source's."""
@@ -152,5 +153,5 @@ def _check_identity(source: Store, medium: Medium) -> None:
     if medium.read(MARKER) is not None:
         if Store.on(medium).id != source.id:
             raise RegistryError(Kind.CONFLICT, "another registry is there")
-    elif strangers := set(medium.names("")) - {"blobs", "models", "tmp", POLICY, "lost+found", *_TREES}:
+    elif strangers := set(medium.names("")) - {"blobs", "models", "tmp", POLICY, "lost+found", "gc", "signatures"}:
         raise RegistryError(Kind.CONFLICT, f"'{min(strangers)}' is there, which no registry left")

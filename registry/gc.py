@@ -1,8 +1,8 @@
 """Garbage collection: what nothing refers to goes to the trash, and what lay in the trash for the grace period is deleted.
 
-Only blobs are collected. Referred to are the blobs of every version that was not deleted, or not longer ago than the grace period, or that
-an unexpired lease names; what any log entry names as evidence or policy; and what the caller names. A registry with anything in it that
-cannot be read is not collected: a record that is damaged might refer to anything.
+Only blobs are collected; signatures stay, as docs/registry.md says why. Referred to are the blobs of every version that was not deleted, or
+not longer ago than the grace period, or that an unexpired lease names; what any log entry names as evidence or policy; and what the caller
+names. A registry with anything in it that cannot be read is not collected: a record that is damaged might refer to anything.
 
 Why a publish that runs at the same time loses nothing. A publisher that needs a blob which is there already does not write it again, and
 this collector may be about to take it away. Of one blob, let the publisher (P) do

@@ -3,14 +3,15 @@
 Create-if-absent is a conditional put (`If-None-Match: *` on S3), proven once by a probe before anything is written. An attempt whose answer
 was lost is found by reading back: a refusal because our own content is there already is success. Pauses and chance are passed in.
 
-What was read of immutable keys is kept in a directory of this machine. Blobs are taken from there first, because their readers check
-them and `forget` a copy that is wrong; everything else only where the store cannot be reached.
+What was read of immutable keys is kept in a directory of this machine (`copies`). Blobs are taken from there first, because their readers
+check them and `forget` a copy that is wrong; everything else only where the store cannot be reached.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +20,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import obstore
 from obstore import exceptions
 from obstore.store import from_url
 
+from registry.copies import Copies
 from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.medium import Staged, Stat
@@ -31,7 +34,8 @@ from registry.patience import Patience
 
 SINGLE_PUT_BYTES = 64 << 20  # past this a blob goes in parts, which no store can make conditional; its name is its digest, so twice is once
 _LAST_SEEN = {"policy.yaml"}  # may change, and loading needs it
-_ABSENT = ".absent"
+_LISTED = re.compile(r"signatures/[0-9a-f]{64}")  # listings that loading needs
+_LISTING = ".names"
 _REFUSALS = {
     exceptions.UnauthenticatedError: "it did not accept the credentials",
     exceptions.PermissionDeniedError: "it does not permit this",
@@ -69,7 +73,7 @@ class ObjectMedium:
     ) -> None:
         self.root = shown
         self.limits = limits
-        self.cache = cache
+        self.copies = Copies(cache, max_blob_bytes=limits.max_cache_bytes)
         self._store = store
         self._calls = calls
         self._patience = patience
@@ -96,44 +100,39 @@ class ObjectMedium:
         try:
             content = self._read(key)
         except RegistryError as error:
-            kept, absent = self._kept(key), self._kept(key + _ABSENT)
-            if error.kind is not Kind.STORAGE or (kept is None and absent is None):
+            kept = self.copies.read(key)
+            if error.kind is not Kind.STORAGE or (kept is None and not self.copies.saw_nothing(key)):
                 raise
-            return None if kept is None else kept.read_bytes()
+            return kept
         if key in _LAST_SEEN or (content is not None and is_immutable(key)):
-            self._keep_state(key, content)
+            self.copies.see(key, content)
         return content
 
     def open(self, key: str) -> int | None:
         """A descriptor of a copy on this machine, whole but unchecked, or None where the key is absent. Raises `Kind.STORAGE`."""
-        kept = self._kept(key)
+        kept = self.copies.open(key)
         if kept is not None:
-            with suppress(FileNotFoundError):
-                return os.open(kept, os.O_RDONLY | os.O_CLOEXEC)
-        with storage_errors(f"copy {key}"), tempfile.TemporaryFile(dir=self._cache_directory()) as file:
+            return kept
+        with storage_errors(f"copy {key}"), tempfile.TemporaryFile(dir=self.copies.room()) as file:
             if not self._download(key, file):
                 return None
             if is_immutable(key):
                 file.seek(0)
-                self._keep(key, iter(lambda: file.read(1 << 20), b""))
+                self.copies.keep(key, iter(lambda: file.read(1 << 20), b""))
             file.seek(0)
             return os.dup(file.fileno())
 
     def forget(self, key: str) -> bool:
         """Drop the kept copy of `key`. False where there is none."""
-        kept = self._kept(key)
-        if kept is not None:
-            kept.unlink(missing_ok=True)
-        return kept is not None
+        return self.copies.forget(key)
 
     def keep_here(self, name: str, content: bytes) -> None:
         """Keep a note beside the copies."""
-        self._keep(name, [content])
+        self.copies.keep(name, [content])
 
     def kept_here(self, name: str) -> bytes | None:
         """A note beside the copies, or None."""
-        kept = self._kept(name)
-        return None if kept is None else kept.read_bytes()
+        return self.copies.read(name)
 
     def stat(self, key: str) -> Stat | None:
         """Size and time of the object, or None where the key is absent. Raises `Kind.STORAGE`."""
@@ -143,17 +142,26 @@ class ObjectMedium:
         return None
 
     def names(self, prefix: str, *, after: str = "") -> list[str]:
-        """Names directly under `prefix` and past `after`, sorted. Raises `Kind.STORAGE`."""
-        if after:  # the store skips what is before; only for prefixes that hold nothing deeper
-            listed = self._repeat(f"list {prefix}", lambda: self._calls.list(self._store, prefix, offset=f"{prefix}/{after}").collect())
-            return sorted(meta["path"].rpartition("/")[2] for meta in listed)
-        found = self._repeat(f"list {prefix}", lambda: self._calls.list_with_delimiter(self._store, prefix or None))
-        return sorted(path.rpartition("/")[2] for path in [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])])
+        """Names directly under `prefix` and past `after`, sorted. Raises `Kind.STORAGE`.
+
+        Where the store cannot be reached, the names of signatures are those that were last seen.
+        """
+        if after or _LISTED.fullmatch(prefix) is None:
+            return self._names(prefix, after)
+        listing = f"{prefix}/{_LISTING}"
+        try:
+            found = self._names(prefix, "")
+        except RegistryError:
+            with suppress(msgspec.DecodeError):  # none is kept, or it was cut
+                return msgspec.json.decode(self.copies.read(listing) or b"", type=list[str])
+            raise
+        self.copies.see(listing, msgspec.json.encode(found))
+        return found
 
     @contextmanager
     def stage(self) -> Iterator[Staged]:
         """A file without a name on this machine. Raises `Kind.STORAGE`."""
-        with storage_errors("stage a file"), tempfile.TemporaryFile(dir=self._cache_directory()) as file:
+        with storage_errors("stage a file"), tempfile.TemporaryFile(dir=self.copies.room()) as file:
             yield Staged(os, file.fileno(), path=None)
 
     def commit(self, staged: Staged, key: str) -> bool:
@@ -233,6 +241,13 @@ class ObjectMedium:
                     raise _storage(deed, error) from error
         raise AssertionError("patience has at least one attempt")
 
+    def _names(self, prefix: str, after: str) -> list[str]:
+        if after:  # the store skips what is before; only for prefixes that hold nothing deeper
+            listed = self._repeat(f"list {prefix}", lambda: self._calls.list(self._store, prefix, offset=f"{prefix}/{after}").collect())
+            return sorted(meta["path"].rpartition("/")[2] for meta in listed)
+        found = self._repeat(f"list {prefix}", lambda: self._calls.list_with_delimiter(self._store, prefix or None))
+        return sorted(path.rpartition("/")[2] for path in [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])])
+
     def _read(self, key: str) -> bytes | None:
         def call() -> bytes:
             result = self._calls.get(self._store, key)
@@ -274,40 +289,6 @@ class ObjectMedium:
         with suppress(FileNotFoundError):
             return self._repeat(f"read {key}", call)
         return None
-
-    def _cache_directory(self) -> Path | None:
-        if self.cache is not None:
-            self.cache.mkdir(parents=True, exist_ok=True)
-        return self.cache
-
-    def _kept(self, key: str) -> Path | None:
-        path = None if self.cache is None else self.cache / key
-        return path if path is not None and path.is_file() else None
-
-    def _keep_state(self, key: str, content: bytes | None) -> None:
-        """Keep what was read, also that there was nothing."""
-        kept = self._kept(key)
-        if content is None:
-            self.forget(key)
-            self._keep(key + _ABSENT, [])
-        elif kept is None or kept.read_bytes() != content:
-            self.forget(key + _ABSENT)
-            self._keep(key, [content])
-
-    def _keep(self, key: str, chunks: Any) -> None:
-        """Best effort: a cache that cannot be written costs a download."""
-        if self.cache is None:
-            return
-        with suppress(OSError):
-            path = self.cache / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{uuid.uuid4().hex}")
-            try:
-                with temporary.open("wb") as file:
-                    file.writelines(chunks)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
 
 
 def object_medium(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 from registry import golden as goldens
 from registry import schema as schemas
@@ -16,7 +16,7 @@ from registry import serving as servings
 from registry import training as trainings
 from registry.errors import damaged, refused
 from registry.golden import Golden
-from registry.manifest import PART_TITLES, Manifest
+from registry.manifest import PART_TITLES, Descriptor, Manifest
 from registry.names import blob_key
 from registry.schema import ContractFile, Schema
 from registry.serving import Serving
@@ -24,7 +24,6 @@ from registry.training import TrainingRecord
 
 MAX_CARD_BYTES = 1 << 18
 MAX_PROFILE_BYTES = 32 << 20
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,25 +77,22 @@ def contents(parts: Parts, *, schema: Schema | None, golden: Golden | None) -> d
     return {title: content for title, content in found.items() if content is not None}
 
 
+def read_part(layer: Descriptor, read_blob: Callable[[str], bytes]) -> Any:
+    """One part, of the type that `StoredParts` says; `read_blob` gives checked content by digest. Raises `Kind.DAMAGED` naming its blob."""
+    return _DECODERS[layer.title](read_blob(layer.digest), key=blob_key(layer.digest))
+
+
 def read_parts(manifest: Manifest, read_blob: Callable[[str], bytes], *, only: Collection[str] = PART_TITLES) -> StoredParts:
-    """The parts of a version, of those with the titles `only`; `read_blob` gives checked content by digest. Raises `Kind.DAMAGED`."""
-    keys = {layer.title: layer.digest for layer in manifest.parts if layer.title in only}
-    blobs = {title: (read_blob(digest), blob_key(digest)) for title, digest in keys.items()}
+    """The parts of a version, of those with the titles `only`; the rest as `read_part`."""
+    found = {layer.title: read_part(layer, read_blob) for layer in manifest.parts if layer.title in only}
     return StoredParts(
-        schema=_decoded(blobs, "schema.json", schemas.decode),
-        golden=_decoded(blobs, "golden.json", goldens.decode),
-        training=_decoded(blobs, "training.json", trainings.decode),
-        card=_decoded(blobs, "card.md", _card),
-        serving=_decoded(blobs, "serving.json", servings.decode),
-        profile=blobs["profile.json"][0] if "profile.json" in blobs else None,
+        schema=found.get("schema.json"),
+        golden=found.get("golden.json"),
+        training=found.get("training.json"),
+        card=found.get("card.md"),
+        serving=found.get("serving.json"),
+        profile=found.get("profile.json"),
     )
-
-
-def _decoded(blobs: dict[str, tuple[bytes, str]], title: str, decode: Callable[..., T]) -> T | None:
-    if title not in blobs:
-        return None
-    content, key = blobs[title]
-    return decode(content, key=key)
 
 
 def _card(content: bytes, *, key: str) -> str:
@@ -116,3 +112,20 @@ def _card_problem(card: str) -> str | None:
     if any(unicodedata.category(character) == "Cc" and character not in "\n\t" for character in card):
         return "has a control character"
     return None
+
+
+def _profile(content: bytes, *, key: str) -> bytes:
+    """Its owner decodes it."""
+    if not content:
+        raise damaged(f"{key} is no reference profile: it is empty")
+    return content
+
+
+_DECODERS: dict[str, Callable[..., Any]] = {
+    "card.md": _card,
+    "golden.json": goldens.decode,
+    "profile.json": _profile,
+    "schema.json": schemas.decode,
+    "serving.json": servings.decode,
+    "training.json": trainings.decode,
+}

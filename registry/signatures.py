@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -130,35 +131,44 @@ def verify(envelope: bytes, manifest: bytes, trusted: Iterable[PublicKey]) -> tu
     return tuple(sorted(found))
 
 
-def signed_manifest(envelope: bytes) -> Digest:
-    """The digest of the manifest that an envelope is over, whoever signed it. Raises `Kind.DAMAGED` for what is no such envelope."""
-    read = _envelope(envelope)
-    if read.payload_type != MANIFEST_TYPE:
-        raise damaged("the signature is of something else than a manifest")
-    return digest_of(_bytes(read.payload))
-
-
 # Where envelopes lie: beside the blobs, by the digest of the manifest
 
 
 def attach(medium: Medium, manifest_digest: Digest, envelope: bytes) -> str:
     """Keep an envelope: its key. Keeping it again changes nothing. Raises `Kind.DAMAGED` for what is no envelope of that manifest."""
-    if signed_manifest(envelope) != manifest_digest:
-        raise damaged("the signature is of other content than the manifest")
-    key = f"{_directory(manifest_digest)}/{digest_of(envelope).removeprefix('sha256:')}.json"
+    _check_is_over(envelope, manifest_digest)
+    key = f"{_directory(manifest_digest)}/{_file_name(envelope)}"
     if not medium.create(key, envelope):
         raise damaged(f"{key} does not hold what its name says")
     return key
 
 
 def attached(medium: Medium, manifest_digest: Digest) -> Iterator[tuple[str, bytes]]:
-    """(key, envelope) of every envelope that is kept for a manifest. Raises `Kind.DAMAGED` for one that is not what its name says."""
+    """(key, envelope) of every envelope that is kept for a manifest. Raises as `read_envelope`."""
     directory = _directory(manifest_digest)
     for name in medium.names(directory):
-        content = medium.read(f"{directory}/{name}")
-        if content is None or f"{digest_of(content).removeprefix('sha256:')}.json" != name:
-            raise damaged(f"{directory}/{name} does not hold what its name says")
-        yield f"{directory}/{name}", content
+        yield f"{directory}/{name}", read_envelope(medium, manifest_digest, name)
+
+
+def file_name(envelope_digest: Digest) -> str:
+    """Of an envelope, in the directory of its manifest."""
+    return f"{envelope_digest.removeprefix('sha256:')}.json"
+
+
+def read_envelope(medium: Medium, manifest_digest: Digest, name: str) -> bytes:
+    """One of the envelopes of a manifest, by file name.
+
+    Raises `Kind.DAMAGED` naming it where it is not what its name says, or not over the manifest that it lies with.
+    """
+    key = f"{_directory(manifest_digest)}/{name}"
+    content = medium.read(key)
+    if content is None:
+        raise damaged(f"{key} is missing")
+    if _file_name(content) != name:
+        raise damaged(f"{key} does not hold what its name says")
+    with _naming(key):
+        _check_is_over(content, manifest_digest)
+    return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +186,8 @@ class Trusted:
             raise damaged(f"{blob_key(manifest)} does not hold what its name says")
         found: set[Digest] = set()
         for key, envelope in attached(medium, manifest):
-            found.update(check(envelope, content, self.keys, key=key))
+            with _naming(key):
+                found.update(verify(envelope, content, self.keys))
         return frozenset(found)
 
 
@@ -189,23 +200,33 @@ def trusted(paths: Iterable[Path]) -> Trusted:
     return Trusted(tuple(keys.values()))
 
 
-def check(envelope: bytes, manifest: bytes, keys: Iterable[PublicKey], *, key: str) -> tuple[Digest, ...]:
-    """As `verify`, of the envelope that lies at `key`, which an error names."""
-    try:
-        return verify(envelope, manifest, keys)
-    except RegistryError as error:
-        raise RegistryError(error.kind, f"{key}: {error.message}") from error
-
-
 def _key_in(path: Path) -> PublicKey:
     with storage_errors(f"read the key in {path}"), path.open("rb") as file:
         content = file.read(MAX_KEY_BYTES + 1)
     if len(content) > MAX_KEY_BYTES:
         raise _unsupported(f"{path}: a key has at most {MAX_KEY_BYTES} bytes")
-    try:
+    with _naming(path):
         return public_key(content)
+
+
+@contextmanager
+def _naming(place: str | Path) -> Iterator[None]:
+    """An error inside the block says where."""
+    try:
+        yield
     except RegistryError as error:
-        raise RegistryError(error.kind, f"{path}: {error.message}") from error
+        raise RegistryError(error.kind, f"{place}: {error.message}") from error
+
+
+def _check_is_over(envelope: bytes, manifest_digest: Digest) -> None:
+    """Whoever signed it."""
+    read = _envelope(envelope)
+    if read.payload_type != MANIFEST_TYPE or digest_of(_bytes(read.payload)) != manifest_digest:
+        raise damaged("the signature is of other content than the manifest")
+
+
+def _file_name(envelope: bytes) -> str:
+    return file_name(digest_of(envelope))
 
 
 def _directory(manifest_digest: Digest) -> str:

@@ -1,8 +1,8 @@
 """Versions to and from a directory that somebody carries to another site: content-addressed, checked while leaving and while arriving.
 
-A bundle is a directory with `blobs/sha256/…` as in a registry and `tidegate-bundle.json`, which lists versions. Both directions may be
-stopped and repeated: what is there already is hashed, not copied. Aliases, approvals and the log stay behind; which version serves is
-decided at each site.
+A bundle is a directory with `blobs/sha256/…` and `signatures/…` as in a registry and `tidegate-bundle.json`, which lists versions and their
+signatures. Both directions may be stopped and repeated: what is there already is hashed, not copied. Aliases, approvals and the log stay
+behind; which version serves is decided at each site, and so is whose signatures count.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from registry.blobs import Blobs
 from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.formats import FORMAT, decode_checked, encode_checked
-from registry.medium import CHUNK_BYTES, Progress, unseen
-from registry.names import Digest, blob_key, check_model_name
+from registry.medium import CHUNK_BYTES, Medium, Progress, unseen
+from registry.names import Digest, blob_key, check_model_name, digest_of
+from registry.signatures import attach, attached, file_name, read_envelope
 from registry.store import MARKER, Store
 
 INDEX = "tidegate-bundle.json"
 
 
-class Carried(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version in a bundle, as its record says."""
+class Carried(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One version in a bundle, as its record says. A list without signatures is, to the byte, what it was before they were carried."""
 
     model: str
     version: int
@@ -37,6 +38,7 @@ class Carried(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     publish_id: str
     publisher: str
     created: datetime
+    signatures: tuple[Digest, ...] = ()  # of the envelopes over its manifest, ascending
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +63,8 @@ class Pulled:
 def export(store: Store, versions: Iterable[tuple[str, int]], directory: Path, *, progress: Progress = unseen) -> Bundle:
     """Put versions (model, number) into a bundle at `directory`, beside those that are there: the whole list afterwards.
 
-    Raises `Kind.CONFLICT` where the directory is a registry or another registry's bundle, `Kind.NOT_FOUND`, `Kind.DAMAGED`.
+    The envelopes over their manifests go along. Raises `Kind.CONFLICT` where the directory is a registry or another registry's bundle,
+    `Kind.NOT_FOUND`, `Kind.DAMAGED`.
     """
     medium = DirectoryMedium(directory, limits=store.medium.limits)
     medium.prepare()
@@ -82,6 +85,7 @@ def export(store: Store, versions: Iterable[tuple[str, int]], directory: Path, *
             publish_id=record.publish_id,
             publisher=record.publisher,
             created=record.created,
+            signatures=_pack_signatures(store.medium, medium, record.manifest, progress),
         )
     bundle = Bundle(registry=store.id, versions=tuple(carried[key] for key in sorted(carried)))
     medium.replace(INDEX, encode_checked(bundle), durable=True)
@@ -91,7 +95,8 @@ def export(store: Store, versions: Iterable[tuple[str, int]], directory: Path, *
 def pull(store: Store, directory: Path, *, models: Iterable[str] | None = None, progress: Progress = unseen) -> list[Pulled]:
     """Publish the versions of a bundle, or those of some models, in the order of their numbers.
 
-    Their publish ids make sure that each arrives once. Raises `Kind.NOT_FOUND` where there is no bundle, `Kind.DAMAGED` naming what did not
+    Their publish ids make sure that each arrives once; signatures are attached before the version is there, also where it had arrived
+    without them. Raises `Kind.NOT_FOUND` where there is no bundle, `Kind.DAMAGED` naming what did not
     survive the journey, `Kind.CONFLICT` where a publish id stands for something else here; what arrived before that stays.
     """
     medium = DirectoryMedium(directory, limits=store.medium.limits)
@@ -121,9 +126,25 @@ def copy_blob(source: Blobs, target: Blobs, digest: str, *, progress: Progress =
         target.commit(staged)
 
 
+def _pack_signatures(source: Medium, bundle: Medium, manifest: Digest, progress: Progress) -> tuple[Digest, ...]:
+    """Digests of the envelopes, which lie in the bundle from now on; one that is wrong there is written again."""
+    packed = []
+    for key, envelope in attached(source, manifest):
+        if bundle.read(key) not in {None, envelope}:
+            bundle.remove(key)
+        attach(bundle, manifest, envelope)
+        packed.append(digest_of(envelope))
+        progress(len(envelope))
+    return tuple(packed)
+
+
 def _arrive(store: Store, source: Blobs, entry: Carried, progress: Progress) -> Pulled:
     for digest in _digests(source, entry.manifest):
         copy_blob(source, store.blobs, digest, progress=progress)
+    for digest in entry.signatures:
+        envelope = read_envelope(source.medium, entry.manifest, file_name(digest))
+        attach(store.medium, entry.manifest, envelope)
+        progress(len(envelope))
     manifest = manifests.decode(source.read(entry.manifest), key=blob_key(entry.manifest))
     version, _, new = store.add_version(
         entry.model, manifest, publish_id=entry.publish_id, publisher=entry.publisher, now_s=entry.created.timestamp()

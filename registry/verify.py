@@ -14,12 +14,15 @@ from dataclasses import dataclass
 import msgspec
 
 from registry import contract as contracts
+from registry import signatures
 from registry.entries import VersionCreated, evidence_of
 from registry.errors import RegistryError, damaged, storage_errors
 from registry.gc import runs
 from registry.head import Head, fold
+from registry.manifest import Manifest
 from registry.medium import Progress, hashed, unseen
 from registry.names import MODEL_NAME, blob_key, trash_key
+from registry.parts import read_part
 from registry.policy import POLICY, read_policy
 from registry.store import Store
 from registry.versions import Versions, entry_of
@@ -49,7 +52,10 @@ class _Survey:
     progress: Progress
     findings: list[Finding]
     sizes: dict[str, int]  # of every blob that holds what its name says, by digest
+    hashed: set[str]  # keys of all that were read, also of those that hold something else
     wanted: set[str]
+    signed: set[str]  # digests of the manifests that signatures may be over
+    decoded: set[str]  # of the blobs that were read and not only hashed
 
     def damage(self, key: str, message: str) -> None:
         self.findings.append(Finding(Severity.DAMAGE, key, message))
@@ -67,12 +73,12 @@ class _Survey:
 
 
 def verify(store: Store, *, progress: Progress = unseen) -> list[Finding]:
-    """Every blob, record, manifest, log, cache, lease and the policy of a registry. An empty list means that all is as it was published.
+    """Every blob, record, manifest, part, signature, log, cache, lease and the policy. An empty list: all is as it was published.
 
     `progress` is told the bytes of blobs as they are hashed. Copies on this machine are not looked at, only what the storage holds.
     """
     store = _without_copies(store)
-    survey = _Survey(store, progress, findings=[], sizes={}, wanted=set())
+    survey = _Survey(store, progress, findings=[], sizes={}, hashed=set(), wanted=set(), signed=set(), decoded=set())
     _survey_blobs(survey)
     for name in store.models():
         if MODEL_NAME.fullmatch(name):
@@ -80,6 +86,7 @@ def verify(store: Store, *, progress: Progress = unseen) -> list[Finding]:
         else:
             survey.notice(f"models/{name}", "this is no model name; it is passed over")
     _survey_state(survey)
+    _survey_signatures(survey)
     for digest in sorted(survey.sizes.keys() - survey.wanted):
         survey.notice(blob_key(digest), "nothing refers to this blob")
     for name in store.medium.names("tmp"):
@@ -111,6 +118,7 @@ def _survey_blob(survey: _Survey, key: str) -> None:
         fd = survey.store.medium.open(key)
         if fd is None:
             return
+        survey.hashed.add(key)
         with storage_errors(f"read {key}"), os.fdopen(fd, "rb") as file:
             digest, size = hashed(file, progress=survey.progress), file.tell()
         if blob_key(digest) != key:
@@ -171,18 +179,33 @@ def _survey_version(survey: _Survey, versions: Versions, number: int, history: _
     elif history is not None:
         survey.notice(versions.key(number), "the version has no log entry yet; the next publish writes it")
     survey.wanted.add(record.manifest)
-    if history is not None and number in history.head.versions and history.head.versions[number].deleted:
+    deleted = history is not None and number in history.head.versions and history.head.versions[number].deleted
+    if not deleted or record.manifest in survey.sizes:
+        survey.signed.add(record.manifest)
+    if deleted:
         return  # its files may be gone
     manifest = survey.store.manifest_of(record.manifest)
     for blob in manifest.blobs:
         _survey_reference(survey, blob.digest, versions.key(number), None, size=blob.size)
-    contracts.decode(survey.store.read_blob(manifest.config.digest), key=blob_key(manifest.config.digest))
+    _survey_content(survey, manifest)
+
+
+def _survey_content(survey: _Survey, manifest: Manifest) -> None:
+    """The contract and the parts decode; what is not whole was reported already."""
+    for layer in (manifest.config, *manifest.parts):
+        if layer.digest in survey.sizes and layer.digest not in survey.decoded:
+            survey.decoded.add(layer.digest)
+            with survey.noting(blob_key(layer.digest)):
+                if layer is manifest.config:
+                    contracts.decode(survey.store.read_blob(layer.digest), key=blob_key(layer.digest))
+                else:
+                    read_part(layer, survey.store.read_blob)
 
 
 def _survey_reference(survey: _Survey, digest: str, key: str, what: str | None, *, size: int | None = None) -> None:
     """A blob that `key` refers to: it must be there and whole."""
     survey.wanted.add(digest)
-    if digest not in survey.sizes:  # published while the others were hashed, in the trash, or missing
+    if blob_key(digest) not in survey.hashed:  # published while the others were hashed, in the trash, or missing
         _survey_blob(survey, blob_key(digest))
     if digest not in survey.sizes and _survey_trashed(survey, digest):
         survey.notice(blob_key(digest), "an interrupted collection left it in the trash; the next one takes it back")
@@ -210,3 +233,16 @@ def _survey_state(survey: _Survey) -> None:
     for name in survey.store.leases.names():
         with survey.noting(f"leases/{name}"):
             survey.store.leases.read(name)
+
+
+def _survey_signatures(survey: _Survey) -> None:
+    """Each envelope is what its name says and over the manifest it lies with. Whose keys made it is for a policy to ask."""
+    medium = survey.store.medium
+    for name in medium.names("signatures"):
+        manifest, directory = f"sha256:{name}", f"signatures/{name}"
+        if manifest not in survey.signed:
+            survey.notice(directory, "no version has the manifest that these signatures are over")
+        with survey.noting(directory):
+            for envelope in medium.names(directory):
+                with survey.noting(f"{directory}/{envelope}"):
+                    signatures.read_envelope(medium, manifest, envelope)

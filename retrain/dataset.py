@@ -5,8 +5,10 @@ A column is a float32 array or an object array of `str`, because those are the t
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 
@@ -48,6 +50,15 @@ class Dataset:
     def texts(self) -> list[str]:
         """Names of the text columns."""
         return [name for name, column in self.columns.items() if column.dtype != np.float32]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the values, the names and the order of both: of the same table everywhere."""
+        found = hashlib.sha256(msgspec.json.encode([self.rows, *([name, name in self.numbers] for name in self.columns)]))
+        for column in (*self.columns.values(), self.labels.astype(np.int64)):
+            texts = column.dtype == np.dtype(object)
+            found.update(msgspec.json.encode(column.tolist()) if texts else column.astype(column.dtype.newbyteorder("<")).tobytes())
+        return f"sha256:{found.hexdigest()}"
 
     def take(self, rows: slice | np.ndarray) -> Dataset:
         """Some of the rows, by slice, mask or indices."""

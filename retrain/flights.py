@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from registry.schema import ContractFile, Range, Terms
 from retrain.dataset import Dataset
 
 LATE_MIN = 15  # minutes past schedule; the usual bound of airline statistics
@@ -22,6 +23,28 @@ RECENT_MIN = 120  # departures so long before that moment tell how congested the
 _WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "visib"]
 _NUMBERS = ["scheduled_hour", "distance", "origin_delay", "carrier_delay", *_WEATHER]
 _TEXTS = ["carrier", "origin", "dest"]
+_DELAYS = Range(min=-10, max=180)
+CONTRACT = ContractFile(  # what the columns mean; no number is ever missing
+    inputs={
+        "scheduled_hour": Terms(nulls="refused", unit="h", range=Range(min=0, max=24), description="scheduled departure, local time"),
+        "distance": Terms(nulls="refused", unit="mi", description="between the two airports"),
+        "origin_delay": Terms(nulls="refused", unit="min", range=_DELAYS, description="mean departure delay of recent flights from there"),
+        "carrier_delay": Terms(nulls="refused", unit="min", range=_DELAYS, description="the same, of the flight's own carrier only"),
+        "temp": Terms(nulls="refused", unit="°F", description="at the airport, as last observed, as all weather is"),
+        "dewp": Terms(nulls="refused", unit="°F", description="dew point"),
+        "humid": Terms(nulls="refused", unit="%", description="relative humidity"),
+        "wind_speed": Terms(nulls="refused", unit="mph"),
+        "precip": Terms(nulls="refused", unit="in", description="precipitation of the hour"),
+        "visib": Terms(nulls="refused", unit="mi", description="visibility"),
+        "carrier": Terms(description="two letters or digits"),
+        "origin": Terms(categories=("EWR", "JFK", "LGA"), description="airport of departure"),
+        "dest": Terms(description="airport of arrival"),
+    },
+    outputs={
+        "label": Terms(categories=(0, 1), description=f"1: arrives more than {LATE_MIN} minutes late"),
+        "probabilities": Terms(range=Range(min=0, max=1), description="of arriving in time, and late"),
+    },
+)
 
 
 class MissingDataError(Exception):

@@ -126,7 +126,7 @@ def requests_of(values: dict[Series, float]) -> Counter[tuple[str, str]]:
 
 @contextmanager
 def serving(folder: Path, repository: Path, settings: str = "") -> Iterator[Server]:
-    """A server with these settings (YAML, without server and repository), ready."""
+    """A server with these settings (YAML, without server), ready. `repository` is not looked at where they have a section of that name."""
     with starting(folder, repository, settings) as server:
         server.wait_ready()
         yield server
@@ -140,7 +140,8 @@ def starting(folder: Path, repository: Path, settings: str = "") -> Iterator[Ser
     names = ("http_port", "grpc_port", "metrics_port")
     server = "".join(f"  {name}: {port}\n" for name, port in zip(names, ports, strict=True))
     config = folder / "server.yaml"
-    config.write_text(f"server:\n{server}repository:\n  path: {repository}\nlogging:\n  format: json\n{processes}{settings}")
+    place = "" if "repository:" in settings else f"repository:\n  path: {repository}\n"
+    config.write_text(f"server:\n{server}{place}logging:\n  format: json\n{processes}{settings}")
     log = folder / "server.log"
     with Child(["serve", "--config", str(config)], log=log) as child:
         yield Server(child, ports, log)

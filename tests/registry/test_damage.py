@@ -1,19 +1,28 @@
-"""Any state file cut or changed: what was last seen still serves, what is not touched loads, and the damage is named."""
+"""Any file cut or changed: what was last seen still serves, what is not touched loads, and the damage is named."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from registry.contract import Contract, Port
 from registry.desired import Desired
 from registry.errors import Kind, RegistryError
 from registry.gc import collect
-from registry.manifest import Manifest
+from registry.golden import golden_of
+from registry.manifest import PART_TITLES, Manifest, file_layer, manifest_of
+from registry.names import blob_key, digest_of
+from registry.parts import Parts, contents
 from registry.policy import POLICY
+from registry.schema import contract_file, merge
+from registry.serving import Serving
+from registry.signatures import attach, generate, sign
 from registry.store import MARKER, Store
-from registry.verify import verify
+from registry.training import TrainingRecord
+from registry.verify import Severity, damages, verify
 from registry.watch import Watch
 
 BY = {"actor": "ann", "reason": "r" * 700, "now_s": 1e9}  # entries longer than a sector
@@ -26,6 +35,8 @@ def served(store: Store, put_manifest: Callable[[Store, bytes], Manifest]) -> St
     for model, content in (("m", b"one"), ("m", b"two"), ("other", b"three")):
         store.add_version(model, put_manifest(store, content), publish_id=content.decode(), publisher="pat", now_s=1e9)
     (store.medium.root / "policy.yaml").write_text("# why\n" * 100 + "{format: 2, aliases: {champion: {min_approvals: 1}}}")
+    digest = store.record("m", 1).manifest
+    attach(store.medium, digest, sign(store.read_blob(digest), generate()))
     store.aliases("m").approve("champion", 1, **BY)
     store.aliases("m").move("champion", to=1, expected_from=None, **BY)
     store.deletion("m").hold("audit", 2, **BY)
@@ -55,7 +66,7 @@ def test_the_last_good_state_serves(served: Store) -> None:
     seen: list[Desired] = []
     Watch(served, seen.append).look()
     whole = seen[0]
-    assert 9 <= len(_state_files(served))
+    assert 10 <= len(_state_files(served))
     for path in _state_files(served):
         content, key = path.read_bytes(), str(path.relative_to(served.medium.root))
         path.chmod(0o644)
@@ -72,6 +83,89 @@ def test_the_last_good_state_serves(served: Store) -> None:
             assert {text for text in named if key.startswith(text) or text.startswith(key) or key.rpartition("/")[0] in text}, (key, named)
         path.write_bytes(content)
     assert {"blobs", "models/m/head.json"} >= {finding.key.partition("/")[0] for finding in verify(served)}
+
+
+def test_every_blob_of_a_version(store: Store, put_manifest: Callable[[Store, bytes], Manifest]) -> None:
+    """The model, the contract, each part and the manifest: the blob is named, also where only some later version needs it."""
+    for number in (1, 2):
+        store.add_version("m", _with_parts(store, put_manifest, _all_parts()), publish_id=f"p{number}", publisher="ann", now_s=1e9)
+    manifest = store.manifest("m", 1)
+    assert len(PART_TITLES) == len(manifest.parts)
+    for digest in (store.record("m", 1).manifest, *(blob.digest for blob in manifest.blobs)):
+        path = store.medium.root / blob_key(digest)
+        content = path.read_bytes()
+        path.chmod(0o644)
+        for damage in _damages(content, by_people=False):
+            path.write_bytes(damage)
+            assert [blob_key(digest)] == [finding.key for finding in damages(verify(store)) if finding.key.startswith("blobs/")]
+        path.write_bytes(content)
+    assert [] == verify(store)
+
+
+@pytest.mark.parametrize("title", sorted(set(PART_TITLES) - {"card.md", "profile.json"}))
+def test_a_part_that_was_published_broken(store: Store, put_manifest: Callable[[Store, bytes], Manifest], title: str) -> None:
+    """Its digest is right and its content is none: named by its key, once, however many versions share it."""
+    whole = _all_parts()[title]
+    cuts = [*range(0, len(whole), SECTOR), len(whole) - 1]
+    assert title == "serving.json" or len(cuts) > 2
+    for number, cut in enumerate(cuts):
+        for model in ("m", "n"):
+            manifest = _with_parts(store, put_manifest, {title: whole[:cut]})
+            store.add_version(model, manifest, publish_id=str(number), publisher="ann", now_s=1e9)
+        store.deletion("n").delete(number + 1, **BY)
+        broken = {blob_key(store.manifest("m", past + 1).parts[0].digest) for past in range(number + 1)}
+        assert sorted(broken) == sorted(finding.key for finding in verify(store))
+        store.load_verified("m", number + 1).close()
+
+
+class TestSignatures:
+    """What `verify` says of the envelopes."""
+
+    def test_of_another_manifest(self, served: Store) -> None:
+        """It lies with one and is over the other; its name is right."""
+        first, second = (_manifest(served, version) for version in (1, 2))
+        envelope = next((served.medium.root / f"signatures/{first[7:]}").iterdir())
+        assert served.medium.create(f"signatures/{second[7:]}/{envelope.name}", envelope.read_bytes())
+        text = "the signature is of other content than the manifest"
+        key = f"signatures/{second[7:]}/{envelope.name}"
+        assert [(key, f"{key}: {text}")] == [(finding.key, finding.message) for finding in damages(verify(served))]
+
+    def test_of_no_version(self, store: Store) -> None:
+        """A notice: whoever signs a manifest before it is published does no harm. What is no signature there is damage."""
+        (store.medium.root / "signatures").mkdir()
+        key = attach(store.medium, digest_of(b"{}"), sign(b"{}", generate()))
+        directory, text = key.rpartition("/")[0], "no version has the manifest that these signatures are over"
+        assert [(Severity.NOTICE, directory, text)] == [(found.severity, found.key, found.message) for found in verify(store)]
+        (store.medium.root / "signatures/stray").mkdir()
+        (store.medium.root / "signatures/stray/file").touch()
+        (store.medium.root / "signatures/file").touch()
+        assert {"signatures/stray/file", "signatures/file"} == {finding.key for finding in damages(verify(store))}
+
+
+def _manifest(store: Store, version: int) -> str:
+    return store.record("m", version).manifest
+
+
+def _all_parts() -> dict[str, bytes]:
+    """One of each, longer than a sector but for the settings."""
+    golden = golden_of({"x": np.ones((8, 4), np.float32)})
+    port = Port(name="x", type="tensor(float)", shape=(None, 4))
+    graph = Contract(ir_version=8, opsets={"": 17}, producer="tests", inputs=(port,), outputs=())
+    schema = merge(graph, contract_file({"inputs": {"x": {"description": "d" * 600}}}))
+    parts = Parts(
+        training=TrainingRecord(format=1, parameters={"note": "n" * 600}),
+        card="# Card\n" * 100,
+        serving=Serving(format=1, max_batch_size=8),
+        profile=b"p" * 600,
+    )
+    return contents(parts, schema=schema, golden=golden)
+
+
+def _with_parts(store: Store, put_manifest: Callable[[Store, bytes], Manifest], parts: dict[str, bytes]) -> Manifest:
+    plain = put_manifest(store, b"one")
+    stored = [(title, *store.put_blob(content)) for title, content in parts.items()]
+    layers = [file_layer(title=title, media_type=PART_TITLES[title], digest=digest, size=size) for title, digest, size in stored]
+    return manifest_of(plain.config, [*plain.layers, *layers])
 
 
 def _loads(store: Store) -> bool:

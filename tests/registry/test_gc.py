@@ -15,12 +15,14 @@ from registry.evidence import Evidence, encode
 from registry.gc import DEFAULT_GRACE_S, Collected, collect, runs
 from registry.manifest import Manifest
 from registry.names import blob_key, digest_of
+from registry.signatures import Trusted, attach, generate, sign
 from registry.store import Store
-from registry.verify import damages, verify
+from registry.verify import Severity, damages, verify
 from tests.registry.turns import play
 
 NOW_S = 4_000_000_000.0  # long after the tests' files were written
 LATER_S = NOW_S + DEFAULT_GRACE_S
+KEY = generate()
 BY = {"actor": "ann", "reason": "", "now_s": NOW_S}
 PutManifest = Callable[[Store, bytes], Manifest]
 
@@ -98,6 +100,32 @@ class TestWhatIsGarbage:
         assert set() == _names(_collect(served, LATER_S + DEFAULT_GRACE_S + 49))[0]
         assert set() == _names(_collect(served, 5e9, keep=[record.manifest]))[0]
         assert {record.manifest} < _names(_collect(served, LATER_S + DEFAULT_GRACE_S + 51))[0]
+
+    def test_signatures_stay(self, served: Store) -> None:
+        """Also those of a version that was deleted: a notice once its manifest is gone, and good again when it is published again."""
+        envelopes, keys = {}, {}
+        for version in (1, 2):
+            digest = served.record("m", version).manifest
+            envelopes[version] = sign(served.read_blob(digest), KEY)
+            keys[version] = attach(served.medium, digest, envelopes[version])
+        served.deletion("m").delete(2, **BY)
+        _collect(served, LATER_S - 1)
+        assert [] == [found for found in verify(served) if found.key.startswith("signatures/")]
+        for now_s in (LATER_S, LATER_S + DEFAULT_GRACE_S):
+            _collect(served, now_s)
+            assert envelopes == {version: served.medium.read(keys[version]) for version in (1, 2)}
+            assert [(Severity.NOTICE, keys[2].rpartition("/")[0])] == [(found.severity, found.key) for found in verify(served)]
+
+    def test_a_signature_of_what_comes_again(self, served: Store, put_manifest: PutManifest) -> None:
+        """The same content is the same manifest, whatever happened to the version that had it first."""
+        digest = served.record("m", 2).manifest
+        attach(served.medium, digest, sign(served.read_blob(digest), KEY))
+        served.deletion("m").delete(2, **BY)
+        for now_s in (LATER_S, LATER_S + DEFAULT_GRACE_S):
+            _collect(served, now_s)
+        assert 3 == _add(served, put_manifest(served, b"two"), "again")
+        assert {KEY.public.key_id} == Trusted((KEY.public,))(served.medium, digest, served.read_blob(digest))
+        assert [] == verify(served)
 
     def test_evidence_stays(self, served: Store) -> None:
         """What the log names, for ever."""

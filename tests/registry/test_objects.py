@@ -20,10 +20,12 @@ from registry.medium import Medium
 from registry.names import blob_key
 from registry.objects import ObjectMedium, object_medium
 from registry.patience import Patience
+from registry.signatures import Trusted, attach, generate, sign
 from registry.store import Store, marker_of
 from registry.verify import damages, verify
 
 NOW_S = 1_700_000_000.0
+KEY = generate()
 
 
 class Faulty:
@@ -238,6 +240,45 @@ class TestCache:
         with calls.down():
             served.load_verified("m", 1).close()
 
+    def test_signatures_were_seen(self, served: Store, calls: Faulty, medium: ObjectMedium, kind_of: Callable[..., str]) -> None:
+        """A version that needs them loads, with those that were last seen; one whose signatures were never looked at does not."""
+        digest = served.record("m", 1).manifest
+        key = attach(medium, digest, sign(served.read_blob(digest), KEY))
+        medium.create("policy.yaml", f"{{format: 2, load: {{require_signatures: ['{KEY.public.key_id}']}}}}".encode())
+        medium.read("policy.yaml")
+        asking = Store.on(medium, signers=Trusted((KEY.public,)))
+        with calls.down():
+            assert kind_of(lambda: asking.load_verified("m", 1)).startswith("storage: cannot list signatures/")
+        asking.load_verified("m", 1).close()
+        with calls.down():
+            Store.on(medium, signers=Trusted((KEY.public,))).load_verified("m", 1).close()
+            assert kind_of(lambda: Store.on(medium, signers=Trusted(())).load_verified("m", 1)).startswith("policy: the signature of key")
+        medium.remove(key)
+        for _ in range(2):
+            assert kind_of(lambda: asking.load_verified("m", 1)).startswith("policy: the signature of key")
+            calls.faults = {name: iter(lambda: "refuse", None) for name in ("get", "list_with_delimiter")}
+
+    def test_copies_of_signatures_are_for_when_the_store_is_away(
+        self, served: Store, calls: Faulty, medium: ObjectMedium, kind_of: Callable[..., str]
+    ) -> None:
+        """As long as it answers, a changed copy or listing changes nothing and is replaced; a listing that is cut is none."""
+        digest = served.record("m", 1).manifest
+        key = attach(medium, digest, sign(served.read_blob(digest), KEY))
+        trust, content = Trusted((KEY.public,)), served.read_blob(digest)
+        assert {KEY.public.key_id} == trust(medium, digest, content)
+        copy, listing = medium.copies.directory / key, (medium.copies.directory / key).with_name(".names")
+        for path in (copy, listing):
+            right = path.read_bytes()
+            path.write_bytes(b"[]")
+            assert {KEY.public.key_id} == trust(medium, digest, content)
+            assert right == path.read_bytes()
+        with calls.down():
+            copy.write_bytes(b"[]")
+            assert kind_of(lambda: trust(medium, digest, content)) == f"damaged: {key} does not hold what its name says"
+            for cut in (b"", b"[", b"{}"):
+                listing.write_bytes(cut)
+                assert kind_of(lambda: trust(medium, digest, content)).startswith("storage: cannot list signatures/")
+
     def test_a_blob_is_fetched_once(self, served: Store, calls: Faulty) -> None:
         """The second load reads small files only."""
         calls.calls.clear()
@@ -247,10 +288,36 @@ class TestCache:
         )
         served.load_verified("m", 1).close()
 
+    def test_the_cache_is_bounded(
+        self, tmp_path: Path, calls: Faulty, put_manifest: Callable[[Store, bytes], Manifest], kind_of: Callable[..., str]
+    ) -> None:
+        """A gateway that goes from version to version keeps the last ones; the others load as long as the store answers."""
+        limits, patience = RegistryLimits(max_cache_bytes=100_000), Patience(attempts=1)
+        medium = ObjectMedium(MemoryStore(), shown="memory:", cache=tmp_path / "cache", calls=calls, limits=limits, patience=patience)
+        medium.create("tidegate-registry.json", marker_of(UUID(int=1)))
+        store = Store.on(medium)
+        for number in range(1, 6):
+            store.add_version("m", put_manifest(store, b"%d" % number * 40_000), publish_id=str(number), publisher="ann", now_s=NOW_S)
+        for number in (1, 2, 3, 4, 5, 4):
+            store.load_verified("m", number).close()
+            for path in (tmp_path / "cache").rglob("*"):
+                os.utime(path, ns=(path.stat().st_mtime_ns - 10**9,) * 2)
+        kept = [path.stat().st_size for path in (tmp_path / "cache/blobs").rglob("*") if path.is_file()]
+        assert (2, True) == (kept.count(40_000), sum(kept) < 100_000)
+        with calls.down():
+            for number in (4, 5):
+                store.load_verified("m", number).close()
+            assert kind_of(lambda: store.load_verified("m", 3)).startswith("storage: ")
+        store.load_verified("m", 1).close()
+        store.load_verified("m", 4).close()
+        with calls.down():
+            assert kind_of(lambda: store.load_verified("m", 5)).startswith("storage: ")
+            store.load_verified("m", 4).close()
+
     def test_a_wrong_copy_is_fetched_again(self, served: Store, medium: ObjectMedium) -> None:
         """The copy on this machine was changed or cut; the store's is right."""
         for content in (b"evil bytes", b"onnx", b""):
-            (medium.cache / blob_key(served.manifest("m", 1).model.digest)).write_bytes(content)
+            (medium.copies.directory / blob_key(served.manifest("m", 1).model.digest)).write_bytes(content)
             with served.load_verified("m", 1) as model:
                 assert b"onnx bytes" == Path(model.path).read_bytes()
         assert [] == verify(served)
@@ -260,7 +327,7 @@ class TestCache:
         key = blob_key(served.manifest("m", 1).model.digest)
         medium.replace(key, b"evil bytes")
         assert {key, "models/m/versions/00000001.json"} == {finding.key for finding in damages(verify(served))}
-        (medium.cache / key).unlink()
+        (medium.copies.directory / key).unlink()
         assert kind_of(lambda: served.load_verified("m", 1)).startswith("damaged: model.onnx of version 1 of model 'm'")
 
     def test_a_cache_that_cannot_be_written(self, served: Store, medium: ObjectMedium) -> None:

@@ -17,11 +17,13 @@ from registry.gc import DEFAULT_GRACE_S, collect
 from registry.manifest import Manifest
 from registry.names import blob_key
 from registry.objects import ObjectMedium
+from registry.signatures import Trusted, attach, generate, sign
 from registry.store import Store
 from registry.transfer import Pulled, export, pull
 from registry.verify import verify
 
 BY = {"actor": "ann", "reason": "", "now_s": 1e9}
+KEYS = (generate(), generate())
 EVERYTHING = [("m", 1), ("m", 2), ("n", 1)]
 
 
@@ -31,6 +33,9 @@ def served(store: Store, put_manifest: Callable[[Store, bytes], Manifest]) -> St
     for model, content in (("m", b"one"), ("m", b"two"), ("n", b"one"), ("n", b"gone")):
         publish_id = f"{model} {content.decode()}"
         store.add_version(model, put_manifest(store, content), publish_id=publish_id, publisher="ann", now_s=1e9)
+    digest = store.record("m", 1).manifest
+    for key in KEYS:
+        attach(store.medium, digest, sign(store.read_blob(digest), key))
     proof = store.put_evidence(Evidence(kind="eval", manifest=store.record("m", 2).manifest, passed=True))
     store.aliases("m").move("champion", to=2, expected_from=None, evidence=[proof], **BY)
     store.deletion("n").delete(2, **BY)
@@ -61,6 +66,35 @@ class TestBundles:
         assert ({}, []) == (other.aliases("m").all(), verify(other))
         assert sum(counted) > 1000
 
+    def test_signatures(self, served: Store, other: Store, tmp_path: Path, kind_of: Callable[..., str]) -> None:
+        """A site that asks for them loads what was signed elsewhere, and nothing else."""
+        export(served, EVERYTHING, tmp_path / "bundle")
+        (other.medium.root / "policy.yaml").write_text(f"{{format: 2, load: {{require_signatures: ['{KEYS[0].public.key_id}']}}}}")
+        asking = Store.open(other.medium.root, signers=Trusted((KEYS[0].public,)))
+        pull(asking, tmp_path / "bundle")
+        asking.load_verified("m", 1).close()
+        assert kind_of(lambda: asking.load_verified("m", 2)).startswith("policy: the signature of key")
+
+    def test_signatures_before_the_version(self, served: Store, tmp_path: Path, hooked: Callable[..., Any]) -> None:
+        """Whoever sees the version sees its signatures: they have their names first."""
+        linked: list[str] = []
+        calls = hooked(lambda name, arguments: linked.append(str(arguments[1])) if name == "link" else None)
+        export(served, EVERYTHING, tmp_path / "bundle")
+        pull(Store.create(tmp_path / "there", calls=calls), tmp_path / "bundle")
+        order = "".join("s" if "/signatures/" in key else "v" for key in linked if "/signatures/" in key or "/versions/" in key)
+        assert "ssvvssv" == order  # version 1 of n has the manifest of version 1 of m
+
+    def test_signed_later(self, served: Store, other: Store, tmp_path: Path) -> None:
+        """A second journey brings the signatures that were made since, also of a version that is there."""
+        export(served, [("m", 2)], tmp_path / "bundle")
+        assert b"signatures" not in (tmp_path / "bundle/tidegate-bundle.json").read_bytes()  # as it was before they were carried
+        pull(other, tmp_path / "bundle")
+        digest = served.record("m", 2).manifest
+        key = attach(served.medium, digest, sign(served.read_blob(digest), KEYS[0]))
+        export(served, [("m", 2)], tmp_path / "bundle")
+        assert [Pulled("m", 2, 1, False)] == pull(other, tmp_path / "bundle")
+        assert served.medium.read(key) == other.medium.read(key)
+
     def test_some(self, served: Store, other: Store, tmp_path: Path) -> None:
         """A bundle grows; of its models some are pulled; numbers are the receiver's own."""
         export(served, [("m", 2)], tmp_path / "bundle")
@@ -84,6 +118,9 @@ class TestBundles:
         broken = bundle / blob_key(served.manifest("n", 1).model.digest)
         broken.chmod(0o644)
         broken.write_bytes(b"broken")
+        envelope = sorted((bundle / "signatures").rglob("*.json"))[0]
+        envelope.chmod(0o644)
+        envelope.write_bytes(b"broken")
         export(served, EVERYTHING, bundle)
         assert 3 == len(pull(other, bundle))
         assert [] == verify(other)

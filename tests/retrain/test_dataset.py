@@ -19,6 +19,26 @@ def test_columns_become_tensors() -> None:
     assert {"x": (3, 1), "t": (3, 1)} == {name: tensor.shape for name, tensor in dataset.tensors().items()}
 
 
+def test_the_digest_is_of_the_table() -> None:
+    """Equal tables have one, whatever their memory; another value, name, order, label or split of the same letters has another."""
+    x, t, labels = np.array([1, 2], np.float32), np.array(["a", "bc"], object), np.array([0, 1])
+    digests = [
+        Dataset(columns, labels).digest
+        for columns, labels in [
+            ({"x": x, "t": t}, labels),
+            ({"x": x + np.float32(1), "t": t}, labels),
+            ({"y": x, "t": t}, labels),
+            ({"t": t, "x": x}, labels),
+            ({"x": x, "t": t}, labels[::-1]),
+            ({"x": x, "t": np.array(["ab", "c"], object)}, labels),
+            ({"x": x[:1], "t": t[:1]}, labels[:1]),
+        ]
+    ]
+    assert len(digests) == len(set(digests))
+    strided = np.array([1, 9, 2, 9], np.float32)[::2]
+    assert digests[0] == Dataset({"x": strided, "t": t.copy()}, labels.astype(np.int32)).digest
+
+
 @pytest.mark.parametrize("rows", [slice(1, 3), np.array([False, True, True]), np.array([1, 2])])
 def test_rows_are_taken_together_with_their_labels(rows: slice | np.ndarray) -> None:
     """By slice, mask or indices."""

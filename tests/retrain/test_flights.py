@@ -48,6 +48,16 @@ def test_columns_are_what_the_model_takes(months: flights.Flights) -> None:
     assert not {"dep_delay", "dep_time", "arr_delay", "air_time"} & set(months.january.columns)
 
 
+def test_the_contract_speaks_of_every_column(months: flights.Flights) -> None:
+    """And of nothing else; the ranges and categories hold for both months."""
+    assert list(months.january.columns) == list(flights.CONTRACT.inputs)
+    for name, terms in flights.CONTRACT.inputs.items():
+        column = np.concatenate([months.january.columns[name], months.february.columns[name]])
+        assert terms.categories is None or set(terms.categories) == set(column)
+        if terms.range is not None:
+            assert terms.range.min <= column.min() <= column.max() <= terms.range.max, name
+
+
 def test_the_delay_of_others_counts_once_they_have_left() -> None:
     """Only departures in the two hours up to an hour before schedule are known."""
     rows = table(
