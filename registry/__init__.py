@@ -5,6 +5,7 @@ yaml_text, gate, contract, schema, golden, golden_file, training, serving, manif
 leases, evidence, policy, aliases, deletion, sealed, verified, store, constants, scanner, onnx_model, submission, trial, trial_child,
 publish, repository, imported, import_triton, import_mlflow, desired, watch, discovery, gc, verify, transfer, backup.
 
-`state_directory` and `checkpoint` are what a server keeps for itself; the rest is the registry. Up to `store` it is what a registry holds and how it stays whole; up to `publish` what may become a version; then where models come from,
-and how all of it is checked again. Importing a room imports neither onnx nor onnxruntime: the child process of a trial does both.
+`state_directory` and `checkpoint` are what a server keeps for itself; all else is the registry. Up to `store` it is what a registry holds
+and how it stays whole; up to `publish` what may become a version; then where models come from, and how all of it is checked again.
+Importing a room imports neither onnx nor onnxruntime: the child process of a trial does both.
 """
