@@ -81,9 +81,7 @@ def read(page: bytes) -> Samples:
     """Every sample by its name and labels, as prometheus-client reads either format; no sample comes twice."""
     parse = openmetrics.text_string_to_metric_families if page.endswith(b"# EOF\n") else text_string_to_metric_families
     found = [
-        ((sample.name, frozenset(sample.labels.items())), sample.value)
-        for family in parse(page.decode())
-        for sample in family.samples
+        ((sample.name, frozenset(sample.labels.items())), sample.value) for family in parse(page.decode()) for sample in family.samples
     ]
     assert len(found) == len(dict(found))
     return dict(found)
