@@ -18,6 +18,7 @@ MAX_DEATHS = 3  # of workers while they load a version. One may be a coincidence
 _HELD = frozenset({State.LOAD, State.WARM, State.GOLDEN, State.READY})
 _RANK = {state: rank for rank, state in enumerate((*STARTING, State.READY))}
 _LOADING = STARTING[1:]
+_NO_REASON = "a worker failed and gave no reason"
 _Book = dict[Wanted, Known]
 
 
@@ -83,21 +84,20 @@ def _welcome(snapshot: Snapshot) -> _Book:
 
 
 def _progress(snapshot: Snapshot, book: _Book) -> None:
-    """A version is as far as the slowest serving worker, and fails where one of them failed or too many died of it."""
+    """A version is as far as the slowest serving worker, and fails where any worker failed or too many died of it."""
     for wanted, known in book.items():
         if known.state not in STARTING:
             continue
         if known.deaths >= MAX_DEATHS:
             book[wanted] = known.failed(Failure.MODEL, f"{known.deaths} workers died while they loaded it", snapshot.now_s)
+        elif State.FAILED in known.by_worker.values():
+            book[wanted] = known.failed(known.failure, known.reason or _NO_REASON, snapshot.now_s)
         elif known.state is not State.VERIFY and snapshot.serving:
             book[wanted] = _advanced(snapshot, known)
 
 
 def _advanced(snapshot: Snapshot, known: Known) -> Known:
-    states = [known.by_worker.get(worker, State.LOAD) for worker in snapshot.serving]
-    if State.FAILED in states:
-        return known.failed(known.failure, known.reason or "a worker failed without a reason", snapshot.now_s)
-    slowest = min(_RANK[state] for state in states)
+    slowest = min(_RANK[known.by_worker.get(worker, State.LOAD)] for worker in snapshot.serving)
     while _RANK[known.state] < slowest:
         known = known.after(STEPS[_RANK[known.state]])
     return replace(known, deaths=0, attempts=0) if known.state is State.READY else known
@@ -112,8 +112,7 @@ def _lose(snapshot: Snapshot, book: _Book) -> None:
         for wanted in routed:
             known = book[wanted]
             if State.FAILED in known.by_worker.values():
-                reason = known.reason or "a worker failed without a reason"
-                book[wanted] = known.failed(known.failure, reason, snapshot.now_s, event=Event.LOST)
+                book[wanted] = known.failed(known.failure, known.reason or _NO_REASON, snapshot.now_s, event=Event.LOST)
 
 
 def _failed_workers(book: _Book, routed: frozenset[Wanted]) -> frozenset[int]:

@@ -1,4 +1,4 @@
-"""Workers and a supervisor without processes: messages lie in queues until somebody delivers them, and each worker checks what it is told."""
+"""Workers and a supervisor without processes: messages lie in queues until delivered, and each worker checks what it is told."""
 
 from __future__ import annotations
 
