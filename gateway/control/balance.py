@@ -16,6 +16,7 @@ class Balance:
     """`accepting.Gate` of the worker at one place."""
 
     def __init__(self, board: Board, place: int, now: Callable[[], float]) -> None:
+        self.counted: Callable[[int], None] = lambda connections: None  # called with every new count
         self.turn: Callable[[], None] = lambda: None  # called when it may be this worker's turn again
         self._board = board
         self._place = place
@@ -30,6 +31,7 @@ class Balance:
     def holds(self, connections: int) -> None:
         """Tell the others, and look again where there are fewer than before."""
         fewer, self._held = connections < self._held, connections
+        self.counted(connections)
         if self._present:
             self._board.enter(self._place, connections)
             if fewer:

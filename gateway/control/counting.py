@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from gateway.clock import Clock
 from gateway.control.board import Board
-from gateway.control.fleet import Fleet
+from gateway.control.fleet import Fleet, Member
 from gateway.control.state import ServerState
 from gateway.control.steering import Steering
 from gateway.limits import ObserveLimits
+from gateway.observe.arena import Arena
 from gateway.observe.page import Page, Values
 from gateway.observe.totals import SERIES_PER_VERSION, Totals
 
@@ -20,8 +21,10 @@ class Counting:
     """The page of one server."""
 
     def __init__(
-        self, totals: Totals, limits: ObserveLimits, *, state: ServerState, fleet: Fleet, steering: Steering, board: Board, clock: Clock
-    ) -> None:
+        self, arena: Arena, totals: Totals, limits: ObserveLimits,
+        *, state: ServerState, fleet: Fleet, steering: Steering, board: Board, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._arena = arena
         self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
         most = limits.max_series // SERIES_PER_VERSION
         self.page = Page(totals, build=_build(state), gauges=self._gauges, max_labelled=most, now=clock.now).page
@@ -47,6 +50,9 @@ class Counting:
         workers = {(str(member.place),): member for member in self._fleet.workers}
         return {
             "tidegate_worker_ready": {key: float(member.number in serving) for key, member in workers.items()},
+            "tidegate_worker_connections": self._of_region("connections", workers),
+            "tidegate_worker_inflight_requests": self._of_region("inflight_requests", workers),
+            "tidegate_worker_inflight_bytes": self._of_region("inflight_bytes", workers),
             "tidegate_worker_heartbeat_age_seconds": {
                 key: max(0.0, now - beat)
                 for key, member in workers.items()
@@ -54,6 +60,9 @@ class Counting:
             },
             "tidegate_worker_exits_total": {(reason,): float(count) for reason, count in self._fleet.exits.items()},
         }
+
+    def _of_region(self, name: str, workers: Mapping[tuple[str], Member]) -> Values:
+        return {key: self._arena.region(member.place)[name] for key, member in workers.items()}
 
 
 def _build(state: ServerState) -> dict[str, str]:

@@ -145,7 +145,6 @@ class Serving:
     def gauge(self, region: Region) -> None:
         """What the metrics page shows of this process."""
         budget = self.service.batcher.budget
-        region["connections"] = len(self.listener.peers)
         region["refused_connections"] = self.listener.refused
         region["inflight_requests"] = budget.requests
         region["inflight_bytes"] = budget.bytes

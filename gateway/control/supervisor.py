@@ -115,7 +115,7 @@ class Supervisor:
         )
         self.steering = Steering(self, self.clock, budget_bytes=config.processes.models_bytes, routed=self._routed)
         self.counting = Counting(
-            self.totals, config.limits.observe,
+            arena, self.totals, config.limits.observe,
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random())

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 
 import msgspec
 import uvloop
@@ -43,6 +44,7 @@ class Worker:
         board = Board(inheritance.board, inheritance.bells)
         self._balance = Balance(board, inheritance.place, self._clock.now)
         self._region = Arena.attach(inheritance.arena).region(inheritance.place)
+        self._balance.counted = partial(self._region.__setitem__, "connections")
         self._slots: dict[tuple[str, str], int] = {}
         self._metrics = Metrics(self._region, lambda key: self._slots.get(key, 1))
         self._channel: Channel[ToWorker] = Channel(ToWorker, self._received, self._orphaned)
