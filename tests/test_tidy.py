@@ -32,7 +32,7 @@ OWNERS = {
     "orjson": {"gateway/protocol/json_numbers.py"},
     "ssl": {"gateway/wire/tls.py", "gateway/wire/listener.py", "gateway/commands/reaching.py"},  # the last as a client
     "prometheus_client": {"gateway/observe/metrics.py"},
-    "uvloop": {"gateway/control/worker.py"},
+    "uvloop": {"gateway/control/supervisor.py", "gateway/control/worker.py"},
     "structlog": {"gateway/observe/logs.py"},
     "time": {"gateway/clock.py"},
     "random": {"gateway/clock.py"},

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from gateway.control.messages import Held, Report, Table
+from gateway.control.messages import Held, Key, Report, Table
 from gateway.serving.lifecycle import State
 from gateway.serving.loading import Say
 from gateway.serving.model import ModelFault, RunFault
@@ -22,7 +22,6 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 0.02  # between two looks at versions that drain
 _REFUSALS = (RegistryError, ModelFault, RunFault)
 
-Key = tuple[str, int, str]  # model, number, identity
 Load = Callable[[Held, Say], tuple[Version, int]]
 
 
@@ -52,18 +51,9 @@ class Holding:
                 self._set(Report(*key, State.LOAD))
                 self._loop.run_in_executor(self._thread, self._work, key, held)
 
-    def routes(self, table: Table) -> Routes:
-        """The table with this worker's versions in it. One that is not here counts as failed; the supervisor routes none such."""
-        versions: dict[str, dict[int, Version]] = {}
-        failed = {(model, number): reason for model, numbers in table.failed.items() for number, reason in numbers.items()}
-        for model, numbers in table.models.items():
-            for number, identity in numbers.items():
-                version = self._versions.get((model, number, identity))
-                if version is None:
-                    failed[model, number] = "this worker does not hold it"
-                else:
-                    versions.setdefault(model, {})[number] = version
-        return Routes(versions, failed, aliases=table.aliases, defaults=table.defaults, idle=table.idle, partial=table.partial)
+    def find(self, key: Key) -> Version | None:
+        """A version that is ready here."""
+        return self._versions.get(key)
 
     def close(self) -> None:
         """Start nothing more; a load that is under way ends by itself."""
@@ -157,3 +147,16 @@ class Holding:
 def key_of(held: Held) -> Key:
     """What makes two versions the same."""
     return held.model, held.version, held.identity
+
+def routes_of(table: Table, find: Callable[[Key], Version | None]) -> Routes:
+    """The table with the versions of one process in it. One that is not there counts as failed; the supervisor routes none such."""
+    versions: dict[str, dict[int, Version]] = {}
+    failed = {(model, number): reason for model, numbers in table.failed.items() for number, reason in numbers.items()}
+    for model, numbers in table.models.items():
+        for number, identity in numbers.items():
+            version = find((model, number, identity))
+            if version is None:
+                failed[model, number] = "this worker does not hold it"
+            else:
+                versions.setdefault(model, {})[number] = version
+    return Routes(versions, failed, aliases=table.aliases, defaults=table.defaults, idle=table.idle, partial=table.partial)

@@ -30,7 +30,6 @@ class Lookout:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._source: Source | None = None
-        self._listing: Listing | None = None
         self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
 
@@ -54,7 +53,7 @@ class Lookout:
         if source is None:
             return
         try:
-            self._found(source.listing())
+            self._found(source, source.listing())
         except RegistryError as error:
             _log.error("repository: %s; what was seen last still holds", error.message)
 
@@ -63,7 +62,7 @@ class Lookout:
             source = self._opened()
             if source is not None:
                 self._source = source
-                source.watch(self._found, self._stop)
+                source.watch(lambda listing: self._found(source, listing), self._stop)
         except RegistryError as error:
             self._failed(error)
 
@@ -72,7 +71,7 @@ class Lookout:
         while not self._stop.is_set():
             try:
                 source = open_repository(self._config.repository)
-                self._found(source.listing())
+                self._found(source, source.listing())
                 return source
             except RegistryError as error:
                 if error.kind is not Kind.STORAGE:
@@ -81,9 +80,9 @@ class Lookout:
                 self._stop.wait(_AGAIN_S)
         return None
 
-    def _found(self, listing: Listing) -> None:
+    def _found(self, source: Source, listing: Listing) -> None:
         with self._lock:
-            made = wish(self._config, listing)
+            made = wish(self._config, source, listing)
             for problem in made.problems:
                 if problem not in self._told:
                     _log.warning("repository: %s", problem)

@@ -7,6 +7,9 @@ import msgspec
 from gateway.serving.lifecycle import State
 
 
+Key = tuple[str, int, str]  # model, number, identity: what makes two versions the same
+
+
 class Held(msgspec.Struct, frozen=True, array_like=True):
     """A version that workers shall hold."""
 

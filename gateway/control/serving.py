@@ -19,7 +19,7 @@ from gateway.config import Config
 from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods
 from gateway.control.health import Health, statuses
-from gateway.control.holding import Holding
+from gateway.control.holding import Holding, routes_of
 from gateway.control.messages import Held, Report, Table
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
@@ -124,7 +124,7 @@ class Serving:
 
     def route(self, table: Table) -> None:
         """Serve by a table, whole."""
-        routes = self.holding.routes(table)
+        routes = routes_of(table, self.holding.find)
         self.service.set_routes(routes)
         first = table.ready and not self.state.ready
         self.state.ready = table.ready

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.control.messages import Held, Hold, Report, Reports, Route, Table
+from gateway.control.tables import table_of
 from gateway.serving.deciding import Decision, applied, decide
 from gateway.serving.lifecycle import STARTING, Event, Failure, RouteTable, Snapshot, State, Wanted
 from gateway.serving.sources import Wish
@@ -209,7 +210,8 @@ class Steering:
 
     def _publish(self, routes: RouteTable) -> bool:
         """Send the table to those that serve, if it is another one than before."""
-        table = self._table_of(routes)
+        ready = self.ready and not self._draining
+        table = table_of(self._wish, routes, generation=self.table.generation, partial=not self._wished, ready=ready)
         if table == self.table:
             return False
         self.table = msgspec.structs.replace(table, generation=table.generation + 1)
@@ -217,29 +219,6 @@ class Steering:
         for worker in self.snapshot.serving:
             self._actions.tell(Route(self.table), worker)
         return True
-
-    def _table_of(self, routes: RouteTable) -> Table:
-        wish = self._wish
-        failed: dict[str, dict[int, str]] = {}
-        for wanted in wish.desired.versions:
-            if wanted.version not in routes.models.get(wanted.model, {}):
-                failed.setdefault(wanted.model, {})[wanted.version] = "it is being loaded"
-        for one in routes.failed:
-            if one.version is not None:
-                failed.setdefault(one.model, {})[one.version] = one.reason
-        names = {*routes.models, *failed}
-        defaults: dict[str, int | None] = {**wish.desired.defaults, **routes.defaults}
-        return Table(
-            generation=self.table.generation,
-            partial=not self._wished,
-            ready=self.ready and not self._draining,
-            models={model: dict(numbers) for model, numbers in routes.models.items()},
-            aliases={model: {**known, **routes.labels.get(model, {})} for model, known in wish.aliases.items()},
-            defaults={model: None if model in wish.undecided else number for model, number in defaults.items() if model in names}
-            | dict.fromkeys(wish.undecided & names),
-            failed=failed,
-            idle=dict(wish.idle),
-        )
 
     def _hold_message(self) -> Hold:
         held = [Held(one.model, one.version, one.identity, self._actions.open_slot(one.model, one.version)) for one in sorted(self._held)]

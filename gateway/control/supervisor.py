@@ -191,7 +191,7 @@ class Supervisor:
 
     def _hang_up(self) -> None:
         """SIGHUP: read the settings and the repository anew, and try again what failed."""
-        notify("RELOADING=1")
+        notify("RELOADING=1", now_s=self.clock.now())
         try:
             config = self.config if self._reload is None else self._reload()
         except ConfigError as error:

@@ -48,13 +48,15 @@ class Wish:
         return cls(Desired(), {})
 
 
-def wish(config: Config, listing: Listing) -> Wish:
-    """What the settings choose of a source."""
+def wish(config: Config, source: Source, listing: Listing) -> Wish:
+    """What the settings choose of what a source has."""
     versions: set[Wanted] = set()
     defaults: dict[str, int] = {}
     undecided, idle, problems = set(), {}, list(listing.problems)
     for model, refs in by_model(listing).items():
         aliases = listing.aliases_of(model)
+        if source.config_text(model) is not None:
+            problems.append(f"config.pbtxt of model '{model}' is not read: set what it says in this server's own settings")
         chosen = select(config.versions(model), refs, aliases)
         settings = settings_key(config, model)
         versions |= {Wanted(model, number, f"{refs[number].content}/{settings}") for number in chosen.versions}
