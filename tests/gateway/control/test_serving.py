@@ -75,6 +75,7 @@ class Place:
         return self.reports[-1]
 
     async def close(self) -> None:
+        """The listening sockets are these, and their copies that the worker has taken."""
         await self.serving.drain(0.0)
         for sock in self.sockets.values():
             sock.close()
@@ -225,6 +226,7 @@ def test_a_drained_worker_is_not_ready_and_waits_for_what_is_open(monkeypatch: p
         made.service = SimpleNamespace(batcher=SimpleNamespace(budget=budget), routes=Desk().service.routes)  # type: ignore[assignment]
         made.state.ready = True
         await made.drain(20.0)
+        await place.close()
         return made
 
     made = asyncio.run(go())
