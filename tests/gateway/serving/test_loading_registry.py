@@ -108,6 +108,19 @@ def test_a_champion_that_cannot_be_loaded_is_not_replaced(tmp_path: Path) -> Non
         assert 1 == routes.resolve("m", "challenger").number
 
 
+def test_a_broken_log_leaves_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What an alias stands for is not guessed at; versions that the settings choose by number serve."""
+    published(tmp_path / "r", "m", ONE, TWO, aliases={"champion": 1})
+    for path in (tmp_path / "r/models/m/head.json", tmp_path / "r/models/m/log/00000002.json"):
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-3])
+    with caplog.at_level(logging.WARNING):
+        routes = load(tmp_path / "r")
+    assert "UNAVAILABLE: model 'm' serves no version: no alias stands for one" == refusal(routes, "m")
+    assert [line for line in caplog.messages if line.startswith("repository: models/m/log/00000002.json")]
+    assert [2] == load(tmp_path / "r", m=ModelSettings(versions=Versions(specific=(2,)))).numbers("m")
+
+
 # --- what a version says of itself ---------------------------------------------------------------------------------------------------
 
 
