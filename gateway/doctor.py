@@ -20,7 +20,7 @@ from gateway.config import Config, Repository, load
 from gateway.control.ports import is_free
 from gateway.serving.selection import remedy, select
 
-PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx", "prometheus-client")
+PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx")
 MIN_MEMORY_BYTES = 512 << 20  # a server with a small model takes about 220 MiB; the rest is for requests in flight
 MIN_PYTHON, MAX_PYTHON = (3, 11), (3, 13)
 

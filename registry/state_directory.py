@@ -52,6 +52,7 @@ class StateDirectory:
         """Let go of the directory. Processes that were started meanwhile do not hold it."""
         with suppress(OSError):
             os.ftruncate(self._lock_fd, 0)
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)  # closing alone would wait for a child that is about to begin its program
         os.close(self._lock_fd)
 
 

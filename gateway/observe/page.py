@@ -166,12 +166,13 @@ class _Texts:
     __slots__ = ("histograms", "requests")
 
     def __init__(self, key: Key) -> None:
-        labels = _labels(_VERSION, key)
+        model, version = _labels(("model",), key[:1]), _labels(("version",), key[1:])
         self.histograms = [
-            _histogram_template(family.name, labels, edges.tolist()) for family, edges in zip(_HISTOGRAM_FAMILIES, EDGES, strict=True)
+            _histogram_template(family.name, f"{model},{version}", edges.tolist())
+            for family, edges in zip(_HISTOGRAM_FAMILIES, EDGES, strict=True)
         ]
         self.requests = [
-            f'{_REQUEST_FAMILY.sample}{{{labels},arm="{_ARM}",protocol="{protocol}",code="{code.name}"}} '
+            f'{_REQUEST_FAMILY.sample}{{arm="{_ARM}",code="{code.name}",{model},protocol="{protocol}",{version}}} '
             for protocol in PROTOCOLS
             for code in Code
         ]
@@ -180,7 +181,7 @@ class _Texts:
 def _histogram_template(name: str, labels: str, edges: Sequence[float]) -> str:
     labels = labels.replace("%", "%%")
     bounds = [*map(repr, edges), "+Inf"]
-    buckets = "".join([f'{name}_bucket{{{labels},le="{bound}"}} %d\n' for bound in bounds])
+    buckets = "".join([f'{name}_bucket{{le="{bound}",{labels}}} %d\n' for bound in bounds])
     return f"{buckets}{name}_count{{{labels}}} %d\n{name}_sum{{{labels}}} %r\n"
 
 
@@ -188,9 +189,7 @@ def _request_lines(snapshot: Snapshot, texts: Sequence[_Texts]) -> Iterable[str]
     requests = snapshot.words[:, :REQUESTS]
     rows, columns = np.nonzero(requests)
     counts = requests[rows, columns].tolist()
-    return [
-        f"{texts[row].requests[column]}{count}\n" for row, column, count in zip(rows.tolist(), columns.tolist(), counts, strict=True)
-    ]
+    return [f"{texts[row].requests[column]}{count}\n" for row, column, count in zip(rows.tolist(), columns.tolist(), counts, strict=True)]
 
 
 def _histogram_lines(words: np.ndarray, which: int, templates: Sequence[str]) -> Iterable[str]:
@@ -218,7 +217,7 @@ def _is_first_or_later(version: str) -> bool:
 
 
 def _labels(names: Iterable[str], values: Iterable[str]) -> str:
-    return ",".join([f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)])
+    return ",".join([f'{name}="{_escaped(value)}"' for name, value in sorted(zip(names, values, strict=True))])
 
 
 def _escaped(value: str) -> str:

@@ -7,6 +7,7 @@ that, counts go on in the row `_overflow`, and `Totals.overflow` says how many v
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -91,7 +92,7 @@ class Totals:
         self._arena = arena
         self._slots = Slots(arena.slots)
         self._rows = {UNKNOWN: Row(), OVERFLOW: Row()}
-        self._versions: dict[str, int] = {}  # rows by model
+        self._versions: Counter[str] = Counter()  # rows by model
         self._counters = dict.fromkeys(COUNTERS, 0)
         self._max_rows = limits.max_series // SERIES_PER_VERSION
         self._max_versions = limits.max_series_per_model // SERIES_PER_VERSION
@@ -190,7 +191,7 @@ class Totals:
         row = self._rows.get(key)
         if row is None:
             row = self._rows[key] = Row()
-            self._versions[key[0]] = self._versions.get(key[0], 0) + 1
+            self._versions[key[0]] += 1
             self.generation += 1
         return row
 
@@ -198,7 +199,7 @@ class Totals:
         """Whether `key` has a row or may have one; rows of versions that are unloaded give way, the oldest first."""
         if key in self._rows:
             return True
-        if self._versions.get(key[0], 0) >= self._max_versions and not self._retire(key[0]):
+        if self._versions[key[0]] >= self._max_versions and not self._retire(key[0]):
             return False
         return len(self._rows) < self._max_rows or self._retire(None)
 
@@ -210,7 +211,7 @@ class Totals:
         else:
             return False
         self._rows[OVERFLOW].kept.add(self._rows.pop(key).kept)
-        self._versions[key[0]] -= 1
+        self._versions -= Counter([key[0]])  # without names whose last row is gone
         self.overflow["series"] += 1
         self.generation += 1
         return True

@@ -89,6 +89,11 @@ def test_public_hosts(host: str) -> None:
             "limits: {wire: {stream_window_bytes: 2147483648}}",
             "limits.wire.stream_window_bytes: HTTP/2 allows 65535 to 2147483647, got 2147483648",
         ),
+        ("limits: {observe: {max_series: 0}}", "limits.observe.max_series: expected a number above 0, got 0"),
+        (
+            "limits: {observe: {max_versions: 1000001}}",
+            "limits.observe.max_versions: expected a whole number from 1 to 1000000, got 1000001",
+        ),
         ("max_body_bytes: 1", "max_body_bytes: unknown setting; it belongs under 'limits.wire'"),
     ],
 )

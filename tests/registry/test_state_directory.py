@@ -14,11 +14,10 @@ from registry.state_directory import StateDirectory
 
 NOW_S = 1_700_000_000.0
 _HOLDER = """
-import pathlib, sys
+import pathlib, subprocess, sys
 from registry.state_directory import StateDirectory
 held = StateDirectory.hold(pathlib.Path(sys.argv[1]), now_s=1.7e9)
-print(flush=True)
-sys.stdin.read()
+subprocess.run([sys.executable, "-c", "print(flush=True); input()"])
 """
 
 
@@ -48,13 +47,19 @@ def test_a_holder_that_is_killed_holds_nothing_any_more(tmp_path: Path) -> None:
     (tmp_path / "tmp" / "half").write_bytes(b"written by a holder that did not come to the end")
     assert f"process {holder.pid} " in refusal(tmp_path).message
     holder.kill()
-    holder.communicate()
+    holder.wait()
+    StateDirectory.hold(tmp_path, now_s=NOW_S).close()
+    assert [] == os.listdir(tmp_path / "tmp")
+    holder.communicate(b"\n")  # the child of the holder lived until now
+
+
+def test_who_lets_go_lets_go_for_copies_of_its_descriptor_too(tmp_path: Path) -> None:
+    """A child has them from its start until it begins its program."""
     held = StateDirectory.hold(tmp_path, now_s=NOW_S)
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    copy = os.dup(held._lock_fd)
     held.close()
     StateDirectory.hold(tmp_path, now_s=NOW_S).close()
-    child.communicate(b"\n")
-    assert [] == os.listdir(tmp_path / "tmp")
+    os.close(copy)
 
 
 def test_control_characters_of_a_lock_file_are_not_shown(tmp_path: Path) -> None:
