@@ -20,6 +20,7 @@ _RANK = {state: rank for rank, state in enumerate((*STARTING, State.READY))}
 _LOADING = STARTING[1:]
 _NO_REASON = "a worker failed and gave no reason"
 _Book = dict[Wanted, Known]
+_ByModel = dict[str, dict[int, Wanted]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,15 @@ def decide(snapshot: Snapshot) -> Decision:
     book = _welcome(snapshot)
     _progress(snapshot, book)
     _lose(snapshot, book)
-    models = _models(snapshot, book)
+    desired = _by_model(snapshot.desired.versions)
+    models = _models(snapshot, book, desired)
     routed = RouteTable(models=models).routed()
     _drop(snapshot, book, routed)
     _retry(snapshot, book)
     admitted = _admit(snapshot, book)
     hold = frozenset(wanted for wanted, known in book.items() if known.state in _HELD)
     _tell(snapshot, book, hold)
-    routes = _table(snapshot, book, models)
+    routes = _table(snapshot, book, desired, models)
     ready = {worker for worker in snapshot.workers - snapshot.serving if all([book[wanted].ready_on(worker) for wanted in routed])}
     serving = snapshot.serving | ready
     return Decision(
@@ -119,11 +121,11 @@ def _failed_workers(book: _Book, routed: frozenset[Wanted]) -> frozenset[int]:
     return frozenset(worker for wanted in routed for worker, state in book[wanted].by_worker.items() if state is State.FAILED)
 
 
-def _models(snapshot: Snapshot, book: _Book) -> dict[str, dict[int, str]]:
+def _models(snapshot: Snapshot, book: _Book, desired: _ByModel) -> dict[str, dict[int, str]]:
     """All wanted versions that are ready and, until all wanted ones of a model are, what was routed before."""
     found: dict[str, dict[int, str]] = {}
-    for model, wanted in _by_model(snapshot.desired.versions).items():
-        ready = {one.version: one.identity for one in wanted if book[one].state is State.READY}
+    for model, wanted in sorted(desired.items()):
+        ready = {number: one.identity for number, one in wanted.items() if book[one].state is State.READY}
         before = snapshot.routes.models.get(model, {}) if len(ready) < len(wanted) else {}
         kept = {number: identity for number, identity in before.items() if book[Wanted(model, number, identity)].state is State.READY}
         if numbers := kept | ready:
@@ -131,10 +133,10 @@ def _models(snapshot: Snapshot, book: _Book) -> dict[str, dict[int, str]]:
     return found
 
 
-def _by_model(versions: Iterable[Wanted]) -> dict[str, list[Wanted]]:
-    found: dict[str, list[Wanted]] = {}
-    for wanted in sorted(versions):
-        found.setdefault(wanted.model, []).append(wanted)
+def _by_model(versions: Iterable[Wanted]) -> _ByModel:
+    found: _ByModel = {}
+    for wanted in versions:
+        found.setdefault(wanted.model, {})[wanted.version] = wanted
     return found
 
 
@@ -220,17 +222,16 @@ def _verify(snapshot: Snapshot, book: _Book, admitted: frozenset[Wanted]) -> tup
     return tuple(sorted(candidates, key=lambda wanted: (wanted not in snapshot.verifying, wanted))[: snapshot.parallel])
 
 
-def _table(snapshot: Snapshot, book: _Book, models: dict[str, dict[int, str]]) -> RouteTable:
+def _table(snapshot: Snapshot, book: _Book, desired: _ByModel, models: dict[str, dict[int, str]]) -> RouteTable:
     """The next route table; the same one where nothing differs."""
     failed = [
         Failed(wanted.model, book[wanted].reason or "", wanted.version)
         for wanted in snapshot.desired.versions
         if book[wanted].state is State.FAILED
     ]
-    numbers = {model: {one.version: one for one in wanted} for model, wanted in _by_model(snapshot.desired.versions).items()}
     labels: dict[str, dict[str, int]] = {}
     defaults: dict[str, int] = {}
-    for model, wanted in numbers.items():
+    for model, wanted in sorted(desired.items()):
         routed, before = models.get(model, {}), snapshot.routes
         ready = {number for number in routed.keys() & wanted.keys() if routed[number] == wanted[number].identity}
         for label, target in sorted(snapshot.desired.labels.get(model, {}).items()):

@@ -96,6 +96,13 @@ class TestReplacing:
         fleet.settle()
         assert ({1: "z"}, {one(1, "z")}) == (routes(fleet), set(fleet.snapshot.known))
 
+    def test_another_content_takes_its_place_without_waiting_for_other_numbers(self) -> None:
+        """A number has one place."""
+        fleet = serving(one(1))
+        want(fleet, one(1, "y"), one(2))
+        fail(fleet, one(2))
+        assert ({1: "y"}, {one(1, "y"), one(2)}) == (routes(fleet), set(fleet.snapshot.known))
+
     def test_a_model_that_is_gone_is_unrouted_drained_and_closed(self) -> None:
         """At once, with its labels."""
         fleet = serving(one(1), labels={"prod": 1})
@@ -138,6 +145,15 @@ class TestNames:
             "the label 'prod' points to version 2, which is not ready",
             "it is bad",
         ] == [failed.reason for failed in table.failed]
+
+    def test_a_label_keeps_no_version(self) -> None:
+        """It goes with what it pointed to, where what it shall point to is not among the wanted."""
+        fleet = serving(one(1), labels={"prod": 1}, default=1)
+        want(fleet, one(2), labels={"prod": 7}, default=7)
+        assert ({"a": {"prod": 1}}, {"a": 1}) == (fleet.snapshot.routes.labels, fleet.snapshot.routes.defaults)
+        fleet.settle()
+        assert ({2: "x"}, {}, {}) == (routes(fleet), fleet.snapshot.routes.labels, fleet.snapshot.routes.defaults)
+        assert ["the default", "the label 'prod'"] == [one.reason.partition(" points")[0] for one in fleet.snapshot.routes.failed]
 
     def test_a_default_that_somebody_chose_is_not_guessed(self) -> None:
         """At the start, where no other was before."""
