@@ -11,13 +11,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gateway.serving.lifecycle import STARTING, STEPS, Event, Failed, Failure, Known, RouteTable, Snapshot, State, Wanted, step
+from gateway.serving.lifecycle import LOADING, STARTING, STEPS, Event, Failed, Failure, Known, RouteTable, Snapshot, State, Wanted, step
 
-MAX_DEATHS = 3  # of workers while they load a version. One may be a coincidence; without a bound one version ends every worker for ever
+MAX_DEATHS = 3  # of workers while they load one version. The first may be chance; without a bound it would end every worker for ever
 
 _HELD = frozenset({State.LOAD, State.WARM, State.GOLDEN, State.READY})
 _RANK = {state: rank for rank, state in enumerate((*STARTING, State.READY))}
-_LOADING = STARTING[1:]
 _NO_REASON = "a worker failed and gave no reason"
 _Book = dict[Wanted, Known]
 _ByModel = dict[str, dict[int, Wanted]]
@@ -99,7 +98,7 @@ def _progress(snapshot: Snapshot, book: _Book) -> None:
 
 
 def _advanced(snapshot: Snapshot, known: Known) -> Known:
-    slowest = min(_RANK[known.by_worker.get(worker, State.LOAD)] for worker in snapshot.serving)
+    slowest = min(_RANK[known.by_worker.get(worker, State.VERIFY)] for worker in snapshot.serving)
     while _RANK[known.state] < slowest:
         known = known.after(STEPS[_RANK[known.state]])
     return replace(known, deaths=0, attempts=0) if known.state is State.READY else known
@@ -173,7 +172,7 @@ def _admit(snapshot: Snapshot, book: _Book) -> frozenset[Wanted]:
             leaving += size if known.by_worker else 0
             _refuse(book, known, size, staying, snapshot)
             continue
-        if known.state in _LOADING or staying + leaving + size <= snapshot.budget_bytes:
+        if known.state in LOADING or staying + leaving + size <= snapshot.budget_bytes:
             admitted.add(wanted)
             _let_in(book, wanted)
         staying += size
@@ -186,7 +185,7 @@ def _may_fit(known: Known) -> bool:
 
 def _turn(snapshot: Snapshot, known: Known) -> tuple[bool, bool, bool]:
     """What was begun comes first, what was refused last."""
-    return known.state not in _LOADING, known.wanted not in snapshot.verifying, known.state is State.FAILED
+    return known.state not in LOADING, known.wanted not in snapshot.verifying, known.state is State.FAILED
 
 
 def _let_in(book: _Book, wanted: Wanted) -> None:
@@ -205,7 +204,7 @@ def _tell(snapshot: Snapshot, book: _Book, hold: frozenset[Wanted]) -> None:
     """Every worker is told to load what it lacks and to let go of the rest."""
     for wanted, known in book.items():
         if wanted in hold:
-            told = {worker: known.by_worker.get(worker, State.LOAD) for worker in snapshot.workers}
+            told = {worker: known.by_worker.get(worker, State.VERIFY) for worker in snapshot.workers}
         else:
             told = {worker: _let_go(state) for worker, state in known.by_worker.items()}
         if told != known.by_worker:
