@@ -292,6 +292,21 @@ class TestFailures:
             fleet.happened(fleet.snapshot.at(began + wait))
             assert (one(2),) == fleet.decision.verify
 
+    def test_what_has_served_begins_with_the_shortest_wait(self) -> None:
+        """Earlier failures are forgotten."""
+        fleet = Fleet(workers=1)
+        want(fleet, one(1))
+        for _ in range(3):
+            fleet.verify(one(1), Failure.UNREACHABLE)
+            fleet.happened(fleet.snapshot.at(fleet.decision.wake_at_s))
+        fleet.settle()
+        fleet.die(1)
+        worker = fleet.workers[fleet.join()]
+        worker.take()
+        worker.move(one(1), fails=True)
+        fleet.listen(worker.number, failure=Failure.UNREACHABLE)
+        assert fleet.snapshot.now_s + 1 == fleet.decision.wake_at_s
+
     def test_only_once_no_worker_holds_anything_of_it(self) -> None:
         """A reload waits for the last to let go."""
         fleet = serving(one(1))
@@ -303,6 +318,7 @@ class TestFailures:
         fleet.listen(1)
         fleet.happened(fleet.snapshot.reloaded())
         assert (State.FAILED, ()) == (fleet.snapshot.known[one(2)].state, fleet.decision.verify)
+        assert math.inf == fleet.decision.wake_at_s
         fleet.settle()
         assert {2: "x"} == routes(fleet)
 
@@ -348,6 +364,30 @@ class TestMemory:
         assert ((one(1, model="b"),), ()) == (fleet.decision.verify, fleet.snapshot.routes.failed)
         fleet.settle()
         assert {"b": {1: "x", 2: "x"}} == fleet.snapshot.routes.models
+
+    def test_what_has_begun_is_not_refused_for_what_sorts_before_it(self) -> None:
+        """Room is given in the order of beginning."""
+        sizes = {one(1): 60, one(1, model="m"): 60}
+        fleet = Fleet(workers=1, budget_bytes=100, sizes=sizes)
+        want(fleet, one(1, model="m"))
+        want(fleet, one(1), one(1, model="m"))
+        assert (one(1, model="m"),) == fleet.decision.verify
+        assert ["a"] == [failed.model for failed in fleet.snapshot.routes.failed]
+
+    def test_what_is_refused_while_it_is_held_takes_room_until_it_is_closed(self) -> None:
+        """The next waits for that."""
+        fleet = serving(one(1), budget_bytes=100, sizes={one(1): 30, one(2): 10, one(3): 40})
+        want(fleet, one(1), one(2), one(3))
+        fleet.verify(one(2))
+        fleet.workers[1].take()
+        for measured in (None, 80):
+            fleet.workers[1].move(one(2))
+            wanted, event = fleet.workers[1].outbox.popleft()
+            fleet.happened(fleet.snapshot.reported(1, wanted, event, bytes_held=measured))
+        assert () == fleet.decision.verify
+        fleet.sizes[one(2)] = 0  # the worker's own sum goes by estimates
+        fleet.settle()
+        assert {1: "x", 3: "x"} == routes(fleet)
 
     def test_a_version_that_turns_out_larger_is_refused_before_it_serves(self) -> None:
         """By what a worker measured; one that serves already is left alone."""
