@@ -11,15 +11,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gateway.serving.lifecycle import STARTING, STEPS, Event, Failed, Failure, Known, RouteTable, Snapshot, State, Wanted, step
+from gateway.serving.lifecycle import LOADING, STARTING, STEPS, Event, Failed, Failure, Known, RouteTable, Snapshot, State, Wanted, step
 
-MAX_DEATHS = 3  # of workers while they load a version. One may be a coincidence; without a bound one version ends every worker for ever
+MAX_DEATHS = 3  # of workers while they load one version. The first may be chance; without a bound it would end every worker for ever
 
 _HELD = frozenset({State.LOAD, State.WARM, State.GOLDEN, State.READY})
 _RANK = {state: rank for rank, state in enumerate((*STARTING, State.READY))}
-_LOADING = STARTING[1:]
 _NO_REASON = "a worker failed and gave no reason"
 _Book = dict[Wanted, Known]
+_ByModel = dict[str, dict[int, Wanted]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +51,15 @@ def decide(snapshot: Snapshot) -> Decision:
     book = _welcome(snapshot)
     _progress(snapshot, book)
     _lose(snapshot, book)
-    models = _models(snapshot, book)
+    desired = _by_model(snapshot.desired.versions)
+    models = _models(snapshot, book, desired)
     routed = RouteTable(models=models).routed()
     _drop(snapshot, book, routed)
     _retry(snapshot, book)
     admitted = _admit(snapshot, book)
     hold = frozenset(wanted for wanted, known in book.items() if known.state in _HELD)
     _tell(snapshot, book, hold)
-    routes = _table(snapshot, book, models)
+    routes = _table(snapshot, book, desired, models)
     ready = {worker for worker in snapshot.workers - snapshot.serving if all([book[wanted].ready_on(worker) for wanted in routed])}
     serving = snapshot.serving | ready
     return Decision(
@@ -97,7 +98,7 @@ def _progress(snapshot: Snapshot, book: _Book) -> None:
 
 
 def _advanced(snapshot: Snapshot, known: Known) -> Known:
-    slowest = min(_RANK[known.by_worker.get(worker, State.LOAD)] for worker in snapshot.serving)
+    slowest = min(_RANK[known.by_worker.get(worker, State.VERIFY)] for worker in snapshot.serving)
     while _RANK[known.state] < slowest:
         known = known.after(STEPS[_RANK[known.state]])
     return replace(known, deaths=0, attempts=0) if known.state is State.READY else known
@@ -119,11 +120,11 @@ def _failed_workers(book: _Book, routed: frozenset[Wanted]) -> frozenset[int]:
     return frozenset(worker for wanted in routed for worker, state in book[wanted].by_worker.items() if state is State.FAILED)
 
 
-def _models(snapshot: Snapshot, book: _Book) -> dict[str, dict[int, str]]:
+def _models(snapshot: Snapshot, book: _Book, desired: _ByModel) -> dict[str, dict[int, str]]:
     """All wanted versions that are ready and, until all wanted ones of a model are, what was routed before."""
     found: dict[str, dict[int, str]] = {}
-    for model, wanted in _by_model(snapshot.desired.versions).items():
-        ready = {one.version: one.identity for one in wanted if book[one].state is State.READY}
+    for model, wanted in sorted(desired.items()):
+        ready = {number: one.identity for number, one in wanted.items() if book[one].state is State.READY}
         before = snapshot.routes.models.get(model, {}) if len(ready) < len(wanted) else {}
         kept = {number: identity for number, identity in before.items() if book[Wanted(model, number, identity)].state is State.READY}
         if numbers := kept | ready:
@@ -131,10 +132,10 @@ def _models(snapshot: Snapshot, book: _Book) -> dict[str, dict[int, str]]:
     return found
 
 
-def _by_model(versions: Iterable[Wanted]) -> dict[str, list[Wanted]]:
-    found: dict[str, list[Wanted]] = {}
-    for wanted in sorted(versions):
-        found.setdefault(wanted.model, []).append(wanted)
+def _by_model(versions: Iterable[Wanted]) -> _ByModel:
+    found: _ByModel = {}
+    for wanted in versions:
+        found.setdefault(wanted.model, {})[wanted.version] = wanted
     return found
 
 
@@ -171,7 +172,7 @@ def _admit(snapshot: Snapshot, book: _Book) -> frozenset[Wanted]:
             leaving += size if known.by_worker else 0
             _refuse(book, known, size, staying, snapshot)
             continue
-        if known.state in _LOADING or staying + leaving + size <= snapshot.budget_bytes:
+        if known.state in LOADING or staying + leaving + size <= snapshot.budget_bytes:
             admitted.add(wanted)
             _let_in(book, wanted)
         staying += size
@@ -184,7 +185,7 @@ def _may_fit(known: Known) -> bool:
 
 def _turn(snapshot: Snapshot, known: Known) -> tuple[bool, bool, bool]:
     """What was begun comes first, what was refused last."""
-    return known.state not in _LOADING, known.wanted not in snapshot.verifying, known.state is State.FAILED
+    return known.state not in LOADING, known.wanted not in snapshot.verifying, known.state is State.FAILED
 
 
 def _let_in(book: _Book, wanted: Wanted) -> None:
@@ -203,7 +204,7 @@ def _tell(snapshot: Snapshot, book: _Book, hold: frozenset[Wanted]) -> None:
     """Every worker is told to load what it lacks and to let go of the rest."""
     for wanted, known in book.items():
         if wanted in hold:
-            told = {worker: known.by_worker.get(worker, State.LOAD) for worker in snapshot.workers}
+            told = {worker: known.by_worker.get(worker, State.VERIFY) for worker in snapshot.workers}
         else:
             told = {worker: _let_go(state) for worker, state in known.by_worker.items()}
         if told != known.by_worker:
@@ -220,17 +221,16 @@ def _verify(snapshot: Snapshot, book: _Book, admitted: frozenset[Wanted]) -> tup
     return tuple(sorted(candidates, key=lambda wanted: (wanted not in snapshot.verifying, wanted))[: snapshot.parallel])
 
 
-def _table(snapshot: Snapshot, book: _Book, models: dict[str, dict[int, str]]) -> RouteTable:
+def _table(snapshot: Snapshot, book: _Book, desired: _ByModel, models: dict[str, dict[int, str]]) -> RouteTable:
     """The next route table; the same one where nothing differs."""
     failed = [
         Failed(wanted.model, book[wanted].reason or "", wanted.version)
         for wanted in snapshot.desired.versions
         if book[wanted].state is State.FAILED
     ]
-    numbers = {model: {one.version: one for one in wanted} for model, wanted in _by_model(snapshot.desired.versions).items()}
     labels: dict[str, dict[str, int]] = {}
     defaults: dict[str, int] = {}
-    for model, wanted in numbers.items():
+    for model, wanted in sorted(desired.items()):
         routed, before = models.get(model, {}), snapshot.routes
         ready = {number for number in routed.keys() & wanted.keys() if routed[number] == wanted[number].identity}
         for label, target in sorted(snapshot.desired.labels.get(model, {}).items()):

@@ -16,9 +16,9 @@ RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0  # between attempts to reach what could 
 
 
 class State(enum.Enum):
-    """Of a version as a whole, and of a version in one worker, which never is in VERIFY."""
+    """Of a version as a whole, and of a version in one worker."""
 
-    VERIFY = "VERIFY"  # its files are checked and it is tried in a child process
+    VERIFY = "VERIFY"  # as a whole: files are checked and it is tried in a child process; in a worker: it waits for its turn
     LOAD = "LOAD"  # workers make a session
     WARM = "WARM"  # runs of real shapes, for allocations and the first figures of its cost
     GOLDEN = "GOLDEN"  # its golden requests are asked
@@ -31,7 +31,7 @@ class State(enum.Enum):
 class Event(enum.Enum):
     """What moves a version on."""
 
-    VERIFIED = "verified"
+    VERIFIED = "verified"  # also said by a worker that has checked the files and now begins to load
     LOADED = "loaded"
     WARMED = "warmed"
     PASSED = "passed"  # its golden requests
@@ -44,6 +44,7 @@ class Event(enum.Enum):
 
 
 STARTING = (State.VERIFY, State.LOAD, State.WARM, State.GOLDEN)
+LOADING = STARTING[1:]
 STEPS = (Event.VERIFIED, Event.LOADED, Event.WARMED, Event.PASSED)
 TABLE: Mapping[tuple[State, Event], State] = {
     **dict(zip(zip(STARTING, STEPS, strict=True), (*STARTING[1:], State.READY), strict=True)),
@@ -52,12 +53,12 @@ TABLE: Mapping[tuple[State, Event], State] = {
     (State.FAILED, Event.RETRY): State.VERIFY,
     **{(state, Event.DROP): State.DRAIN for state in (*STARTING, State.READY, State.FAILED)},
     # A worker's report that was on its way when it was told to let go.
-    **{(State.DRAIN, event): State.DRAIN for event in (Event.LOADED, Event.WARMED, Event.PASSED, Event.FAIL)},
+    **{(State.DRAIN, event): State.DRAIN for event in (*STEPS, Event.FAIL)},
     (State.DRAIN, Event.RELEASED): State.CLOSED,
 }
 
 
-REPORTS = frozenset({Event.LOADED, Event.WARMED, Event.PASSED, Event.FAIL, Event.RELEASED})  # what a worker says; the rest is decided
+REPORTS = frozenset({*STEPS, Event.FAIL, Event.RELEASED})  # what a worker says; the rest is decided
 
 
 class IllegalTransitionError(Exception):
@@ -264,5 +265,5 @@ class Snapshot:
 
 
 def _left(known: Known, worker: int) -> Known:
-    loading = known.by_worker[worker] in STARTING and known.state in STARTING
+    loading = known.by_worker[worker] in LOADING and known.state in LOADING
     return replace(known.in_worker(worker, None), deaths=known.deaths + loading)

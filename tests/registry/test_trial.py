@@ -79,7 +79,7 @@ def test_the_child_is_confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "        os._exit(0 if libc.unshare(1 << 30) == 0 or libc.unshare(0x50000000) == 0 else 1)\n"
         "    return os.waitpid(child, 0)[1] == 0\n"
         "before, gives_up = os.readlink('/proc/self/ns/net'), able()\n"
-        "confine(task)\n"
+        "confine(memory_bytes=task.memory_bytes, cpu_s=task.cpu_s, descriptors=task.descriptors + task.model_fd)\n"
         "assert gives_up == (before != os.readlink('/proc/self/ns/net'))\n"
         "assert not {'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)\n"
         "soft = lambda name: resource.getrlimit(getattr(resource, 'RLIMIT_' + name))\n"

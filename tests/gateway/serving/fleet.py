@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.serving.deciding import Decision, applied, decide
 from gateway.serving.lifecycle import Event, Failure, RouteTable, Snapshot, State, Wanted, step
 
-NEXT = {State.LOAD: Event.LOADED, State.WARM: Event.WARMED, State.GOLDEN: Event.PASSED}
+NEXT = {State.VERIFY: Event.VERIFIED, State.LOAD: Event.LOADED, State.WARM: Event.WARMED, State.GOLDEN: Event.PASSED}
 
 
 @dataclass
@@ -36,7 +36,7 @@ class FakeWorker:
             self.held[wanted] = State.DRAIN
         for wanted in what:
             assert self.held.get(wanted) is not State.DRAIN, "told to hold what it is letting go of"
-            self.held.setdefault(wanted, State.LOAD)
+            self.held.setdefault(wanted, State.VERIFY)
         if self.budget_bytes is not None:
             assert self.budget_bytes >= sum(self.sizes.get(wanted, 0) for wanted in self.held)
 

@@ -96,6 +96,13 @@ class TestReplacing:
         fleet.settle()
         assert ({1: "z"}, {one(1, "z")}) == (routes(fleet), set(fleet.snapshot.known))
 
+    def test_another_content_takes_its_place_without_waiting_for_other_numbers(self) -> None:
+        """A number has one place."""
+        fleet = serving(one(1))
+        want(fleet, one(1, "y"), one(2))
+        fail(fleet, one(2))
+        assert ({1: "y"}, {one(1, "y"), one(2)}) == (routes(fleet), set(fleet.snapshot.known))
+
     def test_a_model_that_is_gone_is_unrouted_drained_and_closed(self) -> None:
         """At once, with its labels."""
         fleet = serving(one(1), labels={"prod": 1})
@@ -138,6 +145,15 @@ class TestNames:
             "the label 'prod' points to version 2, which is not ready",
             "it is bad",
         ] == [failed.reason for failed in table.failed]
+
+    def test_a_label_keeps_no_version(self) -> None:
+        """It goes with what it pointed to, where what it shall point to is not among the wanted."""
+        fleet = serving(one(1), labels={"prod": 1}, default=1)
+        want(fleet, one(2), labels={"prod": 7}, default=7)
+        assert ({"a": {"prod": 1}}, {"a": 1}) == (fleet.snapshot.routes.labels, fleet.snapshot.routes.defaults)
+        fleet.settle()
+        assert ({2: "x"}, {}, {}) == (routes(fleet), fleet.snapshot.routes.labels, fleet.snapshot.routes.defaults)
+        assert ["the default", "the label 'prod'"] == [one.reason.partition(" points")[0] for one in fleet.snapshot.routes.failed]
 
     def test_a_default_that_somebody_chose_is_not_guessed(self) -> None:
         """At the start, where no other was before."""
@@ -192,7 +208,7 @@ class TestWorkers:
         want(fleet, one(2))
         fleet.verify(one(2))
         first, second = fleet.workers.values()
-        for _ in range(4):
+        for _ in range(5):
             first.take() if first.inbox else first.move(one(2))
         while first.outbox:
             fleet.listen(1)
@@ -232,15 +248,21 @@ class TestWorkers:
         assert ({second}, (Failed("a", "it is bad", 1),)) == (fleet.snapshot.serving, fleet.snapshot.routes.failed)
 
     def test_a_version_that_ends_every_worker_is_given_up(self) -> None:
-        """It passed its trial, and kills whoever loads it."""
+        """It passed its trial, and kills whoever loads it; one that only waits for its turn is not blamed."""
         fleet = serving(one(1))
-        want(fleet, one(2))
+        want(fleet, one(2), one(3))
         fleet.verify(one(2))
+        fleet.verify(one(3))
         for _ in range(MAX_DEATHS):
-            fleet.die(min(fleet.workers))
+            worker = fleet.workers[min(fleet.workers)]
+            while one(2) not in worker.held:
+                worker.take()
+            worker.move(one(2))
+            fleet.listen(worker.number)
+            fleet.die(worker.number)
             fleet.join()
         fleet.settle()
-        assert {1: "x"} == routes(fleet)
+        assert {1: "x", 3: "x"} == routes(fleet)
         assert (Failed("a", f"{MAX_DEATHS} workers died while they loaded it", 2),) == fleet.snapshot.routes.failed
 
 
@@ -270,6 +292,21 @@ class TestFailures:
             fleet.happened(fleet.snapshot.at(began + wait))
             assert (one(2),) == fleet.decision.verify
 
+    def test_what_has_served_begins_with_the_shortest_wait(self) -> None:
+        """Earlier failures are forgotten."""
+        fleet = Fleet(workers=1)
+        want(fleet, one(1))
+        for _ in range(3):
+            fleet.verify(one(1), Failure.UNREACHABLE)
+            fleet.happened(fleet.snapshot.at(fleet.decision.wake_at_s))
+        fleet.settle()
+        fleet.die(1)
+        worker = fleet.workers[fleet.join()]
+        worker.take()
+        worker.move(one(1), fails=True)
+        fleet.listen(worker.number, failure=Failure.UNREACHABLE)
+        assert fleet.snapshot.now_s + 1 == fleet.decision.wake_at_s
+
     def test_only_once_no_worker_holds_anything_of_it(self) -> None:
         """A reload waits for the last to let go."""
         fleet = serving(one(1))
@@ -281,6 +318,7 @@ class TestFailures:
         fleet.listen(1)
         fleet.happened(fleet.snapshot.reloaded())
         assert (State.FAILED, ()) == (fleet.snapshot.known[one(2)].state, fleet.decision.verify)
+        assert math.inf == fleet.decision.wake_at_s
         fleet.settle()
         assert {2: "x"} == routes(fleet)
 
@@ -327,12 +365,38 @@ class TestMemory:
         fleet.settle()
         assert {"b": {1: "x", 2: "x"}} == fleet.snapshot.routes.models
 
+    def test_what_has_begun_is_not_refused_for_what_sorts_before_it(self) -> None:
+        """Room is given in the order of beginning."""
+        sizes = {one(1): 60, one(1, model="m"): 60}
+        fleet = Fleet(workers=1, budget_bytes=100, sizes=sizes)
+        want(fleet, one(1, model="m"))
+        want(fleet, one(1), one(1, model="m"))
+        assert (one(1, model="m"),) == fleet.decision.verify
+        assert ["a"] == [failed.model for failed in fleet.snapshot.routes.failed]
+
+    def test_what_is_refused_while_it_is_held_takes_room_until_it_is_closed(self) -> None:
+        """The next waits for that."""
+        fleet = serving(one(1), budget_bytes=100, sizes={one(1): 30, one(2): 10, one(3): 40})
+        want(fleet, one(1), one(2), one(3))
+        fleet.verify(one(2))
+        fleet.workers[1].take()
+        for measured in (None, 80):
+            fleet.workers[1].move(one(2))
+            wanted, event = fleet.workers[1].outbox.popleft()
+            fleet.happened(fleet.snapshot.reported(1, wanted, event, bytes_held=measured))
+        assert () == fleet.decision.verify
+        fleet.sizes[one(2)] = 0  # the worker's own sum goes by estimates
+        fleet.settle()
+        assert {1: "x", 3: "x"} == routes(fleet)
+
     def test_a_version_that_turns_out_larger_is_refused_before_it_serves(self) -> None:
         """By what a worker measured; one that serves already is left alone."""
         fleet = serving(one(1), budget_bytes=100, sizes={})
         want(fleet, one(1), one(2))
         fleet.verify(one(2))
         fleet.workers[1].take()
+        fleet.workers[1].move(one(2))
+        fleet.listen(1)
         fleet.workers[1].move(one(2))
         wanted, event = fleet.workers[1].outbox.popleft()
         fleet.happened(fleet.snapshot.reported(1, wanted, event, bytes_held=101))
