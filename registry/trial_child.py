@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from registry.confinement import forsake_network, limit
 from registry.errors import RegistryError, refused
 from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, difference, tensor_of
 from registry.trial import Answer, Task
@@ -23,8 +24,7 @@ from registry.trial import Answer, Task
 if TYPE_CHECKING:
     import onnxruntime
 
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory of")  # in ONNX Runtime's reasons
 
 
@@ -41,22 +41,15 @@ def main(content: bytes) -> Answer:
 
 
 def confine(task: Task) -> None:
-    """Give up what a trial does not need. Where a kernel or container does not let the network be given up, the limits alone hold."""
-    for name, bound in (
-        (resource.RLIMIT_AS, task.memory_bytes),
-        (resource.RLIMIT_CPU, task.cpu_s),
-        (resource.RLIMIT_NOFILE, task.descriptors + max([task.model_fd, *task.data_fds.values()])),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(name)
-        lower = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        resource.setrlimit(name, (lower, lower))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if libc.unshare(_CLONE_NEWNET) != 0:  # root's way; else in a user namespace, which needs a process of one thread
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    """Give up what a trial does not need, and end with the process that asked for it."""
+    limit({
+        resource.RLIMIT_AS: task.memory_bytes,
+        resource.RLIMIT_CPU: task.cpu_s,
+        resource.RLIMIT_NOFILE: task.descriptors + max([task.model_fd, *task.data_fds.values()]),
+        resource.RLIMIT_FSIZE: 0,
+    })  # fmt: skip
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    forsake_network()
 
 
 def _tried(task: Task) -> Answer:
