@@ -14,10 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gateway.serving.frames import HEADER_BYTES, Frame, FrameFault, decode, decode_head, encode
+from gateway.serving.frames import HEADER_BYTES, Frame, FrameFault, Head, decode, decode_head, encode
 from gateway.serving.region import Region, RegionFault, opened
 
 _FIRST_BYTES = 128 << 10  # of one read: nearly every frame comes whole
+_LONGEST_POLL_S = 60.0
+_NOSIGNAL, _CLOEXEC, _CTRUNC = int(socket.MSG_NOSIGNAL), int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)  # flags are slow to combine
 _RIGHTS_BYTES = socket.CMSG_SPACE(4)  # one descriptor; the kernel closes what has no place
 
 
@@ -66,7 +68,7 @@ class Channel:
         try:
             while left:
                 try:
-                    sent = self._sock.sendmsg([left], rights, socket.MSG_NOSIGNAL)
+                    sent = self._sock.sendmsg([left], rights, _NOSIGNAL)
                 except BlockingIOError:
                     self._wait(self._writable, until)
                     continue
@@ -81,8 +83,7 @@ class Channel:
         """The next frame. Raises Closed, Late and Broken."""
         rights: list[int] = []
         try:
-            octets = self._whole(rights, until)
-            head = decode_head(octets)
+            head, octets = self._whole(rights, until)
             if head.brings_region != (len(rights) == 1):
                 raise FrameFault("it has other descriptors than it announces")
             if rights:
@@ -103,13 +104,14 @@ class Channel:
             self._own.close()
         self._own = self._other = None
 
-    def _whole(self, rights: list[int], until: float) -> bytes:
-        """All bytes of the next frame, of which nothing else may follow."""
+    def _whole(self, rights: list[int], until: float) -> tuple[Head, bytes]:
+        """The next frame's header and all its bytes. Nothing else may follow."""
         buffer = memoryview(self._buffer)
         got = 0
         while got < HEADER_BYTES:
             got += self._some(buffer[got:], rights, until)
-        size = decode_head(buffer).size
+        head = decode_head(buffer)
+        size = head.size
         if got > size:
             raise FrameFault(f"{got - size} bytes follow it")
         if size > len(buffer):
@@ -118,15 +120,15 @@ class Channel:
             buffer = larger
         while got < size:
             got += self._some(buffer[got:size], rights, until)
-        return bytes(buffer[:size])
+        return head, bytes(buffer[:size])
 
     def _some(self, buffer: memoryview, rights: list[int], until: float) -> int:
         self._wait(self._readable, until)
-        count, ancillary, flags, _ = self._sock.recvmsg_into([buffer], _RIGHTS_BYTES, socket.MSG_CMSG_CLOEXEC)
+        count, ancillary, flags, _ = self._sock.recvmsg_into([buffer], _RIGHTS_BYTES, _CLOEXEC)
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 rights += array.array("i", data[: len(data) // 4 * 4])
-        if flags & socket.MSG_CTRUNC:
+        if flags & _CTRUNC:
             raise FrameFault("it has more than one descriptor")
         if not count:
             raise Closed("closed its socket")
@@ -136,7 +138,7 @@ class Channel:
         if until == math.inf:
             poll.poll()
             return
-        while not poll.poll(max(math.ceil((until - self._now()) * 1e3), 0)):
+        while not poll.poll(max(math.ceil(min(until - self._now(), _LONGEST_POLL_S) * 1e3), 0)):
             if self._now() >= until:
                 raise Late("took too long")
 

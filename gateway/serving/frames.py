@@ -14,12 +14,13 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from gateway.protocol.tensors import DATATYPES
+from gateway.protocol.tensors import DATATYPES, Datatype
 
-INLINE_BYTES = 32 << 10  # of one tensor: above, a copy to the region and back costs less than the way through the kernel
+INLINE_BYTES = 16 << 10  # of one tensor: a larger one goes through the region, which is never slower (measured from 4 KiB on)
 MAX_TENSORS = 256
 MAX_RANK = 32
 _MAX_DIMENSION = 1 << 40
@@ -30,6 +31,7 @@ _TENSOR = struct.Struct("<BBB5xQQ")  # datatype, rank, place, offset, bytes
 _MAGIC = b"TgF1"
 _LAST, _REGION = 1, 2  # flags
 _INLINE, _SHARED = 0, 1  # places
+_DIMENSIONS = tuple(struct.Struct(f"<{rank}Q") for rank in range(MAX_RANK + 1))
 _TYPES = tuple(DATATYPES.values())
 _NUMBERS = {kind.name: number for number, kind in enumerate(_TYPES)}
 _MAX_DESCRIPTIONS = MAX_TENSORS * (_TENSOR.size + 8 * MAX_RANK)
@@ -55,6 +57,9 @@ class Kind(enum.IntEnum):
     FAULT = 5  # the run failed; a text
 
 
+_KINDS = {kind.value: kind for kind in Kind}
+
+
 @dataclass(slots=True)
 class Frame:
     """One message. It has tensors or a text."""
@@ -67,8 +72,7 @@ class Frame:
     tensors: list[np.ndarray] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A header, its lengths within bounds."""
 
     kind: Kind
@@ -78,11 +82,7 @@ class Head:
     number: int
     descriptions: int
     inline: int
-
-    @property
-    def size(self) -> int:
-        """Bytes of the whole frame."""
-        return HEADER_BYTES + self.descriptions + self.inline
+    size: int  # bytes of the whole frame
 
 
 def encode(frame: Frame, reserve: Callable[[int], tuple[np.ndarray, bool]], max_bytes: int) -> bytes:
@@ -94,50 +94,54 @@ def encode(frame: Frame, reserve: Callable[[int], tuple[np.ndarray, bool]], max_
         raise TooLargeFault(f"{len(raws)} tensors of {sum(map(len, raws))} bytes")
     descriptions: list[bytes] = []
     inline: list[np.ndarray | bytes] = []
-    shared: list[tuple[int, np.ndarray]] = []
+    shared: list[tuple[int, np.ndarray | bytes]] = []
     at = [0, 0]
     for datatype, tensor, raw in zip(frame.datatypes, frame.tensors, raws, strict=True):
         place = _SHARED if len(raw) > INLINE_BYTES else _INLINE
         descriptions.append(_TENSOR.pack(_NUMBERS[datatype], tensor.ndim, place, at[place], len(raw)))
-        descriptions.append(struct.pack(f"<{tensor.ndim}Q", *tensor.shape))
+        descriptions.append(_DIMENSIONS[tensor.ndim].pack(*tensor.shape))
         if place == _SHARED:
             shared.append((at[place], raw))
             at[place] += -(-len(raw) // _ALIGN) * _ALIGN
         else:
-            inline += [raw, bytes(-len(raw) % 8)]
-            at[place] += -(-len(raw) // 8) * 8
+            padding = -len(raw) % 8
+            inline.append(raw)
+            if padding:
+                inline.append(bytes(padding))
+            at[place] += len(raw) + padding
     flags = _LAST * frame.last | _REGION * _shared(shared, at[_SHARED], reserve)
     described = b"".join(descriptions)
     header = _HEADER.pack(_MAGIC, frame.kind, flags, len(raws), frame.number, len(described), at[_INLINE])
     return b"".join([header, described, *inline])  # type: ignore[list-item]
 
 
-def _shared(parts: list[tuple[int, np.ndarray]], size: int, reserve: Callable[[int], tuple[np.ndarray, bool]]) -> bool:
+def _shared(parts: list[tuple[int, np.ndarray | bytes]], size: int, reserve: Callable[[int], tuple[np.ndarray, bool]]) -> bool:
     """Write to the region. Whether it is a new one."""
     if not parts:
         return False
     octets, new = reserve(size)
     for at, raw in parts:
-        octets[at : at + len(raw)] = raw
+        octets[at : at + len(raw)] = np.frombuffer(raw, np.uint8)
     return new
 
 
-def _raw(datatype: str, tensor: np.ndarray) -> np.ndarray:
+def _raw(datatype: str, tensor: np.ndarray) -> np.ndarray | bytes:
     """The bytes of a tensor; of texts the lengths of all, then all."""
     if datatype != "BYTES":
-        return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
+        return tensor.tobytes() if tensor.nbytes <= INLINE_BYTES else np.ascontiguousarray(tensor).reshape(-1).view(np.uint8)
     texts = [text.encode("utf-8") for text in tensor.reshape(-1).tolist()]
-    return np.frombuffer(np.array([len(text) for text in texts], "<u4").tobytes() + b"".join(texts), np.uint8)
+    return np.array([len(text) for text in texts], "<u4").tobytes() + b"".join(texts)
 
 
 def decode_head(octets: bytes | memoryview) -> Head:
     """A header with lengths that may be believed. Raises FrameFault."""
     magic, kind, flags, tensors, number, descriptions, inline = _HEADER.unpack_from(octets)
-    if magic != _MAGIC or kind not in Kind._value2member_map_ or flags & ~(_LAST | _REGION):
+    if magic != _MAGIC or kind not in _KINDS or flags > _LAST | _REGION:
         raise FrameFault("it does not begin as a frame does")
     if tensors > MAX_TENSORS or descriptions > _MAX_DESCRIPTIONS or inline > _MAX_INLINE:
         raise FrameFault(f"it announces {tensors} tensors and {descriptions + inline} bytes")
-    return Head(Kind(kind), bool(flags & _LAST), bool(flags & _REGION), tensors, number, descriptions, inline)
+    size = HEADER_BYTES + descriptions + inline
+    return Head(_KINDS[kind], bool(flags & _LAST), bool(flags & _REGION), tensors, number, descriptions, inline, size)
 
 
 def decode(head: Head, octets: bytes, region: np.ndarray | None, *, copy: bool) -> Frame:
@@ -150,7 +154,8 @@ def decode(head: Head, octets: bytes, region: np.ndarray | None, *, copy: bool) 
         return Frame(head.kind, head.number, head.last, text=octets[HEADER_BYTES:])
     inline = np.frombuffer(octets, np.uint8, offset=HEADER_BYTES + head.descriptions)
     at, end = HEADER_BYTES, HEADER_BYTES + head.descriptions
-    frame = Frame(head.kind, head.number, head.last, datatypes=[])
+    datatypes: list[str] = []
+    made: list[np.ndarray] = []
     for _ in range(head.tensors):
         if at + _TENSOR.size > end:
             raise FrameFault("it describes fewer tensors than it announces")
@@ -158,25 +163,24 @@ def decode(head: Head, octets: bytes, region: np.ndarray | None, *, copy: bool) 
         at += _TENSOR.size
         if number >= len(_TYPES) or rank > MAX_RANK or at + 8 * rank > end:
             raise FrameFault("it describes no tensor of the protocol")
-        shape = struct.unpack_from(f"<{rank}Q", octets, at)
+        shape = _DIMENSIONS[rank].unpack_from(octets, at)
         at += 8 * rank
         whole = region if place == _SHARED else inline if place == _INLINE else None
         if whole is None or offset + size > len(whole):
             raise FrameFault("a tensor lies outside of it")
         raw = whole[offset : offset + size]
-        frame.datatypes.append(_TYPES[number].name)  # type: ignore[attr-defined]
-        frame.tensors.append(_tensor(_TYPES[number].name, shape, raw.copy() if copy and place == _SHARED else raw))
+        datatypes.append(_TYPES[number].name)
+        made.append(_tensor(_TYPES[number], shape, raw.copy() if copy and place == _SHARED else raw))
     if at != end:
         raise FrameFault("it describes more than it announces")
-    return frame
+    return Frame(head.kind, head.number, head.last, datatypes=datatypes, tensors=made)
 
 
-def _tensor(datatype: str, shape: tuple[int, ...], raw: np.ndarray) -> np.ndarray:
-    kind = DATATYPES[datatype]
+def _tensor(kind: Datatype, shape: tuple[int, ...], raw: np.ndarray) -> np.ndarray:
     count = math.prod(shape)
     if max(shape, default=0) > _MAX_DIMENSION or (kind.itemsize and count * kind.itemsize != len(raw)):
         raise FrameFault(f"a tensor of shape {list(shape)} has {len(raw)} bytes")
-    return (_texts(count, raw) if datatype == "BYTES" else raw.view(kind.numpy)).reshape(shape)
+    return (_texts(count, raw) if kind.numpy.hasobject else raw.view(kind.numpy)).reshape(shape)
 
 
 def _texts(count: int, raw: np.ndarray) -> np.ndarray:

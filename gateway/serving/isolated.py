@@ -252,7 +252,11 @@ class IsolatedModel:
                 signature = _signature(frame, self.signature.model)
                 host.ready = True
                 return signature
-            reason = _text(frame.text) if frame.kind == Kind.UNLOADABLE else "the model's process began with an answer"
+            reason = (
+                _text(frame.text.decode("utf-8", "replace"))
+                if frame.kind == Kind.UNLOADABLE
+                else "the model's process began with an answer"
+            )
         except ChannelFault as fault:
             reason = ""
             self._failed(host, f"{fault} while it loaded the model")
@@ -301,13 +305,12 @@ def _run_fault(frame: Frame) -> RunFault:
         raise Broken("failed in no known way") from None
     if fault.code not in FAULTS:
         raise Broken("failed in no known way")
-    return RunFault(Code(fault.code), _text(fault.message.encode()))
+    return RunFault(Code(fault.code), _text(fault.message))
 
 
-def _text(octets: bytes) -> str:
+def _text(text: str) -> str:
     """A text of the process on one line, cut."""
-    shown = "".join(c if c.isprintable() else " " for c in octets[: 4 * _SHOWN_CHARACTERS].decode("utf-8", "replace"))
-    return shown[:_SHOWN_CHARACTERS]
+    return "".join([c if c.isprintable() else " " for c in text[:_SHOWN_CHARACTERS]])
 
 
 def _end_text(status: int) -> str:

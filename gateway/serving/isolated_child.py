@@ -90,6 +90,7 @@ class Host:
             except Closed:
                 return
             last = self.answer(model, request)
+        os._exit(0)  # at once: the worker waits for the end
 
     def load(self) -> Model:
         """The session, from inherited descriptors. Raises ModelFault."""

@@ -52,12 +52,12 @@ def test_a_region_is_sent_once_and_again_when_it_has_grown(ends) -> None:
 def test_more_than_the_socket_holds_goes_through(ends) -> None:
     """Many tensors that are each too small for the region."""
     left, right = ends
-    frame = Frame(Kind.RUN, 1, datatypes=["UINT8"] * 200, tensors=[np.full(30_000, index, np.uint8) for index in range(200)])
+    frame = Frame(Kind.RUN, 1, datatypes=["UINT8"] * 250, tensors=[np.full(16_000, index, np.uint8) for index in range(250)])
     sender = threading.Thread(target=left.send, args=(frame,))
     sender.start()
     got = right.receive(SystemClock.now() + 30)
     sender.join()
-    assert [(index, index) for index in range(200)] == [(int(tensor.min()), int(tensor.max())) for tensor in got.tensors]
+    assert [(index, index) for index in range(250)] == [(int(tensor.min()), int(tensor.max())) for tensor in got.tensors]
 
 
 def test_a_side_that_says_nothing_or_takes_nothing_is_late(ends) -> None:
@@ -65,7 +65,7 @@ def test_a_side_that_says_nothing_or_takes_nothing_is_late(ends) -> None:
     left, right = ends
     with pytest.raises(Late):
         left.receive(SystemClock.now() + 0.01)
-    frame = Frame(Kind.RUN, 1, datatypes=["UINT8"] * 200, tensors=[np.zeros(30_000, np.uint8)] * 200)
+    frame = Frame(Kind.RUN, 1, datatypes=["UINT8"] * 250, tensors=[np.zeros(16_000, np.uint8)] * 250)
     with pytest.raises(Late):
         left.send(frame, SystemClock.now() + 0.01)
     assert not right.idle()
