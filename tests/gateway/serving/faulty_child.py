@@ -87,7 +87,7 @@ class FaultyHost(isolated_child.Host):
         self.shared(request, fd, at=0)
 
     def outside(self, model, request) -> None:
-        self.shared(request, Region(1 << 20).fd, at=(1 << 20) - 8)
+        self.shared(request, Region(1 << 20).fd, at=(1 << 20) - 4)
 
     def descriptors(self, model, request) -> None:
         self.raw(self.right(model, request), fds=[0, 1, 2])
