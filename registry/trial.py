@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from registry.confinement import bare_environment
 from registry.contract import Contract
 from registry.errors import refused
 from registry.gate import DEFAULT_GATE, Gate
@@ -96,7 +97,7 @@ def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float) -> tuple[int, b
             stdin=file,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment(),
+            env=bare_environment(),
             pass_fds=fds,
             cwd="/",
             start_new_session=True,
@@ -126,18 +127,6 @@ def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float) -> tuple[int, b
 def _end(child: subprocess.Popen[bytes], number: signal.Signals, late: threading.Event) -> None:
     late.set()
     child.send_signal(number)  # does nothing once the child is gone
-
-
-def environment() -> dict[str, str]:
-    """Where our packages are, and one thread for every library. The child knows no secret and no setting of this process."""
-    paths = [os.path.abspath(path) for path in sys.path if path]
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
 
 
 def _judged(returncode: int, printed: bytes, task: Task) -> Answer:

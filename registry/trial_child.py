@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from registry.confinement import forsake_network, limit
 from registry.errors import Kind, RegistryError, refused
 from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, difference, tensor_of
 from registry.trial import Answer, Task
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
     from registry.onnx_model import Examined
 
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory of")  # in ONNX Runtime's reasons
 
 
@@ -51,22 +51,15 @@ def main(content: bytes) -> Answer:
 
 
 def confine(*, memory_bytes: int, cpu_s: int, descriptors: int) -> None:
-    """Give up what a trial does not need. Where a kernel or container does not let the network be given up, the limits alone hold."""
-    for name, bound in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_NOFILE, descriptors),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(name)
-        lower = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        resource.setrlimit(name, (lower, lower))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if libc.unshare(_CLONE_NEWNET) != 0:  # root's way; else in a user namespace, which needs a process of one thread
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    """Give up what a trial does not need, and end with the process that asked for it."""
+    limit({
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_CPU: cpu_s,
+        resource.RLIMIT_NOFILE: descriptors,
+        resource.RLIMIT_FSIZE: 0,
+    })  # fmt: skip
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    forsake_network()
 
 
 def examined_of(task: Task) -> Examined:

@@ -25,11 +25,12 @@ from typing import Self
 
 import msgspec
 
+from registry.confinement import bare_environment
 from registry.contract import Contract
 from registry.gate import DEFAULT_GATE, Gate
 from registry.golden import Golden
 from registry.limits import DEFAULT_LIMITS, GIB, RegistryLimits
-from registry.trial import environment, signal_name
+from registry.trial import signal_name
 from registry.verified import VerifiedModel
 
 TASKS = 256  # of one child: what a runtime does not give back stays bounded, and a start of half a second is 2 ms of each
@@ -201,7 +202,7 @@ class _Child:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    env=environment(),
+                    env=bare_environment(),
                     pass_fds=(theirs.fileno(),),
                     cwd="/",
                     start_new_session=True,

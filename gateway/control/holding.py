@@ -48,7 +48,7 @@ class Holding:
             self._let_go(key)
         for key, held in self._wanted.items():
             if key not in self._states:
-                self._set(Report(*key, State.LOAD))
+                self._set(Report(*key, State.VERIFY))
                 self._loop.run_in_executor(self._thread, self._work, key, held)
 
     def find(self, key: Key) -> Version | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import msgspec
 
 from gateway.control.inheritance import Inheritance
+
+_QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # else ONNX Runtime opens a database in the home directory
 
 
 @dataclass(slots=True)
@@ -27,7 +30,7 @@ def spawn(inheritance: Inheritance) -> Process:
         given = msgspec.structs.replace(inheritance, channel=theirs.fileno())
         command = [sys.executable, "-P", "-m", "gateway.control.worker", msgspec.json.encode(given).decode()]
         try:
-            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=given.descriptors())
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=given.descriptors(), env=os.environ | _QUIET)
         except OSError:
             ours.close()
             raise

@@ -17,13 +17,12 @@ from gateway.clock import Clock
 from gateway.control.messages import Held, Hold, Report, Reports, Route, Table
 from gateway.control.tables import table_of
 from gateway.serving.deciding import Decision, applied, decide
-from gateway.serving.lifecycle import STARTING, Event, Failure, RouteTable, Snapshot, State, Wanted
+from gateway.serving.lifecycle import STARTING, STEPS, Event, Failure, RouteTable, Snapshot, State, Wanted
 from gateway.serving.sources import Wish
 
 _log = logging.getLogger(__name__)
 _LEAST_S, _SHARE = 0.002, 3.0  # between two decisions: so long, and so many times what the last one took
-_ORDER = (*STARTING[1:], State.READY)
-_EVENTS = (Event.LOADED, Event.WARMED, Event.PASSED)
+_ORDER = (*STARTING, State.READY)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -127,7 +126,7 @@ class Steering:
             if before is not State.READY:
                 self.snapshot = self.snapshot.reported(worker, wanted, Event.FAIL, failure=failure, reason=report.reason)
         elif report.state in _ORDER:
-            for event in _EVENTS[_ORDER.index(before) : _ORDER.index(report.state)]:
+            for event in STEPS[_ORDER.index(before) : _ORDER.index(report.state)]:
                 self.snapshot = self.snapshot.reported(worker, wanted, event, bytes_held=report.size_bytes or None)
 
     def _verified(self, wanted: Wanted, future: asyncio.Future[Outcome]) -> None:

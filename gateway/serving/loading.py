@@ -28,6 +28,7 @@ class Loader:
     def load(self, ref: ModelVersionRef, say: Say) -> tuple[Version, int]:
         """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault."""
         with ref.open() as verified:
+            say(State.LOAD)
             version = self._version(ref.version, verified)
             say(State.WARM)
             version.warm(self.now)

@@ -50,7 +50,8 @@ def test_the_child_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Its environment has what an interpreter needs, its descriptors are the model's and the pipes."""
     (tmp_path / "child.py").write_text(
         "import os, json, sys\n"
-        "kept = {'LD_LIBRARY_PATH', 'PYTHONPATH', 'PYTHONDONTWRITEBYTECODE', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'LC_CTYPE'}\n"
+        "kept = {'LD_LIBRARY_PATH', 'PYTHONPATH', 'PYTHONDONTWRITEBYTECODE', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'LC_CTYPE', "
+        "'ORT_DISABLE_TELEMETRY'}\n"
         "assert kept >= set(os.environ)\n"
         "named = {os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')}\n"
         "assert not any('other' in name for name in named)\n"

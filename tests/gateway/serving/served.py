@@ -9,7 +9,7 @@ from gateway.config import Config
 from gateway.control.holding import routes_of
 from gateway.control.tables import table_of
 from gateway.serving.deciding import applied, decide
-from gateway.serving.lifecycle import Event, Failure, Snapshot, State, Wanted
+from gateway.serving.lifecycle import STEPS, Event, Failure, Snapshot, State, Wanted
 from gateway.serving.loading import Loader
 from gateway.serving.model import ModelFault, RunFault
 from gateway.serving.routing import Routes
@@ -36,7 +36,7 @@ def served(config: Config) -> Routes:
         for wanted in tuple(snapshot.verifying):
             snapshot = snapshot.verified(wanted)
         for wanted, known in snapshot.known.items():
-            if known.by_worker.get(WORKER) is State.LOAD:
+            if known.by_worker.get(WORKER) is State.VERIFY:
                 snapshot = _loaded(snapshot, wanted, loader, versions, source.ref(wanted.model, wanted.version))
     table = table_of(wished, snapshot.routes, generation=1, partial=False, ready=True)
     return routes_of(table, versions.get)
@@ -48,6 +48,6 @@ def _loaded(snapshot: Snapshot, wanted: Wanted, loader: Loader, versions: dict, 
     except (RegistryError, ModelFault, RunFault) as error:
         return snapshot.reported(WORKER, wanted, Event.FAIL, failure=Failure.MODEL, reason=str(error))
     versions[wanted.model, wanted.version, wanted.identity] = version
-    for event in (Event.LOADED, Event.WARMED, Event.PASSED):
+    for event in STEPS:
         snapshot = snapshot.reported(WORKER, wanted, event)
     return snapshot
