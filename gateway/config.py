@@ -88,7 +88,8 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The processes of a server, and how it ends."""
 
     workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # that serve, each with models of its own; 0: one a core, at most 4
-    spare: bool = True  # keep one more in reserve that has everything imported, for the place of one that dies
+    spare: bool | None = None  # keep one more in reserve, with everything imported, for one that dies; null: where there are two or more
+    trials: bool = True  # a confined child loads a version and asks its golden requests before any worker loads it
     watchdog_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 10.0  # a worker whose event loop stands still for so long is replaced
     models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together
     drain_delay_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0  # on SIGTERM, not ready but serving: until balancers have noticed
@@ -167,6 +168,17 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     versions: Versions = Versions()  # which versions are served
     allow_empty: bool = False  # answer a request of no rows with no rows, instead of refusing it
     intra_op_threads: Threads = 1  # threads of one run; more than 1 pays off for large models only
+    isolation: Literal["none", "process"] = "none"  # process: the model runs in a child of each worker, which may crash, hang or fill up
+    isolation_memory_bytes: Count = 2 << 30  # of that child, with weights and libraries
+    run_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0  # of one run there; past it the child is replaced
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationPlan:
+    """The bounds of a model's own process."""
+
+    memory_bytes: int
+    run_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +191,7 @@ class ModelPlan:
     inline_max_us: int
     allow_empty: bool
     intra_op_threads: int
+    isolation: IsolationPlan | None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -220,6 +233,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             inline_max_us=self.batching.inline_max_us,
             allow_empty=own.allow_empty,
             intra_op_threads=own.intra_op_threads,
+            isolation=IsolationPlan(own.isolation_memory_bytes, own.run_timeout_s) if own.isolation == "process" else None,
         )
 
 

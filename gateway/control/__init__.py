@@ -2,5 +2,5 @@
 
 Rooms, in reading order: state, answers, service, health, reflection, standard_calls, calls, probes, rest_infer, rest, ports, child,
 model_child, messages, tables, holding, board, balance, channel, inheritance, serving, worker, sockets, respawn, spawning, fleet,
-steering, lookout, changes, notify, monitor, counting, supervisor.
+steering, verifying, lookout, changes, notify, monitor, counting, supervisor.
 """

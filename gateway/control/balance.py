@@ -16,7 +16,7 @@ class Balance:
     """`accepting.Gate` of the worker at one place."""
 
     def __init__(self, board: Board, place: int, now: Callable[[], float]) -> None:
-        self.counted: Callable[[int], None] = lambda connections: None  # called with every new count
+        self.counted: Callable[[int], None] = lambda _connections: None  # called with every new count
         self.turn: Callable[[], None] = lambda: None  # called when it may be this worker's turn again
         self._board = board
         self._place = place

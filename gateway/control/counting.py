@@ -34,9 +34,7 @@ class Counting:
         routed = self._steering.table.models
         return {
             "tidegate_model_loaded": {(model, str(number)): 1.0 for model, numbers in routed.items() for number in numbers},
-            "tidegate_model_state": {
-                (one.model, str(one.version), snapshot.known[one].state.value): 1.0 for one in sorted(snapshot.known)
-            },
+            "tidegate_model_state": {(one.model, str(one.version), snapshot.known[one].state.value): 1.0 for one in sorted(snapshot.known)},
             "tidegate_inflight_requests": totals.gauge("inflight_requests"),
             "tidegate_inflight_bytes": totals.gauge("inflight_bytes"),
             "tidegate_connections": totals.gauge("connections"),

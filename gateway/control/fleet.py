@@ -89,7 +89,10 @@ class Fleet:
 
     async def keep_spare(self) -> None:
         """Have one process in reserve, where the settings want one."""
-        if self._config.processes.spare and not self._ending and all(member.begun for member in self.members.values()):
+        wanted = self._config.processes.spare
+        if wanted is None:
+            wanted = self._workers > 1
+        if wanted and not self._ending and all(member.begun for member in self.members.values()):
             await self._add(begin=False)
 
     def tell(self, message: msgspec.Struct) -> None:

@@ -122,9 +122,16 @@ class Holding:
         if not version.idle:
             self._loop.call_later(_LOOK_S, self._look, key)
             return
-        del self._draining[key]
-        version.end()
         self._forget(version)
+        self._loop.run_in_executor(self._thread, self._end, key, version)
+
+    def _end(self, key: Key, version: Version) -> None:
+        """In the thread."""
+        version.end()
+        self._call(self._ended, key)
+
+    def _ended(self, key: Key) -> None:
+        del self._draining[key]
         self._dropped(key)
 
     # --- reports ---------------------------------------------------------------------------------------------------------------
@@ -147,6 +154,7 @@ class Holding:
 def key_of(held: Held) -> Key:
     """What makes two versions the same."""
     return held.model, held.version, held.identity
+
 
 def routes_of(table: Table, find: Callable[[Key], Version | None]) -> Routes:
     """The table with the versions of one process in it. One that is not there counts as failed; the supervisor routes none such."""

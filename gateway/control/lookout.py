@@ -29,7 +29,7 @@ class Lookout:
         self._failed = failed
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._source: Source | None = None
+        self.source: Source | None = None  # once there is one
         self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
 
@@ -49,7 +49,7 @@ class Lookout:
 
     def look(self) -> None:
         """List the repository now. Blocks. Does nothing before it was reached."""
-        source = self._source
+        source = self.source
         if source is None:
             return
         try:
@@ -61,7 +61,6 @@ class Lookout:
         try:
             source = self._opened()
             if source is not None:
-                self._source = source
                 source.watch(lambda listing: self._found(source, listing), self._stop)
         except RegistryError as error:
             self._failed(error)
@@ -70,7 +69,7 @@ class Lookout:
         """The source with its first listing handed over; None where the server stops before it was reached."""
         while not self._stop.is_set():
             try:
-                source = open_repository(self._config.repository)
+                self.source = source = open_repository(self._config.repository)
                 self._found(source, source.listing())
                 return source
             except RegistryError as error:

@@ -6,7 +6,6 @@ import msgspec
 
 from gateway.serving.lifecycle import State
 
-
 Key = tuple[str, int, str]  # model, number, identity: what makes two versions the same
 
 

@@ -21,6 +21,7 @@ from gateway.control.calls import inference_methods
 from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.messages import Held, Report, Table
+from gateway.control.model_child import start_model_child
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
@@ -116,7 +117,7 @@ class Serving:
         config = self.config
         self._source = source = self._source or open_repository(config.repository)
         ref = source.ref(held.model, held.version)
-        loader = Loader(config, self.service.batcher.release, self.clock.now)
+        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child)
         version, size = loader.load(ref, say)
         if content_of(held.identity) not in {ref.content, ""} or source.ref(held.model, held.version).content != ref.content:
             raise RegistryError(Kind.CONFLICT, f"the files of version {held.version} of model '{held.model}' changed meanwhile")

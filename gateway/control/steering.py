@@ -30,6 +30,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     reason: str | None = None
     failure: Failure = Failure.MODEL
+    size_bytes: int = 0  # of its files
 
 
 class Actions(Protocol):
@@ -135,6 +136,9 @@ class Steering:
         self._verifying.pop(wanted, None)
         outcome = future.result()
         self.snapshot = self.snapshot.at(self._clock.now())
+        if outcome.size_bytes:
+            sizes = {one: size for one, size in self.snapshot.sizes.items() if one in self.snapshot.known}
+            self.snapshot = self.snapshot.wants(self.snapshot.desired, sizes | {wanted: outcome.size_bytes})
         if outcome.reason is None:
             self.snapshot = self.snapshot.verified(wanted)
         else:

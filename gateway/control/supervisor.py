@@ -32,6 +32,7 @@ from gateway.control.notify import notify
 from gateway.control.sockets import addresses, bind
 from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
+from gateway.control.verifying import Verifying
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
@@ -119,6 +120,7 @@ class Supervisor:
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random())
+        self.verifying = Verifying(trials=config.processes.trials)
         self.lookout = Lookout(config, self._seen, self._unseen)
 
     # --- workers ---------------------------------------------------------------------------------------------------------------
@@ -137,10 +139,10 @@ class Supervisor:
     # --- what a decision needs done (`steering.Actions`) -----------------------------------------------------------------------
 
     def verify(self, wanted: Wanted) -> asyncio.Future[Outcome]:
-        """Nothing is tried yet before workers load it: they check its digests themselves."""
-        future: asyncio.Future[Outcome] = self._loop.create_future()
-        future.set_result(Outcome())
-        return future
+        """Begin to look into a version. It is wanted, so the lookout has a source."""
+        source = self.lookout.source
+        assert source is not None
+        return self.verifying.begin(source, wanted)
 
     def tell(self, message: msgspec.Struct, worker: int | None = None) -> None:
         """Send a message to one worker, or to all."""
@@ -230,6 +232,7 @@ class Supervisor:
         self.state.ready, self.state.draining = False, True
         self.lookout.stop()
         self.steering.drain()
+        self.verifying.close()
         await asyncio.sleep(processes.drain_delay_s if not self._status else 0.0)
         for name in ("http_port", "grpc_port"):
             self._sockets[name].close()

@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.errors import Code
 from gateway.protocol.tensors import Signature
+from registry.schema import Schema
 
 OUT_OF_MEMORY = 77  # its exit status when it has no memory left to go on with
 FAULTS = (Code.INVALID_ARGUMENT, Code.INTERNAL, Code.UNIMPLEMENTED)  # what a run may fail with
@@ -19,6 +20,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     life_fd: int  # a pipe that closes when the worker ends
     model_fd: int  # the sealed model file
     external_fds: dict[str, int]  # its external data, by file name
+    schema: Schema | None = None  # sizes that its author fixed
     model: str
     intra_op_threads: int
     max_batch_size: int

@@ -24,6 +24,7 @@ from gateway.serving.hosting import FAULTS, OUT_OF_MEMORY, Fault, Ready, Task
 from gateway.serving.model import Arrays, ModelFault, RunFault, RunLost, SessionSettings, Terminable, zeros
 from gateway.serving.quarantine import Quarantine
 from gateway.serving.restarts import Restarts
+from registry.schema import Schema
 
 _log = logging.getLogger(__name__)
 _SHOWN_CHARACTERS = 600  # of a text that the process wrote
@@ -77,10 +78,12 @@ class IsolatedModel:
         *,
         start: Starter,
         now: Callable[[], float],
+        schema: Schema | None = None,
     ) -> None:
         """Start the process and wait until the model is loaded. Raises ModelFault."""
         self.quarantine = Quarantine(f"{name}/{number}", now)
         self.signature = Signature(name, (), (), 0)  # until the process has told it
+        self._schema = schema
         self._settings = settings
         self._bounds = bounds
         self._start = start
@@ -236,6 +239,7 @@ class IsolatedModel:
             life_fd=life_fd,
             model_fd=self._model_fd,
             external_fds=self._external_fds,
+            schema=self._schema,
             model=self.signature.model,
             intra_op_threads=self._settings.intra_op_threads,
             max_batch_size=self._settings.max_batch_size,

@@ -100,7 +100,7 @@ class Host:
         bound_memory(task.arena_bytes)
         settings = SessionSettings(intra_op_threads=task.intra_op_threads, max_batch_size=task.max_batch_size)
         external = {name: mmap.mmap(fd, 0, prot=mmap.PROT_READ) for name, fd in task.external_fds.items()}
-        return Model(task.model, f"/proc/self/fd/{task.model_fd}", settings, external=external)
+        return Model(task.model, f"/proc/self/fd/{task.model_fd}", settings, external=external, schema=task.schema)
 
     def answer(self, model: Model, request: Frame) -> bool:
         """Run and answer. Whether that was the last one."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.config import MAX_DELAY_MS, MAX_ROWS, Config, ModelPlan
+from gateway.config import MAX_DELAY_MS, MAX_ROWS, Config, IsolationPlan, ModelPlan
+from gateway.serving.host import Starter
+from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
 from gateway.serving.lifecycle import State
-from gateway.serving.model import Model, ModelFault, RunFault, SessionSettings
+from gateway.serving.model import Model, ModelFault, RunFault, Runnable, SessionSettings
 from gateway.serving.versions import Release, Version
 from registry.golden import Golden, array_of, difference, tensor_of
 from registry.verified import ModelVersionRef, VerifiedModel
@@ -24,6 +26,7 @@ class Loader:
     config: Config
     release: Release
     now: Callable[[], float]
+    start_child: Starter  # for models in processes of their own
 
     def load(self, ref: ModelVersionRef, say: Say) -> tuple[Version, int]:
         """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault."""
@@ -41,13 +44,23 @@ class Loader:
         plan = self.config.plan(verified.model, verified.serving)
         _check_plan(verified.model, plan)
         settings = SessionSettings(intra_op_threads=plan.intra_op_threads, max_batch_size=plan.max_batch_size)
-        model = Model(verified.model, verified.path, settings, external=verified.external_maps(), schema=verified.schema)
+        model: Runnable = self._isolated(number, verified, plan.isolation, settings) if plan.isolation else _model(verified, settings)
         version = Version(number, model, self.config.limits.serving, release=self.release)
         version.max_delay_s = plan.max_queue_delay_ms / 1e3
         return version
 
+    def _isolated(self, number: int, verified: VerifiedModel, plan: IsolationPlan, settings: SessionSettings) -> IsolatedModel:
+        files = ModelFiles(verified.file.fd, {name: file.fd for name, file in verified.external_data.items()})
+        arena_bytes = self.config.limits.serving.max_arena_bytes
+        bounds = IsolationSettings(memory_bytes=plan.memory_bytes, arena_bytes=arena_bytes, run_timeout_s=plan.run_timeout_s)
+        return IsolatedModel(verified.model, number, files, settings, bounds, start=self.start_child, now=self.now, schema=verified.schema)
 
-def check_golden(model: Model, golden: Golden) -> None:
+
+def _model(verified: VerifiedModel, settings: SessionSettings) -> Model:
+    return Model(verified.model, verified.path, settings, external=verified.external_maps(), schema=verified.schema)
+
+
+def check_golden(model: Runnable, golden: Golden) -> None:
     """Ask the model's golden requests. Raises ModelFault where one fails or is answered otherwise than when the version was published."""
     specs = model.signature.inputs
     names = [spec.name for spec in model.signature.outputs]

@@ -109,6 +109,10 @@ class Runnable(Protocol):
         """Inputs of zeros with `rows` rows."""
         ...
 
+    def close(self) -> None:
+        """Give everything back. Blocks; nothing runs any more."""
+        ...
+
 
 class Model:
     """A loaded session with its signature. `run` may be called from one thread at a time; it does not hold the GIL while computing."""
@@ -176,6 +180,10 @@ class Model:
     def zeros(self, rows: int) -> Arrays:
         """Inputs of zeros (empty strings) with free dimensions set to 1 and `rows` rows."""
         return zeros(self.signature, rows)
+
+    def close(self) -> None:
+        """Give the session back, whose weights may be large."""
+        del self._session
 
     def _settle_batching(self) -> None:
         """A free first dimension promises nothing: batch only where two rows give two rows, each as it gives alone."""

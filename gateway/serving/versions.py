@@ -123,10 +123,11 @@ class Version:
         return self.running is None and not any(lane.items for lane in self._lanes.values())
 
     def end(self) -> None:
-        """It is closed and idle: give its thread and memory back. Lanes refer to their version, which would keep it alive."""
+        """It is closed and idle: give its threads, processes and memory back. Blocks. Lanes refer to their version, so they go first."""
+        self._lanes.clear()
         if self.runner is not None:
             self.runner.stop()
-        self._lanes.clear()
+        self.model.close()
 
     def lane(self, shapes: Shapes, *, alone: bool = False) -> Lane:
         """The lane of a row shape; `alone` for requests without rows, which share no batch."""

@@ -1,4 +1,4 @@
-"""A server while everything changes under load: aliases that move, workers and the supervisor that die, stops. Short forms; `make soak` has the long ones."""
+"""A server while everything changes under load: aliases that move, workers and a supervisor that die, stops. `make soak` has the long forms."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from gateway.control.health import Health
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
+from gateway.control.serving import _router
 from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
-from gateway.control.serving import _router
 from gateway.limits import Limits
 from gateway.observe.metrics import alone
 from gateway.pb import inference_pb2 as pb

@@ -69,7 +69,8 @@ class Place:
     async def hold(self, *held: Held) -> tuple[Report, ...]:
         """The last report, once nothing moves any more."""
         self.serving.holding.hold(held)
-        while not self.reports or {one.state for one in self.reports[-1]} - {State.READY, State.FAILED} or len(self.reports[-1]) != len(held):
+        rest = {State.READY, State.FAILED}
+        while not self.reports or len(self.reports[-1]) != len(held) or {one.state for one in self.reports[-1]} - rest:
             self.changed.clear()
             await self.changed.wait()
         return self.reports[-1]

@@ -7,6 +7,7 @@ import logging
 
 from gateway.config import Config
 from gateway.control.holding import routes_of
+from gateway.control.model_child import start_model_child
 from gateway.control.tables import table_of
 from gateway.serving.deciding import applied, decide
 from gateway.serving.lifecycle import STEPS, Event, Failure, Snapshot, State, Wanted
@@ -28,7 +29,7 @@ def served(config: Config) -> Routes:
     for problem in wished.problems:
         _log.warning("%s", problem)
     ticks = itertools.count()
-    loader = Loader(config, lambda version, item, code: None, lambda: next(ticks) / 1e3)
+    loader = Loader(config, lambda version, item, code: None, lambda: next(ticks) / 1e3, start_model_child)
     versions: dict[tuple[str, int, str], Version] = {}
     snapshot = Snapshot().wants(wished.desired).joined(WORKER)
     for _ in range(2 + 2 * len(wished.desired.versions)):
