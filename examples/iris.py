@@ -1,7 +1,7 @@
 """A first model: scikit-learn's iris flowers, written to iris.onnx. Needs the `train` extra.
 
 python examples/iris.py
-tidegate publish iris.onnx --name iris --registry models
+tidegate publish iris.onnx --name iris --registry models --alias champion
 tidegate serve --repository models
 """
 

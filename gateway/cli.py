@@ -6,7 +6,23 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands import bench, config, demo, doctor, infer, registry, serve
+from gateway.commands import (
+    aliases,
+    bench,
+    carry,
+    config,
+    demo,
+    doctor,
+    infer,
+    inspect,
+    log,
+    models,
+    publish,
+    retire,
+    serve,
+    sign,
+    verify,
+)
 from gateway.commands.output import say
 
 EXIT_CODES = (
@@ -15,13 +31,14 @@ EXIT_CODES = (
 )
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, epilog=EXIT_CODES)
-app.command()(serve.serve)
-app.command()(registry.publish)
-app.command()(registry.models)
-app.command()(infer.infer)
-app.command()(bench.bench)
-app.command()(demo.demo)
-app.command()(doctor.doctor)
+for one in (
+    *(serve.serve, publish.publish, models.models, inspect.inspect, verify.verify),
+    *(aliases.alias, aliases.approve, aliases.reject, log.log),
+    *(retire.delete, retire.hold, retire.release, retire.gc),
+    *(carry.export, carry.pull, carry.backup, sign.sign),
+    *(infer.infer, bench.bench, demo.demo, doctor.doctor),
+):
+    app.command()(one)
 app.add_typer(config.app, name="config")
 
 

@@ -207,7 +207,8 @@ def repository(config: Config) -> Finding:
     if listing.problems:
         return Finding("repository", State.WARN, f"{detail}; {listing.problems[0]}", "correct or remove what is passed over")
     if not models:
-        return Finding("repository", State.WARN, detail, "publish a model: tidegate publish model.onnx --name NAME --registry DIR")
+        advice = "publish a model: tidegate publish model.onnx --name NAME --registry DIR --alias champion"
+        return Finding("repository", State.WARN, detail, advice)
     for name, refs in models.items():
         aliases = listing.aliases_of(name)
         chosen = select(config.versions(name), refs, aliases)

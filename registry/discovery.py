@@ -42,13 +42,14 @@ class RegistrySource:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._last: Desired | None = None  # what was seen last: a model whose log is damaged keeps what it had
 
     def listing(self) -> Listing:
         """Every version and alias. A version whose record is damaged is listed too, as the log has it; opening it says what is wrong.
 
         Where the store cannot be reached, what this machine last saw of it, with that among the problems. Raises `Kind.STORAGE`.
         """
-        return self._listing(desired_or_kept(self._store))
+        return self._listing(desired_or_kept(self._store, self._last))
 
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
@@ -61,6 +62,7 @@ class RegistrySource:
         Watch(self._store, lambda state: changed(self._listing(state))).run(signals(self._store.medium, stop))
 
     def _listing(self, said: Desired) -> Listing:
+        self._last = said
         refs = [self._ref(name, number, digest) for name, model in said.models.items() for number, digest in model.versions.items()]
         return Listing(tuple(refs), said.problems, {name: model.aliases for name, model in said.models.items()})
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
@@ -17,6 +19,8 @@ from registry.errors import RegistryError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_BEYOND_ASCII = re.compile(r"[\x7f-\U0010ffff]")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
@@ -75,27 +79,60 @@ def say(text: str = "") -> None:
 
 
 def document(value: Any) -> None:
-    """The one JSON document of a command. NaN and Infinity are written as the protocol's JSON writes them."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """The one JSON document of a command. NaN and Infinity are written as the protocol's JSON writes them.
+
+    Control characters are escaped, also those that JSON would allow.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    say(_BEYOND_ASCII.sub(lambda match: match[0] if match[0].isprintable() else json.dumps(match[0])[1:-1], text))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table as wide as the terminal; columns in `right` are numbers."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), whole: Sequence[str] = ()) -> None:
+    """A table as wide as the terminal; columns in `right` are numbers, those and the ones in `whole` are never broken."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        drawn.add_column(Text(printable(column)), justify="right" if column in right else "left", overflow="fold")
+        number, unbroken = column in right, column in (*right, *whole)
+        title = Text(printable(column), justify="right" if number else "left")
+        drawn.add_column(title, justify="right" if number else "left", overflow="fold", no_wrap=unbroken, min_width=len(title))
     for row in rows:
         drawn.add_row(*(Text(printable(str(cell))) for cell in row))
-    Console(highlight=False).print(drawn)
+    console = Console(highlight=False)
+    with console.capture() as captured:  # a pipe that was closed is found by `say`, as for all else
+        console.print(drawn)
+    say("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
+
+
+def paragraphs(text: str) -> None:
+    """Text of several lines from elsewhere, indented."""
+    for line in text.splitlines():
+        say(f"  {printable(line)}".rstrip())
 
 
 def printable(text: str) -> str:
     """Text from elsewhere without control characters, which a terminal would obey."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def moment(time: datetime) -> str:
+    """A time, to the second, in UTC."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    if count < 1024:
+        return f"{count} B"
+    exponent = min((count.bit_length() - 1) // 10, 4)
+    return f"{count / (1 << 10 * exponent):,.1f} {' KMGT'[exponent]}iB"
+
+
+def short(digest: str | None) -> str:
+    """Enough of a digest to tell it from its neighbours."""
+    return (digest or "").removeprefix("sha256:")[:12]
 
 
 def _exit_of(error: TidegateError) -> Exit:

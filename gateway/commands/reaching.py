@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.commands import files
 from gateway.commands.output import UsageError
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Reach:
 
         credentials = None
         if self.ca:
-            pair = [_content(path) if path else None for path in (self.key, self.cert)]
-            credentials = grpc.ssl_channel_credentials(_content(self.ca), *pair)
+            pair = [files.content(path) if path else None for path in (self.key, self.cert)]
+            credentials = grpc.ssl_channel_credentials(files.content(self.ca), *pair)
         return Client(_target(self.url, default="127.0.0.1:8001"), credentials=credentials, timeout_s=self.timeout_s)
 
     def rest(self) -> RestClient:
@@ -69,10 +70,3 @@ def _target(url: str | None, *, default: str) -> str:
     if target.rstrip("/").count(":") == 0 or "/" in target.rstrip("/"):
         raise UsageError(f"--url: expected host:port, got {url!r}")
     return target.rstrip("/")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,8 +33,13 @@ class Served:
 
 def shell(line: str) -> list[str]:
     """A line of the README as a command of this installation."""
-    words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
+    words = [word.strip("'\"") for word in re.findall(r"'[^']*'|\"[^\"]*\"|\S+", line)]
     return [sys.executable, *({"python": [], "tidegate": ["-m", "gateway.cli"]}[words[0]]), *words[1:]]
+
+
+def blocks(word: str) -> list[list[str]]:
+    """The lines of those shell blocks that have a word."""
+    return [block.splitlines() for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if word in block]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +47,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The three lines under "Serve a model of your own"."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "examples").symlink_to(ROOT / "examples")
-    (lines,) = [block.splitlines() for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) if "tidegate publish" in block]
+    lines = blocks("tidegate publish")[0]
     for line in lines[:2]:
         subprocess.run(shell(line), cwd=folder, check=True, capture_output=True)
     http, grpc, metrics = choose("127.0.0.1", [8000, 8001, 8002])
@@ -70,6 +76,16 @@ def test_the_rest_request_is_answered(served: Served) -> None:
     path, body = re.findall(r"curl -s http://127\.0\.0\.1:8000(\S+) \\\n  -d '([^']+)'", README)[0]
     answer = RestClient(served.http).call("POST", path, json.loads(body))
     assert [0] == answer["outputs"][0]["data"]
+
+
+def test_a_later_version_is_promoted(served: Served, tmp_path: Path) -> None:
+    """As the lines under "A later version serves once somebody decides so" say."""
+    shutil.copytree(served.folder / "models", tmp_path / "models")
+    shutil.copy(served.folder / "iris.onnx", tmp_path / "better.onnx")
+    (tmp_path / "card.md").write_text("# Better\n")
+    run = [subprocess.run(shell(line), cwd=tmp_path, check=True, capture_output=True, text=True) for line in blocks("tidegate approve")[0]]
+    assert "champion: 1 -> 2\n" == run[2].stdout
+    assert "version 2 approved as" in run[3].stdout
 
 
 def test_the_command_line_answers(served: Served) -> None:

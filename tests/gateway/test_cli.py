@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
-from typer.testing import CliRunner, Result
 
-from gateway import cli, config_explain, doctor
+from gateway import config_explain, doctor
 from gateway.commands.output import Exit, printable
 from gateway.config import Config
 from gateway.control import supervisor
 from gateway.doctor import Finding, State
+from tests.gateway.commands.console import done, failed, parsed, run
 from tests.gateway.fake_server import FakeServer
 
 DOCS = Path(__file__).parents[2] / "docs"
+COMMANDS = (
+    *("serve", "publish", "models", "inspect", "verify", "alias", "approve", "reject", "log", "delete", "hold", "release", "gc"),
+    *("export", "pull", "backup", "sign", "infer", "bench", "demo", "doctor"),
+)
 
 
 @pytest.fixture
@@ -31,46 +33,15 @@ def server() -> Iterator[FakeServer]:
     fake.close()
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A model that returns its input."""
-    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows", 2]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ports[:1], ports[1:])
-    path = tmp_path / "identity.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> str:
-    result = run(*arguments)
-    assert Exit.DONE == result.exit_code, result.output
-    return result.stdout
-
-
-def parsed(*arguments: object) -> Any:
-    return json.loads(done(*arguments, "--json"))
-
-
-def failed(code: Exit, *arguments: object) -> str:
-    result = run(*arguments)
-    assert code == result.exit_code, result.output
-    assert "Traceback" not in result.output
-    return result.stderr
-
-
 def test_help_lists_every_command_and_the_exit_codes() -> None:
     """And the documentation has the same codes."""
     text = done("--help")
-    assert all(f"\n  {name} " in text for name in ("serve", "publish", "models", "infer", "bench", "demo", "doctor", "config"))
+    assert [*COMMANDS, "config"] == re.findall(r"^  (\w+) ", text.partition("Commands:")[2], re.MULTILINE)[: len(COMMANDS) + 1]
     page = (DOCS / "cli.md").read_text()
     assert [] == [code.name for code in Exit if f"| {code.value} |" not in page]
 
 
-@pytest.mark.parametrize("name", ["serve", "publish", "models", "infer", "bench", "demo", "doctor", "config explain", "config check"])
+@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check"])
 def test_every_command_has_json_and_is_documented(name: str) -> None:
     """Scripts can rely on `--json` everywhere."""
     assert "--json" in done(*name.split(), "--help")
@@ -161,60 +132,13 @@ def imported(modules: str) -> set[str]:
     return set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
 
 
-# publish, models
-
-
-def test_publish_and_list(tmp_path: Path, model: Path) -> None:
-    """The next number each time; the same publish id gives the same version."""
-    registry = tmp_path / "registry"
-    first = parsed("publish", model, "--name", "m", "--registry", registry, "--publish-id", "p")
-    again = parsed("publish", model, "--name", "m", "--registry", registry, "--publish-id", "p")
-    assert "m version 2 published" in done("publish", model, "--name", "m", "--registry", registry, "--publisher", "me")
-    assert (1, True, 1, False) == (first["version"], first["new"], again["version"], again["new"])
-    listed = parsed("models", "--registry", registry)
-    assert [("m", 1, first["digest"]), ("m", 2, first["digest"])] == [
-        (row["model"], row["version"], row["digest"]) for row in listed["models"]
-    ]
-    assert [{"name": "x", "type": "tensor(float)", "shape": ["rows", 2]}] == listed["models"][0]["inputs"]
-    assert "x tensor(float)" in done("models", "--registry", registry)
-
-
-def test_a_triton_repository_is_listed(tmp_path: Path, model: Path) -> None:
-    """With what was passed over."""
-    folder = tmp_path / "repository" / "m" / "3"
-    folder.mkdir(parents=True)
-    model.rename(folder / "model.onnx")
-    (tmp_path / "repository" / "bad name" / "1").mkdir(parents=True)
-    text = done("models", "--repository", tmp_path / "repository")
-    assert "m " in text
-    assert "problem: 'bad name' is passed over" in text
-    assert "no models in" in done("models", "-r", model.parent / "repository" / "m")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["publish", "MODEL", "--name", "../m", "--registry", "R"], "invalid_name: model name '../m'"),
-        (["publish", "NONE", "--name", "m", "--registry", "R"], "No such file"),
-        (["publish", "JUNK", "--name", "m", "--registry", "R"], "invalid_model: "),
-        (["publish", "MODEL", "--name", "m", "--registry", "."], "conflict: "),
-        (["models", "--registry", "NONE"], "not_found: "),
-    ],
-)
-def test_the_registry_s_refusals_are_exit_code_5(tmp_path: Path, model: Path, arguments: list[str], text: str) -> None:
-    """One sentence each; nothing is left behind."""
-    (tmp_path / "junk.onnx").write_bytes(b"no model")
-    places = {"MODEL": model, "NONE": tmp_path / "none", "JUNK": tmp_path / "junk.onnx", "R": tmp_path / "r", ".": tmp_path}
-    assert text in failed(Exit.REGISTRY, *(places.get(argument, argument) for argument in arguments))
-
-
 # infer
 
 
 def test_infer_prints_a_table(server: FakeServer) -> None:
     """One line per row."""
     text = done("infer", "m", "--url", server.target, "-i", "x=[[1,2.5],[3,4]]", "-i", 't=[["a","b"],["c","d"]]')
-    assert ["m version 7", "row  x      t  ", "  0  1 2.5  a b", "  1  3 4    c d"] == text.splitlines()
+    assert ["m version 7", "row  x      t", "  0  1 2.5  a b", "  1  3 4    c d"] == text.splitlines()
 
 
 def test_infer_prints_the_protocol_s_json(server: FakeServer) -> None:

@@ -227,7 +227,8 @@ def test_a_drained_worker_is_not_ready_and_waits_for_what_is_open(monkeypatch: p
         made.service = SimpleNamespace(batcher=SimpleNamespace(budget=budget), routes=Desk().service.routes)  # type: ignore[assignment]
         made.state.ready = True
         await made.drain(20.0)
-        await place.close()
+        for sock in place.sockets.values():
+            sock.close()
         return made
 
     made = asyncio.run(go())

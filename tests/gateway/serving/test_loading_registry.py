@@ -117,7 +117,7 @@ def test_a_broken_log_leaves_numbers(tmp_path: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         routes = load(tmp_path / "r")
     assert "UNAVAILABLE: model 'm' serves no version: no alias stands for one" == refusal(routes, "m")
-    assert [line for line in caplog.messages if line.startswith("repository: models/m/log/00000002.json")]
+    assert [line for line in caplog.messages if line.startswith("models/m/log/00000002.json")]
     assert [2] == load(tmp_path / "r", m=ModelSettings(versions=Versions(specific=(2,)))).numbers("m")
 
 

@@ -184,4 +184,4 @@ def test_any_cut_of_a_byte_stream_gives_the_same_frames_and_windows_where_window
         assert frames == other_frames
         assert (calls(whole.program), whole.closes) == (calls(other.program), other.closes)
         for stream_id in granted.keys() | other_granted.keys():
-            assert abs(granted.get(stream_id, 0) - other_granted.get(stream_id, 0)) <= 65_535 // 2 + 16_384
+            assert abs(granted.get(stream_id, 0) - other_granted.get(stream_id, 0)) <= 65_536 // 2 + 16_384

@@ -1,0 +1,31 @@
+"""Progress of long hashing and copying: a bar on standard error where somebody looks at it, else nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from registry.medium import Progress, unseen
+
+
+@contextmanager
+def watched(title: str, *, as_json: bool, total_bytes: Callable[[], int] | None = None) -> Iterator[Progress]:
+    """Something to tell bytes to. `total_bytes` is asked only where a bar is drawn; without it nobody knows how far it is."""
+    if as_json or not sys.stderr.isatty():
+        yield unseen
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=None),
+        progress.DownloadColumn(binary_units=True),
+        progress.TransferSpeedColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+        if total_bytes is not None:
+            bar.update(task, total=total_bytes())
+        yield lambda count: bar.advance(task, count)
