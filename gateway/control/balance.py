@@ -40,7 +40,7 @@ class Balance:
     def begin(self) -> None:
         """Take connections from now on."""
         self._present = True
-        self.beat()
+        self._board.beat(self._place, self._now())
         self._board.enter(self._place, self._held)
         self.turn()
 

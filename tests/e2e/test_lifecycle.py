@@ -1,4 +1,4 @@
-"""A server while everything changes under load: aliases that move, workers and a supervisor that die, stops. `make soak` has the long forms."""
+"""A server while everything changes under load: aliases move, workers and a supervisor die, it stops. `make soak` has the long forms."""
 
 from __future__ import annotations
 
