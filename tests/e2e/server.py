@@ -19,7 +19,7 @@ from gateway.control.child import Child
 
 READY_S = 30.0
 SETTLE_S = 5.0
-_REQUESTS = re.compile(r'^tidegate_requests_total\{.*protocol="(?P<protocol>\w+)",code="(?P<code>\w+)"')
+_REQUESTS = re.compile(r'^tidegate_requests_total\{.*code="(?P<code>\w+)",.*protocol="(?P<protocol>\w+)"')
 Series = str
 
 

@@ -155,7 +155,7 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(tmp_path: Pa
     with moving(tmp_path) as (server, store), Callers(server) as callers:
         published(tmp_path / "registry", MODEL, graphs.sequence())
         champion(store, 3)
-        state = f'tidegate_model_state{{model="{MODEL}",version="3",state="FAILED"}}'
+        state = f'tidegate_model_state{{model="{MODEL}",state="FAILED",version="3"}}'
         callers.until(lambda: server.values().get(state) == 1.0)
         callers.more()
         assert {"1"} == set(callers.versions)
