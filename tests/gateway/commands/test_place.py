@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import pty
@@ -145,7 +146,10 @@ def test_ctrl_c_ends_a_command_without_a_traceback(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     arguments = ["publish", str(tmp_path / "m.onnx"), "-n", "m", "-r", str(tmp_path / "r"), "--card", str(pipe)]
-    with subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child, pipe.open("wb"):
+    # Started from a job in the background, this process may ignore SIGINT, and what it starts would too.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*PROGRAM, *arguments], **pipes, preexec_fn=heed) as child, pipe.open("wb"):  # type: ignore[call-overload]  # noqa: PLW1509
         child.send_signal(signal.SIGINT)  # the pipe was opened once the command reads it
         stdout, stderr = child.communicate()
     assert (Exit.INTERRUPTED, b"", b"") == (child.returncode, stdout, stderr)
