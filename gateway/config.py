@@ -276,6 +276,16 @@ def decode(text: str) -> Config:
     return typed_yaml.read(typed_yaml.compose(text.encode(), source="settings"), Config, folder=Path())
 
 
+def worker_count(settings: Processes, cores: int) -> int:
+    """As many as the settings say, or one for each core up to four: past that, memory costs more than cores bring."""
+    return settings.workers or max(1, min(cores, 4))
+
+
+def with_spare(settings: Processes, workers: int) -> bool:
+    """Whether one more process is kept in reserve."""
+    return workers > 1 if settings.spare is None else settings.spare
+
+
 def flag_of(key: str) -> str:
     """The command-line flag that sets `key`: `--http-port` for `server.http_port`."""
     renamed = {"repository.path": "--repository", "logging.level": "--log-level", "logging.format": "--json"}

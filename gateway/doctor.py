@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Config, Repository, load
+from gateway.config import Config, Repository, load, with_spare, worker_count
 from gateway.control.ports import is_free
 from gateway.serving.selection import remedy, select
 
@@ -67,6 +67,7 @@ def examine(case: Subject) -> list[Finding]:
         ("packages", lambda: packages(PACKAGES)),
         ("imports", imports),
         ("cpu", lambda: cpu(_usable_cores(), os.cpu_count() or 1, Path("/sys/fs/cgroup/cpu.max"))),
+        ("workers", lambda: workers(case.config, _usable_cores())),
         ("memory", lambda: memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))),
         ("files", lambda: open_files(resource.getrlimit(resource.RLIMIT_NOFILE), case.config.limits.wire.max_connections)),
         ("kernels", kernels),
@@ -130,6 +131,18 @@ def cpu(usable: int, total: int, quota: Path) -> Finding:
     if cores < 1:
         return Finding("cpu", State.WARN, detail, "give the server at least one core: latency suffers while it is throttled")
     return Finding("cpu", State.OK, detail)
+
+
+def workers(config: Config, cores: int) -> Finding:
+    """How the cores are shared: workers, and in each of them the threads of one run of a model."""
+    count = worker_count(config.processes, cores)
+    threads = max([model.intra_op_threads for model in config.models.values()], default=1)
+    detail = f"{count} workers on {cores} cores, {threads} threads a run" + (
+        ", one spare process" if with_spare(config.processes, count) else ""
+    )
+    if count * threads > cores:
+        return Finding("workers", State.WARN, detail, "have at most as many threads as cores: lower processes.workers or intra_op_threads")
+    return Finding("workers", State.OK, detail)
 
 
 def _usable_cores() -> int:

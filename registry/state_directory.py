@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError, storage_errors
 
 _LOCK = "lock"
+_HOLDER = re.compile(rb"process ([0-9]+) on ")
 _MAX_NOTE_BYTES = 512
 
 
@@ -54,6 +56,20 @@ class StateDirectory:
             os.ftruncate(self._lock_fd, 0)
             fcntl.flock(self._lock_fd, fcntl.LOCK_UN)  # closing alone would wait for a child that is about to begin its program
         os.close(self._lock_fd)
+
+
+def holder(root: Path) -> int | None:
+    """The process that holds the directory now; None where none does. Raises `Kind.NOT_FOUND`, `Kind.STORAGE`."""
+    if not (root / _LOCK).exists():
+        raise RegistryError(Kind.NOT_FOUND, f"{root} is no state directory")
+    with storage_errors(f"read {root / _LOCK}"), (root / _LOCK).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = _HOLDER.match(file.read(_MAX_NOTE_BYTES))
+            return int(found[1]) if found else None
+        fcntl.flock(file, fcntl.LOCK_UN)
+        return None
 
 
 def _lock(fd: int, root: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gateway.clock import Clock
-from gateway.config import Config, encode
+from gateway.config import Config, encode, with_spare
 from gateway.control.board import Board
 from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
@@ -89,10 +89,7 @@ class Fleet:
 
     async def keep_spare(self) -> None:
         """Have one process in reserve, where the settings want one."""
-        wanted = self._config.processes.spare
-        if wanted is None:
-            wanted = self._workers > 1
-        if wanted and not self._ending and all(member.begun for member in self.members.values()):
+        if with_spare(self._config.processes, self._workers) and not self._ending and all(member.begun for member in self.members.values()):
             await self._add(begin=False)
 
     def tell(self, message: msgspec.Struct) -> None:

@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 from gateway.clock import SystemClock, seeded_random
-from gateway.config import Config, ConfigError
+from gateway.config import Config, ConfigError, worker_count
 from gateway.control.board import Board
 from gateway.control.changes import differences
 from gateway.control.counting import Counting
@@ -63,11 +63,6 @@ def run(config: Config, reload: Reload | None = None) -> int:
     return 1
 
 
-def worker_count(config: Config) -> int:
-    """As many as the settings say, or one for each core up to four: past that, memory costs more than cores bring."""
-    return config.processes.workers or min(len(os.sched_getaffinity(0)), 4)
-
-
 class Supervisor:
     """The composition of the process."""
 
@@ -100,7 +95,8 @@ class Supervisor:
         return self._status
 
     def _compose(self) -> None:
-        config, workers = self.config, worker_count(self.config)
+        config = self.config
+        workers = worker_count(config.processes, len(os.sched_getaffinity(0)))
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
         self.totals = Totals(arena, config.limits.observe)
@@ -215,13 +211,14 @@ class Supervisor:
     async def _save_often(self) -> None:
         while True:
             await asyncio.sleep(_SAVE_S)
-            self._save()
+            await self._save()
 
-    def _save(self) -> None:
+    async def _save(self) -> None:
+        """What is counted is taken here, written in a thread."""
         if self._file is None:
             return
         try:
-            self._file.save(saved.checkpoint(self.totals, now_s=self.clock.wall()))
+            await asyncio.to_thread(self._file.save, saved.checkpoint(self.totals, now_s=self.clock.wall()))
         except RegistryError as error:
             _log.error("totals: %s", error.message)
 
@@ -238,7 +235,7 @@ class Supervisor:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        self._save()
+        await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()
         _log.info("stopped")

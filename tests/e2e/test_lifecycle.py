@@ -20,7 +20,7 @@ from gateway.client import CallError, Client
 from gateway.clock import SystemClock
 from gateway.pb import inference_pb2 as pb
 from registry.store import Store
-from tests.e2e.server import Server, serving
+from tests.e2e.server import Server, serving, starting
 from tests.gateway.control.desk import INFER, infer
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
@@ -222,6 +222,58 @@ def test_a_server_that_is_stopped_answers_what_it_has_accepted(tmp_path: Path) -
     assert [] == [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+def test_settings_are_taken_over_without_a_restart(tmp_path: Path) -> None:
+    """SIGHUP: versions that the file now names serve, at no request's cost; mistakes in it change nothing; the log says what changed."""
+    config = tmp_path / "server.yaml"
+    with moving(tmp_path) as (server, _), Callers(server) as callers:
+        text = config.read_text()
+        for wrong in ("models: {rows: {versions: {latest: -1}}}\n", "nonsense: 1\n"):
+            config.write_text(text + wrong)
+            os.kill(server.child.pid, signal.SIGHUP)
+            callers.until(lambda wrong=wrong: wrong.split(":")[0] in said(server, "the settings stay as they are"))
+        callers.more()
+        assert {"1"} == set(callers.versions)
+        config.write_text(text.replace("metrics_port", "name: other\n  metrics_port") + "models: {rows: {versions: {specific: [2]}}}\n")
+        os.kill(server.child.pid, signal.SIGHUP)
+        callers.until(lambda: callers.versions["2"] > 20)
+        assert "models.rows: unset" in said(server, "reload: ")
+        assert "server.name" in said(server, "needs a restart")
+    assert {"grpc OK", "http OK"} == set(callers.outcomes)
+    assert [] == callers.wrong
+
+
+def test_totals_go_on_after_a_restart_and_a_second_server_on_their_directory_fails(tmp_path: Path) -> None:
+    """What was counted before counts on; whoever comes second is told who holds the directory."""
+    settings = f"processes: {{workers: 1, spare: false, state: {tmp_path / 'state'}}}\n"
+    with moving(tmp_path, settings) as (server, _):
+        with Callers(server, http_callers=0) as callers:
+            callers.until(lambda: callers.outcomes["grpc OK"] > 50)
+        counted = ok(server)
+        (tmp_path / "second").mkdir()
+        with starting(tmp_path / "second", tmp_path / "registry", settings) as second:
+            await_(lambda: second.child.status is not None)
+            assert 1 == second.child.status
+            assert f"is held by process {server.child.pid}" in second.log.read_text()
+    with serving(tmp_path, tmp_path / "registry", settings) as server:
+        assert counted == ok(server) == callers.outcomes["grpc OK"]
+
+
+def test_a_model_in_a_process_of_its_own_costs_its_own_requests_only(tmp_path: Path) -> None:
+    """Its process is killed again and again: other models go on, and its own requests are answered right or not at all."""
+    settings = TWO + "models: {rows: {isolation: process}}\n"
+    with moving(tmp_path, settings) as (server, store), Callers(server) as callers:
+        for _ in range(3):
+            callers.more()
+            for worker in server.workers():
+                for pid in children(worker):
+                    os.kill(pid, signal.SIGKILL)
+        callers.more()
+        champion(store, 2)
+        callers.until(lambda: callers.versions["2"] > 20)
+    assert {"grpc OK", "http OK", "grpc INTERNAL", "grpc UNAVAILABLE", "http 500", "http 503"} >= set(callers.outcomes)
+    assert [] == callers.wrong
+
+
 def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path) -> None:
     """The end of the channel is enough: ports are free again, nothing is orphaned."""
     with moving(tmp_path) as (server, _):
@@ -242,6 +294,16 @@ def test_connections_are_spread_over_the_workers(tmp_path: Path, count: int) -> 
         assert max(spread(server)) - min(spread(server)) <= 1
         for peer in peers:
             peer.close()
+
+
+def said(server: Server, text: str) -> str:
+    """The lines of the log with `text` in them."""
+    return "\n".join(line for line in server.log.read_text().splitlines() if text in line)
+
+
+def children(pid: int) -> list[int]:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
 def ok(server: Server) -> float:

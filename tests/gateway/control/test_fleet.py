@@ -30,7 +30,7 @@ while True:
     if len(size) < 4 or b'"Drain"' in peer.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL):
         break
 """
-DEAF = "import time, sys, socket\npeer = socket.socket(fileno=int(sys.argv[1]))\nwhile True: time.sleep(60)"
+DEAF = "import signal, sys, socket\npeer = socket.socket(fileno=int(sys.argv[1]))\nwhile True: signal.pause()"
 
 
 class Yard:
