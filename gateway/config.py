@@ -91,6 +91,7 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     spare: bool | None = None  # keep one more in reserve, with everything imported, for one that dies; null: where there are two or more
     trials: bool = True  # a confined child loads a version and asks its golden requests before any worker loads it
     watchdog_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 10.0  # a worker whose event loop stands still for so long is replaced
+    lazy: bool = False  # load a model when the first request for it comes, which waits meanwhile; for many models of which few are asked
     models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together
     drain_delay_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0  # on SIGTERM, not ready but serving: until balancers have noticed
     drain_grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 20.0  # then, for what is open
@@ -166,6 +167,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_queue_delay_ms: Milliseconds | None = None  # instead of what the version says, and of batching.max_queue_delay_ms
     instances: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None  # instead of what the version says; more than 1 is not supported
     versions: Versions = Versions()  # which versions are served
+    lazy: bool | None = None  # instead of processes.lazy
     allow_empty: bool = False  # answer a request of no rows with no rows, instead of refusing it
     intra_op_threads: Threads = 1  # threads of one run; more than 1 pays off for large models only
     isolation: Literal["none", "process"] = "none"  # process: the model runs in a child of each worker, which may crash, hang or fill up
@@ -218,6 +220,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def model(self, name: str) -> ModelSettings:
         """What a model does differently, also one that the file does not name."""
         return self.models.get(name, ModelSettings())
+
+    def is_lazy(self, model: str) -> bool:
+        """Whether a model is loaded only when somebody asks for it."""
+        own = self.model(model).lazy
+        return self.processes.lazy if own is None else own
 
     def versions(self, model: str) -> Versions:
         """Which versions of a model are served."""

@@ -20,7 +20,7 @@ from gateway.config import Config, encode, with_spare
 from gateway.control.board import Board
 from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
-from gateway.control.messages import Begin, Drain, FromWorker
+from gateway.control.messages import Begin, Drain, FromWorker, Hello
 from gateway.control.respawn import Respawn
 from gateway.control.spawning import Process, spawn
 
@@ -39,6 +39,7 @@ class Member:
     process: subprocess.Popen[bytes]
     started_s: float
     channel: Channel[FromWorker] = field(init=False)
+    awake: bool = False  # it has said hello
     begun: bool = False  # a worker, no spare
     draining: bool = False
 
@@ -59,7 +60,7 @@ class Fleet:
         left: Callable[[Member], None],
         start: Callable[[Inheritance], Process] = spawn,
     ) -> None:
-        """`joined` is told of a process that has become a worker, `said` what it says, `left` of any process that is gone."""
+        """`joined` is told of a process that has become a worker and is up, `said` what it says, `left` of any process that is gone."""
         self.members: dict[int, Member] = {}
         self.exits: dict[str, int] = {}  # processes that ended, by how
         self._config = config
@@ -95,12 +96,14 @@ class Fleet:
     def tell(self, message: msgspec.Struct) -> None:
         """Send a message to every worker."""
         for member in self.workers:
-            member.channel.send(message)
+            if member.awake:
+                member.channel.send(message)
 
     def configure(self, config: Config) -> None:
         """New settings for everybody who is there and who will come."""
         self._config = config
-        self.tell(Begin(encode(config)))
+        for member in self.workers:
+            member.channel.send(Begin(encode(config)))
 
     async def drain(self, grace_s: float) -> bool:
         """End all; whether they ended by themselves. Those that do not within the time are killed."""
@@ -127,7 +130,7 @@ class Fleet:
         self._numbers += 1
         member = Member(self._numbers, place, process.child, self._clock.now())
         self.members[member.number] = member
-        member.channel = Channel(FromWorker, lambda message: self._said(member, message), lambda: self._ended(member))
+        member.channel = Channel(FromWorker, lambda message: self._heard(member, message), lambda: self._ended(member))
         await member.channel.open(process.channel)
         if begin:
             self._make_worker(member)
@@ -135,7 +138,16 @@ class Fleet:
     def _make_worker(self, member: Member) -> None:
         member.begun = True
         member.channel.send(Begin(encode(self._config)))
-        self._joined(member)
+        if member.awake:
+            self._joined(member)
+
+    def _heard(self, member: Member, message: FromWorker) -> None:
+        if not isinstance(message, Hello):
+            self._said(member, message)
+            return
+        member.awake = True
+        if member.begun:
+            self._joined(member)
 
     def _ended(self, member: Member) -> None:
         """Its channel is closed: it is dead, or about to be."""

@@ -167,4 +167,12 @@ def routes_of(table: Table, find: Callable[[Key], Version | None]) -> Routes:
                 failed[model, number] = "this worker does not hold it"
             else:
                 versions.setdefault(model, {})[number] = version
-    return Routes(versions, failed, aliases=table.aliases, defaults=table.defaults, idle=table.idle, partial=table.partial)
+    return Routes(
+        versions,
+        failed,
+        aliases=table.aliases,
+        defaults=table.defaults,
+        idle=table.idle,
+        asleep=frozenset(table.asleep),
+        partial=table.partial,
+    )

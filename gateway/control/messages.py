@@ -40,6 +40,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     aliases: dict[str, dict[str, int]] = {}
     defaults: dict[str, int | None] = {}  # as `routing.Routes` has them
     failed: dict[str, dict[int, str]] = {}  # should serve and cannot → why
+    asleep: tuple[str, ...] = ()  # models that are loaded on demand and are not loaded
     idle: dict[str, str] = {}  # models of which nothing was chosen → why
 
 
@@ -74,6 +75,10 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
 # From a worker
 
 
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """It has imported everything and listens."""
+
+
 class Reports(msgspec.Struct, frozen=True, tag=True):
     """The whole list of versions that it holds, failed to load, or has not yet let go of."""
 
@@ -87,5 +92,11 @@ class Routed(msgspec.Struct, frozen=True, tag=True):
     generation: int
 
 
+class Wake(msgspec.Struct, frozen=True, tag=True):
+    """Somebody asks for a model that sleeps."""
+
+    model: str
+
+
 ToWorker = Begin | Hold | Route | Drain
-FromWorker = Reports | Routed
+FromWorker = Hello | Reports | Routed | Wake

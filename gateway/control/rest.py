@@ -84,7 +84,7 @@ class Rest:
 
     def _metadata(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:
-            found = self._service.routes.resolve(model, version)
+            found = self._service.version(model, version)
         except TidegateError as error:
             fail(exchange, error.code, error.message)
             return

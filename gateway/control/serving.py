@@ -22,6 +22,7 @@ from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.messages import Held, Report, Table
 from gateway.control.model_child import start_model_child
+from gateway.control.parking import Parking
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
@@ -65,13 +66,15 @@ class Serving:
         sockets: dict[str, int],
         workers: int,
         report: Callable[[tuple[Report, ...]], None],
+        wake: Callable[[str], None],
     ) -> None:
-        """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed."""
+        """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep."""
         self.config = config
         self.metrics = metrics
         self.balance = balance
         self.clock = clock
         self.health = Health()
+        self._wake = wake
         self._wire = share_of(config.limits.wire, workers)
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
         self._source: Source | None = None
@@ -90,6 +93,8 @@ class Serving:
             inline_max_s=_inline_max_s(config),
         )
         service = Service(limits, batcher, self.metrics, _allow_empty(config))
+        limit = limits.serving.max_queue_bytes
+        service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
         rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json))
         methods = inference_methods(service, self.state) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -17,6 +18,7 @@ from gateway.clock import Clock
 from gateway.control.messages import Held, Hold, Report, Reports, Route, Table
 from gateway.control.tables import table_of
 from gateway.serving.deciding import Decision, applied, decide
+from gateway.serving.drowsing import Drowsing
 from gateway.serving.lifecycle import STARTING, STEPS, Event, Failure, RouteTable, Snapshot, State, Wanted
 from gateway.serving.sources import Wish
 
@@ -69,6 +71,7 @@ class Steering:
         self._clock = clock
         self._routed = routed
         self._wish = Wish.nothing()
+        self._drowsing = Drowsing(budget_bytes)
         self._wished = False
         self._draining = False
         self._loop = asyncio.get_running_loop()
@@ -85,7 +88,34 @@ class Steering:
     def wants(self, wish: Wish) -> None:
         """Another state is wanted."""
         self._wish, self._wished = wish, True
-        self.snapshot = self.snapshot.wants(wish.desired)
+        self._rouse()
+
+    def wake(self, model: str) -> None:
+        """Somebody asks for a model that is loaded on demand."""
+        if model in self._wish.lazy and self._drowsing.wake(model, self._clock.now()):
+            self._rouse()
+
+    @property
+    def lazy(self) -> bool:
+        """Whether any model is loaded on demand."""
+        return bool(self._wish.lazy)
+
+    def used(self, models: Iterable[str]) -> None:
+        """These were asked since the last time."""
+        now = self._clock.now()
+        for model in models:
+            self._drowsing.used(model, now)
+
+    def _rouse(self) -> None:
+        """What is desired is the wish without those that sleep."""
+        wish = self._wish
+        sizes: dict[str, int] = {}
+        for one in wish.desired.versions:
+            sizes[one.model] = sizes.get(one.model, 0) + self.snapshot.size(one)
+        lazy = {model: sizes.pop(model) for model in wish.lazy}
+        asleep = wish.lazy - self._drowsing.awake(lazy, sum(sizes.values()))
+        versions = frozenset(one for one in wish.desired.versions if one.model not in asleep)
+        self.snapshot = self.snapshot.wants(replace(wish.desired, versions=versions))
         self._soon()
 
     def retry(self) -> None:
@@ -136,14 +166,14 @@ class Steering:
         self._verifying.pop(wanted, None)
         outcome = future.result()
         self.snapshot = self.snapshot.at(self._clock.now())
-        if outcome.size_bytes:
-            sizes = {one: size for one, size in self.snapshot.sizes.items() if one in self.snapshot.known}
-            self.snapshot = self.snapshot.wants(self.snapshot.desired, sizes | {wanted: outcome.size_bytes})
         if outcome.reason is None:
             self.snapshot = self.snapshot.verified(wanted)
         else:
             self.snapshot = self.snapshot.unverified(wanted, outcome.failure, outcome.reason)
-        self._soon()
+        if outcome.size_bytes:
+            sizes = {one: size for one, size in self.snapshot.sizes.items() if one in self._wish.desired.versions}
+            self.snapshot = self.snapshot.wants(self.snapshot.desired, sizes | {wanted: outcome.size_bytes})
+        self._rouse()  # now that its size is known, another may have to make room
 
     def drain(self) -> None:
         """The server stops: not ready from now on, and nothing is loaded any more."""
@@ -199,7 +229,9 @@ class Steering:
 
     def _tell(self, before: Snapshot, decision: Decision) -> None:
         """Routes first, then what to hold: what is let go of serves no more by then."""
-        ready = self.ready or (self._wished and all(known.state in {State.READY, State.FAILED} for known in decision.known.values()))
+        ready = self.ready or (
+            self._wished and bool(decision.serving) and all(known.state in {State.READY, State.FAILED} for known in decision.known.values())
+        )
         newly = decision.serving - before.serving
         self.ready = ready
         if not self._publish(decision.routes):
@@ -214,7 +246,7 @@ class Steering:
     def _publish(self, routes: RouteTable) -> bool:
         """Send the table to those that serve, if it is another one than before."""
         ready = self.ready and not self._draining
-        table = table_of(self._wish, routes, generation=self.table.generation, partial=not self._wished, ready=ready)
+        table = table_of(self._wish, routes, self.snapshot.desired, generation=self.table.generation, partial=not self._wished, ready=ready)
         if table == self.table:
             return False
         self.table = msgspec.structs.replace(table, generation=table.generation + 1)

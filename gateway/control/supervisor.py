@@ -26,7 +26,7 @@ from gateway.control.counting import Counting
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
 from gateway.control.lookout import Lookout
-from gateway.control.messages import FromWorker, Reports, Table
+from gateway.control.messages import FromWorker, Reports, Table, Wake
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.sockets import addresses, bind
@@ -45,6 +45,7 @@ from registry.state_directory import StateDirectory
 _log = logging.getLogger(__name__)
 _SPARES = 2  # places beside the workers': one that has died is taken before it is free
 _SAVE_S = 10.0
+_USE_S = 1.0
 
 Reload = Callable[[], Config]
 
@@ -88,9 +89,10 @@ class Supervisor:
         _log.info("listening: http %s, grpc %s, metrics %s", found["http_port"], found["grpc_port"], found["metrics_port"])
         self.lookout.start()
         await self.fleet.begin()
-        saving = self._loop.create_task(self._save_often())
+        tasks = [self._loop.create_task(task) for task in (self._save_often(), self._watch_use())]
         await self._stop.wait()
-        saving.cancel()
+        for task in tasks:
+            task.cancel()
         await self._drain()
         return self._status
 
@@ -125,8 +127,11 @@ class Supervisor:
         self.steering.joined(member.number)
 
     def _said(self, member: Member, message: FromWorker) -> None:
-        if isinstance(message, Reports):
-            self.steering.reported(member.number, message)
+        match message:
+            case Reports():
+                self.steering.reported(member.number, message)
+            case Wake(model):
+                self.steering.wake(model)
 
     def _left(self, member: Member) -> None:
         self.totals.fold(member.place)
@@ -212,6 +217,16 @@ class Supervisor:
         while True:
             await asyncio.sleep(_SAVE_S)
             await self._save()
+
+    async def _watch_use(self) -> None:
+        """Which models were asked since the last look, for those that sleep when they are not."""
+        counted: dict[tuple[str, str], int] = {}
+        while True:
+            await asyncio.sleep(_USE_S)
+            if self.steering.lazy:
+                now = {key: int(slab.requests.sum()) for key, slab in self.totals.snapshot().items()}
+                self.steering.used({key[0] for key, count in now.items() if count != counted.get(key, 0)})
+                counted = now
 
     async def _save(self) -> None:
         """What is counted is taken here, written in a thread."""

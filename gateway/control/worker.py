@@ -23,7 +23,7 @@ from gateway.control.balance import Balance
 from gateway.control.board import Board, answer
 from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
-from gateway.control.messages import Begin, Drain, Hold, Report, Reports, Route, Routed, ToWorker
+from gateway.control.messages import Begin, Drain, Hello, Hold, Report, Reports, Route, Routed, ToWorker, Wake
 from gateway.control.serving import Serving
 from gateway.observe import logs
 from gateway.observe.arena import Arena
@@ -60,6 +60,7 @@ class Worker:
         bell = self._inheritance.bells[self._inheritance.place]
         self._loop.add_reader(bell, self._rung, bell)
         self._region["pid"] = os.getpid()
+        self._channel.send(Hello())
         self._beat()
         await self._ended.wait()
         self._channel.close()
@@ -91,6 +92,7 @@ class Worker:
             sockets=self._inheritance.sockets,
             workers=self._inheritance.workers,
             report=self._report,
+            wake=lambda model: self._channel.send(Wake(model)),
         )
 
     def _hold(self, message: Hold) -> None:

@@ -39,6 +39,7 @@ class Wish:
     desired: Desired
     aliases: Mapping[str, Mapping[str, int]]  # of all versions, also of those that do not serve
     undecided: frozenset[str] = frozenset()  # models where a request without a version is refused
+    lazy: frozenset[str] = frozenset()  # models that are loaded when somebody asks for them
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
     problems: tuple[str, ...] = ()  # one sentence each
 
@@ -52,7 +53,7 @@ def wish(config: Config, source: Source, listing: Listing) -> Wish:
     """What the settings choose of what a source has."""
     versions: set[Wanted] = set()
     defaults: dict[str, int] = {}
-    undecided, idle, problems = set(), {}, list(listing.problems)
+    undecided, lazy, idle, problems = set(), set(), {}, list(listing.problems)
     for model, refs in by_model(listing).items():
         aliases = listing.aliases_of(model)
         if source.config_text(model) is not None:
@@ -65,16 +66,18 @@ def wish(config: Config, source: Source, listing: Listing) -> Wish:
             defaults[model] = chosen.champion
         elif not chosen.newest:
             undecided.add(model)
+        if chosen.versions and config.is_lazy(model):
+            lazy.add(model)
         if not chosen.versions:
             idle[model] = chosen.reason
             problems.append(f"model '{model}' serves no version: {chosen.reason}; {remedy(model, config.repository.path, aliases)}")
     labels = {model: dict(known) for model, known in (listing.aliases or {}).items()}
-    return Wish(Desired(frozenset(versions), labels, defaults), labels, frozenset(undecided), idle, tuple(problems))
+    return Wish(Desired(frozenset(versions), labels, defaults), labels, frozenset(undecided), frozenset(lazy), idle, tuple(problems))
 
 
 def settings_key(config: Config, model: str) -> str:
     """A few letters that change with the settings a loaded version depends on, so that other settings are another version to load."""
-    own = msgspec.structs.replace(config.model(model), versions=Versions(), allow_empty=False)
+    own = msgspec.structs.replace(config.model(model), versions=Versions(), allow_empty=False, lazy=None)
     content = msgspec.json.encode((config.batching, own, config.limits.serving))
     return hashlib.sha256(content).hexdigest()[:12]
 

@@ -274,6 +274,26 @@ def test_a_model_in_a_process_of_its_own_costs_its_own_requests_only(tmp_path: P
     assert [] == callers.wrong
 
 
+def test_models_are_loaded_when_they_are_asked_for_and_the_least_recently_used_makes_room(tmp_path: Path) -> None:
+    """The first request waits for its model and is answered; memory for two of three models is enough for all."""
+    for name in "abc":
+        published(tmp_path / "registry", name, graphs.twice(), aliases={"champion": 1})
+    size = len(graphs.twice().SerializeToString())
+    settings = f"processes: {{workers: 2, lazy: true, models_bytes: {2 * size + size // 2}}}\n"
+    rows = np.ones((1, 2), np.float32)
+    with serving(tmp_path, tmp_path / "registry", settings) as server, Client(f"127.0.0.1:{server.grpc_port}", timeout_s=10.0) as client:
+        assert set() == loaded(server)
+        for name in ("a", "b", "c", "a", "c", "b"):
+            assert [[2.0, 2.0]] == client.infer(name, {"x": rows}).outputs["y"].tolist()
+            assert name in loaded(server)
+            assert len(loaded(server)) <= 2
+
+
+def loaded(server: Server) -> set[str]:
+    values = server.values().items()
+    return {series.split('"')[1] for series, value in values if series.startswith("tidegate_model_loaded") and value}
+
+
 def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path) -> None:
     """The end of the channel is enough: ports are free again, nothing is orphaned."""
     with moving(tmp_path) as (server, _):

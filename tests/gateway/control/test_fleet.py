@@ -25,6 +25,8 @@ from gateway.control.spawning import Process
 OBEYS = """
 import socket, sys
 peer = socket.socket(fileno=int(sys.argv[1]))
+hello = b'{"type":"Hello"}'
+peer.sendall(len(hello).to_bytes(4, "big") + hello)
 while True:
     size = peer.recv(4, socket.MSG_WAITALL)
     if len(size) < 4 or b'"Drain"' in peer.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL):
@@ -88,7 +90,7 @@ def test_as_many_start_as_are_wanted_and_all_end_when_they_are_told() -> None:
     """By themselves; the fleet says so."""
 
     async def deed(yard: Yard) -> None:
-        assert [("joined", 1), ("joined", 2)] == yard.events
+        await yard.until(lambda: {("joined", 1), ("joined", 2)} == set(yard.events))
         pids = [member.process.pid for member in yard.fleet.workers]
         assert await yard.fleet.drain(10.0)
         assert {} == yard.fleet.members

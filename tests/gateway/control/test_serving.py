@@ -60,6 +60,7 @@ class Place:
             sockets={name: os.dup(sock.fileno()) for name, sock in self.sockets.items()},
             workers=1,
             report=self._report,
+            wake=lambda model: None,
         )
 
     def _report(self, versions: tuple[Report, ...]) -> None:

@@ -122,8 +122,8 @@ def test_a_child_that_has_nothing_to_do_is_ended(tmp_path: Path, monkeypatch: py
         for _ in range(2):
             await made.begin(source, wanted)
             pids.append(made._child.pid)
-            await asyncio.sleep(0)
-            await asyncio.get_running_loop().run_in_executor(made._thread, lambda: None)
+            while made._child.pid is not None:
+                await asyncio.get_running_loop().run_in_executor(made._thread, lambda: None)
             pids.append(made._child.pid)
         made.close()
         return pids
