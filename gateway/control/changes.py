@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.config import Config
 
-TAKEN_OVER = ("models", "batching", "logging")  # sections that a reload changes
+TAKEN_OVER = (("models",), ("batching",), ("logging", "level"), ("logging", "format"))  # what a reload changes
 
 
 def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
@@ -16,7 +16,7 @@ def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
     taken: list[str] = []
     restart: list[str] = []
     for path, before, after in _changes(msgspec.to_builtins(old, enc_hook=str), msgspec.to_builtins(new, enc_hook=str)):
-        target = taken if path[0] in TAKEN_OVER else restart
+        target = taken if any(path[: len(prefix)] == prefix for prefix in TAKEN_OVER) else restart
         target.append(f"{'.'.join(path)}: {_shown(before)} -> {_shown(after)}")
     return taken, restart
 

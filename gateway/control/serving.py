@@ -114,6 +114,7 @@ class Serving:
         self.config = config
         self._source = None
         self.service.allow_empty(_allow_empty(config))
+        self.service.batcher.inline_max_s = _inline_max_s(config)
 
     # --- versions --------------------------------------------------------------------------------------------------------------
 

@@ -167,6 +167,30 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(tmp_path: Pa
     assert [] == callers.wrong
 
 
+def test_an_alias_that_was_just_removed_is_not_found_from_one_moment_to_the_next(tmp_path: Path) -> None:
+    """Before, its version answers; after, NOT_FOUND; never anything between. Requests that its version has are answered."""
+    with moving(tmp_path) as (server, store):
+        store.aliases(MODEL).move("challenger", to=2, expected_from=None, actor="ann", reason="", now_s=1e9)
+        await_(lambda: answered(server, "challenger") == "2")
+        store.aliases(MODEL).remove("challenger", expected_from=2, actor="ann", reason="", now_s=1e9)
+        seen = []
+        await_(lambda: not seen.append(answered(server, "challenger")) and seen[-1] == "404")  # type: ignore[func-returns-value]
+        assert {"2", "404"} >= set(seen)
+        assert seen == sorted(seen)
+        assert "1" == answered(server, "champion")
+
+
+def answered(server: Server, label: str) -> str:
+    """The version that answers to an alias, or the status without one."""
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=10)
+    connection.request("POST", f"/v2/models/{MODEL}/versions/{label}/infer", json.dumps(body))
+    response = connection.getresponse()
+    found = json.loads(response.read())
+    connection.close()
+    return str(found["model_version"]) if response.status == 200 else str(response.status)
+
+
 def test_a_worker_that_is_killed_costs_its_own_connections_only(tmp_path: Path) -> None:
     """Without retries a caller sees UNAVAILABLE or a closed connection, nothing else; the others go on; another takes its place."""
     with moving(tmp_path) as (server, _), Callers(server) as callers:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Batching, Config, ModelSettings, Repository, Server, Versions
+from gateway.config import Batching, Config, Logging, ModelSettings, Repository, Server, Versions
 from gateway.control.changes import differences
 from gateway.control.fleet import fate
 from gateway.control.notify import notify
@@ -27,10 +27,12 @@ def test_a_reload_takes_models_over_and_says_what_needs_a_restart() -> None:
         server=Server(http_port=9000),
         repository=Repository(path=Path("r")),
         batching=Batching(max_batch_size=8),
+        logging=Logging(level="debug", access_share=0.5),
         models={"m": ModelSettings(versions=Versions(latest=2))},
     )
     taken, restart = differences(PLAIN, changed)
-    assert ["server.http_port: 8000 -> 9000"] == restart
+    assert ["logging.access_share: 0.0 -> 0.5", "server.http_port: 8000 -> 9000"] == restart
+    assert 'logging.level: "info" -> "debug"' in taken
     assert "batching.max_batch_size: 256 -> 8" in taken
     assert [line for line in taken if line.startswith("models.m: unset -> ")]
     back, _ = differences(changed, PLAIN)
