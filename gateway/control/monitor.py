@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 
 from gateway.clock import Clock
-from gateway.control.probes import live, ready
+from gateway.control.probes import live, ready, started
 from gateway.control.state import ServerState
 from gateway.limits import WireLimits
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
@@ -17,7 +17,7 @@ from gateway.wire.listener import Behind, Listener
 
 
 class Monitor:
-    """GET /metrics, /v2/health/live, /v2/health/ready; `listener` holds its connections."""
+    """GET /metrics, /v2/health/{live,ready,startup}; `listener` holds its connections."""
 
     def __init__(
         self, page: Callable[[str], tuple[bytes, str]], state: ServerState, limits: WireLimits, *, clock: Clock, rng: random.Random
@@ -26,6 +26,7 @@ class Monitor:
         self._page = page
         self._handlers: dict[bytes, HttpHandler] = {
             b"/metrics": self._metrics, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
+            b"/v2/health/startup": started(state),
         }  # fmt: skip
         self.listener = Listener(limits, Behind(self), clock=clock, rng=rng)
 

@@ -135,6 +135,7 @@ class Serving:
         self.service.set_routes(routes)
         first = table.ready and not self.state.ready
         self.state.ready = table.ready
+        self.state.started |= table.ready
         if first:
             _settle_collector()
         self.health.update(statuses(ready=table.ready, models=routes.readiness()))

@@ -189,6 +189,7 @@ class Supervisor:
             notify("READY=1")
             self._loop.create_task(self.fleet.keep_spare())
         self.state.ready = table.ready
+        self.state.started |= table.ready
 
     # --- signals ---------------------------------------------------------------------------------------------------------------
 

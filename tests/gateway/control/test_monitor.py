@@ -23,7 +23,7 @@ def monitored(deed: Callable[[Monitor, http1_wire.Caller], None], *, ready: bool
     """Run `deed` with a caller of the read-only port, whose page repeats what it was asked to accept."""
 
     async def run() -> None:
-        state = ServerState("m", "9.9", ready=ready)
+        state = ServerState("m", "9.9", ready=ready, started=ready)
         monitor = Monitor(lambda accept: (accept.encode(), "text/plain"), state, WireLimits(), clock=FakeLoop(), rng=random.Random(1))
         deed(monitor, http1_wire.Caller(application=monitor))  # type: ignore[arg-type]
         await monitor.listener.close()
@@ -38,6 +38,11 @@ def test_the_read_only_port_has_metrics_and_health(ready: bool) -> None:
     def deed(monitor: Monitor, caller: http1_wire.Caller) -> None:
         caller.send(http1_wire.get("/metrics", "Accept: a/b"), http1_wire.get("/v2/health/live"), http1_wire.get("/v2/health/ready"))
         metrics, live, readiness = caller.answers()
+        caller.send(http1_wire.get("/v2/health/startup"))
+        assert (200 if ready else 503, b'{"started":%b}' % str(ready).lower().encode()) == (
+            caller.answers()[-1].status,
+            caller.answers()[-1].body,
+        )
         assert (200, b"a/b", "text/plain") == (metrics.status, metrics.body, metrics.headers["content-type"])
         assert (200, 200 if ready else 503) == (live.status, readiness.status)
 
