@@ -24,7 +24,9 @@ from gateway.serving.sources import Wish
 
 _log = logging.getLogger(__name__)
 _LEAST_S, _SHARE = 0.002, 3.0  # between two decisions: so long, and so many times what the last one took
+_LATE_WORKERS_S = 5.0  # that the first ones wait for the others before the server is ready
 _ORDER = (*STARTING, State.READY)
+_SETTLED = frozenset((State.READY, State.FAILED))
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -62,8 +64,8 @@ class Actions(Protocol):
 class Steering:
     """The versions of one server."""
 
-    def __init__(self, actions: Actions, clock: Clock, *, budget_bytes: int | None, routed: Callable[[Table], None]) -> None:
-        """`routed` is told of every new table."""
+    def __init__(self, actions: Actions, clock: Clock, *, workers: int, budget_bytes: int | None, routed: Callable[[Table], None]) -> None:
+        """`workers` are expected; `routed` is told of every new table."""
         self.snapshot = Snapshot(budget_bytes=budget_bytes, parallel=1)
         self.table = Table()
         self.ready = False  # everything that was wanted first is there, or has failed
@@ -73,6 +75,8 @@ class Steering:
         self._wish = Wish.nothing()
         self._drowsing = Drowsing(budget_bytes)
         self._wished = False
+        self._workers = workers
+        self._first_s = math.inf  # when the first of them served
         self._draining = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -229,9 +233,7 @@ class Steering:
 
     def _tell(self, before: Snapshot, decision: Decision) -> None:
         """Routes first, then what to hold: what is let go of serves no more by then."""
-        ready = self.ready or (
-            self._wished and bool(decision.serving) and all(known.state in {State.READY, State.FAILED} for known in decision.known.values())
-        )
+        ready = self.ready or self._complete(decision)
         newly = decision.serving - before.serving
         self.ready = ready
         if not self._publish(decision.routes):
@@ -242,6 +244,17 @@ class Steering:
             self._left_at |= dict.fromkeys(self._held - decision.hold, self._lists)
             self._held = decision.hold
             self._actions.tell(self._hold_message())
+
+    def _complete(self, decision: Decision) -> bool:
+        """All that was wished for first is there, or has failed; in all workers, or in those that are there a while after the first."""
+        if not decision.serving or not self._wished or any(known.state not in _SETTLED for known in decision.known.values()):
+            return False
+        self._first_s = min(self._first_s, self.snapshot.now_s)
+        left_s = self._first_s + _LATE_WORKERS_S - self.snapshot.now_s
+        if len(decision.serving) >= self._workers or left_s <= 0:
+            return True
+        self._soon(left_s)
+        return False
 
     def _publish(self, routes: RouteTable) -> bool:
         """Send the table to those that serve, if it is another one than before."""

@@ -26,7 +26,7 @@ from gateway.control.counting import Counting
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
 from gateway.control.lookout import Lookout
-from gateway.control.messages import FromWorker, Reports, Table, Wake
+from gateway.control.messages import FromWorker, Reports, Routed, Table, Wake
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.sockets import addresses, bind
@@ -76,6 +76,8 @@ class Supervisor:
         self._file = None if state is None else CheckpointFile(state)
         self._stop = asyncio.Event()
         self._status = 0
+        self._ready_from = 0  # the first generation that was ready
+        self._served_by: dict[int, int] = {}  # worker → generation of its table
 
     async def serve(self) -> int:
         """Until a signal. Returns the exit status."""
@@ -112,7 +114,7 @@ class Supervisor:
         self.fleet = Fleet(
             config, self.board, given, workers=workers, clock=self.clock, joined=self._joined, said=self._said, left=self._left
         )
-        self.steering = Steering(self, self.clock, budget_bytes=config.processes.models_bytes, routed=self._routed)
+        self.steering = Steering(self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed)
         self.counting = Counting(
             arena, self.totals, config.limits.observe,
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
@@ -130,11 +132,14 @@ class Supervisor:
         match message:
             case Reports():
                 self.steering.reported(member.number, message)
+            case Routed(generation):
+                self._acknowledged(member, generation)
             case Wake(model):
                 self.steering.wake(model)
 
     def _left(self, member: Member) -> None:
         self.totals.fold(member.place)
+        self._served_by.pop(member.number, None)
         self.steering.died(member.number)
 
     # --- what a decision needs done (`steering.Actions`) -----------------------------------------------------------------------
@@ -183,13 +188,26 @@ class Supervisor:
         self._stop.set()
 
     def _routed(self, table: Table) -> None:
-        if table.ready and not self.state.ready:
-            serving = sum(map(len, table.models.values()))
-            _log.info("ready: %d versions, %d failed", serving, sum(map(len, table.failed.values())))
-            notify("READY=1")
-            self._loop.create_task(self.fleet.keep_spare())
-        self.state.ready = table.ready
-        self.state.started |= table.ready
+        """There is another table; workers have it when they say so."""
+        if not table.ready:
+            self.state.ready = False
+        elif not self._ready_from:
+            self._ready_from = table.generation
+
+    def _acknowledged(self, member: Member, generation: int) -> None:
+        """A worker serves by a table. The server is ready when all of them do by one that is."""
+        self._served_by[member.number] = generation
+        if self.state.ready or self.state.draining or not self._ready_from:
+            return
+        if all(self._served_by.get(worker, 0) >= self._ready_from for worker in self.steering.snapshot.serving):
+            self._become_ready()
+
+    def _become_ready(self) -> None:
+        table = self.steering.table
+        self.state.ready = self.state.started = True
+        _log.info("ready: %d versions, %d failed", sum(map(len, table.models.values())), sum(map(len, table.failed.values())))
+        notify("READY=1")
+        self._loop.create_task(self.fleet.keep_spare())
 
     # --- signals ---------------------------------------------------------------------------------------------------------------
 

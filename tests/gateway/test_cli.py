@@ -21,7 +21,7 @@ from tests.gateway.fake_server import FakeServer
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = (
-    *("serve", "publish", "models", "inspect", "verify", "alias", "approve", "reject", "log", "delete", "hold", "release", "gc"),
+    *("serve", "reload", "publish", "models", "inspect", "verify", "alias", "approve", "reject", "log", "delete", "hold", "release", "gc"),
     *("export", "pull", "backup", "sign", "infer", "bench", "demo", "doctor"),
 )
 

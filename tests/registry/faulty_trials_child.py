@@ -70,7 +70,15 @@ def check(task: Task) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     used = resource.getrusage(resource.RUSAGE_SELF)
     assert used.ru_utime + used.ru_stime + task.cpu_s - 1 <= soft <= hard
-    kept = {"LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LC_CTYPE"}
+    kept = {
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "PYTHONDONTWRITEBYTECODE",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "ORT_DISABLE_TELEMETRY",
+        "LC_CTYPE",
+    }
     assert kept >= set(os.environ)
     with open("/proc/self/status") as file:
         assert "NoNewPrivs:\t1" in file.read()

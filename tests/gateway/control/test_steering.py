@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
+import pytest
 
 from gateway.clock import SystemClock
+from gateway.control import steering
 from gateway.control.messages import Hold, Report, Reports, Route, Table
 from gateway.control.steering import Outcome, Steering
 from gateway.serving.lifecycle import Desired, Failure, State, Wanted
@@ -25,14 +27,14 @@ def wished(*versions: Wanted, champion: int | None = None, undecided: bool = Fal
 class Floor:
     """A server without processes: `told[worker]` is all that a worker was sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
         self.told: dict[int, list[msgspec.Struct]] = {}
         self.ended: list[int] = []
         self.slots: dict[tuple[str, int], int] = {}
         self.closed: list[tuple[str, int]] = []
         self.tables: list[Table] = []
         self.trials: dict[Wanted, asyncio.Future[Outcome]] = {}
-        self.steering = Steering(self, SystemClock(), budget_bytes=None, routed=self.tables.append)
+        self.steering = Steering(self, SystemClock(), workers=workers, budget_bytes=None, routed=self.tables.append)
 
     # --- actions ---------------------------------------------------------------------------------------------------------------
 
@@ -195,6 +197,31 @@ def test_a_version_that_fails_anywhere_leaves_the_old_one_routed_with_the_reason
         await floor.verified(TWO)
         await floor.report(1, (ONE, State.READY), (TWO, State.FAILED), reason="no memory")
         assert ({"m": {1: "a/0"}}, {"m": {2: "no memory"}}) == (floor.table(1).models, floor.table(1).failed)
+
+    steered(deed)
+
+
+def test_the_server_is_ready_when_all_workers_are_or_a_while_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the first callers find them all; one that never comes does not hold the others up for ever."""
+    monkeypatch.setattr(steering, "_LATE_WORKERS_S", 0.05)
+
+    async def deed(_: Floor) -> None:
+        for others in (True, False):
+            floor = Floor(workers=2)
+            floor.join(1)
+            floor.steering.wants(wished(ONE, champion=1))
+            await floor.verified(ONE)
+            await asyncio.sleep(0)
+            floor.steering.reported(1, Reports(floor.holds(1).number, (Report("m", 1, "a/0", State.READY),)))
+            await asyncio.sleep(0.01)
+            assert not floor.steering.table.ready
+            if others:
+                floor.join(2)
+                await floor.report(2, (ONE, State.READY))
+            else:
+                await floor.settle()
+            assert floor.steering.table.ready
+            floor.steering.close()
 
     steered(deed)
 

@@ -39,7 +39,7 @@ def served(config: Config) -> Routes:
         for wanted, known in snapshot.known.items():
             if known.by_worker.get(WORKER) is State.VERIFY:
                 snapshot = _loaded(snapshot, wanted, loader, versions, source.ref(wanted.model, wanted.version))
-    table = table_of(wished, snapshot.routes, generation=1, partial=False, ready=True)
+    table = table_of(wished, snapshot.routes, snapshot.desired, generation=1, partial=False, ready=True)
     return routes_of(table, versions.get)
 
 
