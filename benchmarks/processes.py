@@ -50,9 +50,9 @@ def free_port() -> int:
 
 
 class Server:
-    """One server process and its children, pinned to `core`. A context manager: up on entry, gone on exit."""
+    """One server process and its children, pinned to `core` (or to cores: "0,1"). A context manager: up on entry, gone on exit."""
 
-    def __init__(self, command: Sequence[str], *, core: int, ready: Callable[[], bool], log: Path) -> None:
+    def __init__(self, command: Sequence[str], *, core: int | str, ready: Callable[[], bool], log: Path) -> None:
         self._command = ["taskset", "-c", str(core), *command]
         self._ready = ready
         self._log = log
@@ -71,12 +71,25 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the process itself."""
+        return self._process.pid
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit status, or None where it still runs after so long."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     @property
     def pids(self) -> list[int]:
@@ -89,7 +102,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Processor time that the whole tree has used, in user and kernel mode."""
-        return sum(_cpu_ticks(pid) for pid in self.pids) / os.sysconf("SC_CLK_TCK")
+        return sum(cpu_ticks(pid) for pid in self.pids) / os.sysconf("SC_CLK_TCK")
 
     def rss_bytes(self) -> int:
         """Resident set sizes of the whole tree, added up."""
@@ -173,7 +186,8 @@ def process_tree(root: int) -> list[int]:
     return tree
 
 
-def _cpu_ticks(pid: int) -> int:
+def cpu_ticks(pid: int) -> int:
+    """Processor time of one process in clock ticks; 0 for one that is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

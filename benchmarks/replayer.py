@@ -212,6 +212,10 @@ class Http2:
             self.decode(int(self._state.tally.run[0]["exit_connection"]))
         return code
 
+    def forget(self, c: int) -> None:
+        """Connection `c` begins anew."""
+        self._decoders[c] = Decoder()
+
     def decode(self, c: int) -> None:
         """Decode the frame at the front of connection `c`'s inbox, remember its meaning if bytes tell it, and act on it."""
         state, connection = self._state, self._state.connections[c]
