@@ -81,11 +81,13 @@ class Gateway:
         return {pid: count for pid, count in held.items() if count}
 
     def has_spare(self, workers: int) -> bool:
-        """Whether one more process is there, and has nothing left to import: its processor time stands still. Takes a moment."""
+        """Whether one more process is there, and has nothing left to import: it sleeps and uses no processor. Takes a moment."""
         pids = set(self.workers()) - set(self.serving_workers())
         before = {pid: cpu_ticks(pid) for pid in pids}
         time.sleep(QUIET_S)
-        return len(self.workers()) > workers and all(_imported(pid) and cpu_ticks(pid) - ticks <= 1 for pid, ticks in before.items())
+        return len(self.workers()) > workers and all(
+            _imported(pid) and _sleeps(pid) and cpu_ticks(pid) - ticks <= 1 for pid, ticks in before.items()
+        )
 
     def rss(self) -> int:
         """Resident bytes of all workers and the spare."""
@@ -149,6 +151,13 @@ def _sockets(pid: int) -> set[str]:
 def _imported(pid: int) -> bool:
     try:
         return "onnxruntime" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def _sleeps(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
     except OSError:
         return False
 
