@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.processes import HOST, Server, cpu_ticks, free_port, says_ready
+from benchmarks.processes import HOST, Server, cpu_ticks, free_ports, says_ready
 from benchmarks.replayer import LoadError
 
 CLI = ["-P", "-m", "gateway.cli", "serve", "--config"]
 POLL_S = 0.01
 QUIET_S = 0.2
 KIB = 1024
+READY_S = 300.0  # a thousand models take their time
 
 
 class Gateway:
     """One that runs."""
 
-    def __init__(self, server: Server, ports: tuple[int, int, int], log: Path) -> None:
+    def __init__(self, server: Server, ports: list[int], log: Path) -> None:
         self.server = server
         self.http, self.grpc, self.metrics = ports
         self.log = log
@@ -117,12 +118,12 @@ def ok_of(values: dict[str, float]) -> int:
 @contextmanager
 def serving(folder: Path, repository: Path, settings: str = "", *, cores: int | str, python: str) -> Iterator[Gateway]:
     """A gateway with these settings (YAML), ready. Raises `ServerError`."""
-    ports = free_port(), free_port(), free_port()
+    ports = free_ports(3)
     names = ("http_port", "grpc_port", "metrics_port")
     lines = "".join(f"  {name}: {port}\n" for name, port in zip(names, ports, strict=True))
     config, log = folder / f"gateway-{ports[0]}.yaml", folder / f"gateway-{ports[0]}.log"
     config.write_text(f"server:\n{lines}repository:\n  path: {repository}\nlogging:\n  format: json\n{settings}")
-    with Server([python, *CLI, str(config)], core=cores, ready=says_ready(ports[2]), log=log) as server:
+    with Server([python, *CLI, str(config)], core=cores, ready=says_ready(ports[2]), log=log, ready_s=READY_S) as server:
         yield Gateway(server, ports, log)
 
 

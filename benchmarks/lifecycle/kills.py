@@ -1,8 +1,8 @@
 """Workers that are killed under load, one after the other, while everybody counts: raw callers over both protocols, and two gRPC clients.
 
 Two workers and a spare. One round is one kill: the callers begin, a worker dies, two are ready again, the callers end, and their counts are
-held against the server's. The next round begins once there is a spare again that has imported everything. The raw callers see what happened to each connection; of the two gRPC clients one has the retry policy that
-`gateway.client` documents and one has none.
+held against the server's. The next round begins once there is a spare again that has imported everything. The raw callers see what happened
+to each connection; of the two gRPC clients one has the retry policy that `gateway.client` documents and one has none.
 """
 
 from __future__ import annotations
@@ -153,7 +153,8 @@ def _round(
     await_(lambda: gateway.has_spare(2), "a spare", 60)
     return {
         "answers": answered, "back_s": round(back_s, 3), "held": held[victim], "ended": sum(each.ended for each in answers),
-        "outcomes": outcomes(answers), "wrong": sum(each.wrong_count for each in judged), "faults": [t for each in judged for t in each.wrong],
+        "outcomes": outcomes(answers), "wrong": sum(each.wrong_count for each in judged),
+        "faults": [text for each in judged for text in each.wrong],
         "uncounted": answered - added, "last_tick": round(_last_tick(answers, killed_ns) * held[victim] / sum(held.values())),
     }  # fmt: skip
 

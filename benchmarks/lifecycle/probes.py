@@ -62,8 +62,10 @@ def bars(measurements: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _kinds(gateway: Gateway, channel: grpc.Channel) -> dict[str, Callable[[], None]]:
     check = channel.unary_unary(
-        HEALTH, request_serializer=health_pb2.HealthCheckRequest.SerializeToString, response_deserializer=health_pb2.HealthCheckResponse.FromString
-    )  # fmt: skip
+        HEALTH,
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
 
     def over_http(port: int) -> None:
         status, _ = gateway.get("/v2/health/ready", port)

@@ -140,7 +140,8 @@ def report(groups: list[Answers], judges: dict[str, Truth], moves: list[tuple[in
         found[answers.protocol] = {
             "answers": answers.ok, "rate": round(answers.ok / answers.seconds),
             "steady_p99_us": p99_us([latency[~during]]), "during_p99_us": p99_us([latency[during]]),
-            "steady_max_us": round(float(latency[~during].max(initial=0.0)), 1), "during_max_us": round(float(latency[during].max(initial=0.0)), 1),
+            "steady_max_us": round(float(latency[~during].max(initial=0.0)), 1),
+            "during_max_us": round(float(latency[during].max(initial=0.0)), 1),
             "reload_s": round(float(np.median([(end - begin) / 1e9 - AFTER_S for begin, end in windows])), 3) if windows else None,
         }  # fmt: skip
     return found

@@ -1,7 +1,8 @@
 """What a closed loop counts while it runs: requests, latencies, and a random sample of whole answers. Knows no protocol.
 
 All of it lives in numpy arrays that compiled code writes; another thread may move `end` while a loop runs. A loop with an `interval_ns`
-begins one request in each interval from `origin` on, and a request that had to wait for its turn began when it was due. Bounds: the last `LATENCIES` latencies and `slots` sampled answers are kept.
+begins one request in each interval from `origin` on, and a request that had to wait for its turn began when it was due. Bounds: the last
+`LATENCIES` latencies and `slots` sampled answers are kept.
 """
 
 from __future__ import annotations
