@@ -1,8 +1,9 @@
 """The reload bench: what callers notice while versions, workers and the server itself come and go, against the bars of its parts.
 
 `python -m benchmarks.reload` runs the whole, with the numbers that the bars are meant for, and writes benchmarks/results/reload.json;
-`--quick --json -` repeats less often, within 300 s, leaves out a thousand models, and prints one JSON object as its last line; `--only PART`
-runs one part. Exit status 0 only if every bar of what was run holds. A part that cannot be carried out makes a bar that does not hold.
+`--quick --json -` repeats less often, within 300 s, leaves out a thousand models, and prints one JSON object as its last line; so does
+`--only PART`, which runs one part. Exit status 0 only if every bar of what was run holds. A part that cannot be carried out makes a bar
+that does not hold.
 
 Parts: reloads, kills, terms, connections, many_models, workers, health; each is a module of `benchmarks.lifecycle`, whose docstring says
 what it does. Every answer of the first three is looked at: a wrong one is shown, as is everything that callers saw instead of an answer.
