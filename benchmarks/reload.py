@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import command
+from benchmarks import command, render
 from benchmarks.lifecycle import crowd, kills, pair, probes, reloads, spread, terms
 from benchmarks.lifecycle.verdicts import bar
 from benchmarks.machine import describe_machine, describe_versions
@@ -92,23 +92,31 @@ def run(chosen: dict[str, Part], cores: Cores) -> tuple[Measured, Bars]:
     """Each in a folder of its own."""
     measurements: Measured = {}
     bars: Bars = []
-    for name, part in chosen.items():
-        start = time.monotonic()
-        os.sched_setaffinity(0, {cores.load} if part.pinned else {cores.server, cores.load})
-        before = os.getloadavg()[0]
-        _say(f"{name} (load average {before:.2f})")
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                measured = part.measure(Path(folder))
-            judged = part.bars(measured)
-        except (ServerError, LoadError, OSError) as error:
-            _say(f"  {error}")
-            measured, judged = {name: {"error": str(error)[:2000]}}, [bar(f"{name}_carried_out", 0, "==", 1)]
-        measurements |= measured
-        measurements[name] |= {"seconds": round(time.monotonic() - start, 1), "load_average_before": round(before, 2)}
-        bars += judged
-        _report(measured, judged)
+    had = os.sched_getaffinity(0)
+    try:
+        for name, part in chosen.items():
+            os.sched_setaffinity(0, {cores.load} if part.pinned else {cores.server, cores.load})
+            measured, judged = _run_one(name, part)
+            measurements |= measured
+            bars += judged
+    finally:
+        os.sched_setaffinity(0, had)
     return measurements, bars
+
+
+def _run_one(name: str, part: Part) -> tuple[Measured, Bars]:
+    start, before = time.monotonic(), os.getloadavg()[0]
+    _say(f"{name} (load average {before:.2f})")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = part.measure(Path(folder))
+        judged = part.bars(measured)
+    except (ServerError, LoadError, OSError) as error:
+        _say(f"  {error}")
+        measured, judged = {name: {"error": str(error)[:2000]}}, [bar(f"{name}_carried_out", 0, "==", 1)]
+    measured[name] |= {"seconds": round(time.monotonic() - start, 1), "load_average_before": round(before, 2)}
+    _report(measured, judged)
+    return measured, judged
 
 
 def _report(measured: Measured, judged: Bars) -> None:
@@ -136,7 +144,10 @@ def main(arguments: list[str] | None = None) -> int:
     result = {"machine": machine, "versions": describe_versions(), "seed": options.seed, "quick": options.quick,
               "measurements": measurements, "bars": bars}  # fmt: skip
     partial = options.quick or options.only
-    return command.conclude(result, options.json or ("-" if partial else None), RESULT)
+    status = command.conclude(result, options.json or ("-" if partial else None), RESULT)
+    if not (options.json or partial):
+        render.refresh()
+    return status
 
 
 def _say(text: str) -> None:

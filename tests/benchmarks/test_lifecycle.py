@@ -23,10 +23,10 @@ from gateway.pb import inference_pb2 as pb
 REQUESTS = {"grpc": registries.requests(0, registries.over_grpc), "http": registries.requests(0, registries.over_http)}
 
 
-def grpc_answer(index: int, *, version: int = 1, factor: float | None = None, model: str = registries.MODEL, id_: str | None = None) -> bytes:
+def grpc_answer(index: int, *, version: int = 1, factor: float | None = None, model: str = registries.MODEL) -> bytes:
     asked = REQUESTS["grpc"][index]
     values = asked.row[None] * np.float32(version if factor is None else factor)
-    message = pb.ModelInferResponse(model_name=model, model_version=str(version), id=asked.request_id if id_ is None else id_)
+    message = pb.ModelInferResponse(model_name=model, model_version=str(version), id=asked.request_id)
     message.outputs.add(name="output", datatype="FP32", shape=values.shape)
     message.raw_output_contents.append(values.tobytes())
     body = message.SerializeToString()
@@ -163,7 +163,8 @@ def test_callers_go_on_after_their_connections_and_say_what_became_of_each_reque
 def test_callers_keep_every_answer_and_a_pace(tmp_path: Path) -> None:
     """At a rate far below what the server can do, about so many requests are made; all of their answers are right."""
     registries.two_versions(tmp_path / "registry")
-    with serving(tmp_path, tmp_path / "registry", "processes: {workers: 1, trials: false}\n", cores="0-63", python=sys.executable) as gateway:
+    settings = "processes: {workers: 1, trials: false}\n"
+    with serving(tmp_path, tmp_path / "registry", settings, cores="0-63", python=sys.executable) as gateway:
         groups = [Callers(name, gateway.address(name), REQUESTS[name], Size(connections=2, streams=1, rate=400.0)) for name in REQUESTS]
         for group in groups:
             group.start(1.0)
