@@ -3,7 +3,7 @@
 The server has one core and the callers the other. Moves come at a fixed pace in stretches; between stretches answers are looked at. The
 time from a move until the first answer of the other version, and a moment more in which the old one drains and is closed, is "during a
 reload"; all other time of the same stretches is "steady". Latency counts from when a request was due, so a server that stands still pays
-for everybody who waits.
+for everybody who waits; the callers look every 0.1 ms, which both kinds of time have in them.
 """
 
 from __future__ import annotations

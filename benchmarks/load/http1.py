@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from benchmarks.load.http2 import CLOSED, DONE, PROTOCOL, STALLED, WAIT_NS
-from benchmarks.load.samples import Tally, claim_sample, due, finish, goes_on, keep_payload, may_start, patience_ns
-from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, now_ns, receive, transmit, wait
+from benchmarks.load.samples import GRAIN_NS, Tally, claim_sample, due, finish, goes_on, keep_payload, may_start, patience_ns
+from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, now_ns, receive, rest, transmit, wait
 
 CONNECTION = np.dtype([(name, "i8") for name in (
     "fd", "in_end", "busy", "message", "sent", "started", "sample", "cursor", "first", "leaving",
@@ -155,6 +155,8 @@ def drive(state):
     for c in range(state.connections.size):
         begin(state, c, now)
     while busy(state, now):
+        if run.interval_ns:
+            rest(state.clock, GRAIN_NS)
         ready = wait(state.polls, state.clock, patience_ns(run, now, WAIT_NS))
         now = now_ns(state.clock)
         if now - run.progress > run.stall_ns:

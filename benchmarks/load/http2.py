@@ -10,8 +10,8 @@ from __future__ import annotations
 from numba import njit
 
 from benchmarks.load import http2_frames as h2
-from benchmarks.load.samples import claim_sample, due, finish, goes_on, keep_payload, may_start, patience_ns
-from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, copy, now_ns, receive, transmit, wait
+from benchmarks.load.samples import GRAIN_NS, claim_sample, due, finish, goes_on, keep_payload, may_start, patience_ns
+from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, copy, now_ns, receive, rest, transmit, wait
 
 DONE, BLOCK, STALLED, CLOSED, GOAWAY, PROTOCOL = range(6)
 VERDICT_HEAD, VERDICT_END = 0, 1  # a block is a response's head, or its end with gRPC status `verdict - VERDICT_END`
@@ -243,6 +243,8 @@ def drive(state, plan):
         if code != DONE:
             return code
     while busy(state, now):
+        if run.interval_ns:
+            rest(state.clock, GRAIN_NS)
         ready = wait(state.polls, state.clock, patience_ns(run, now, WAIT_NS))
         now = now_ns(state.clock)
         if now - run.progress > run.stall_ns:

@@ -17,7 +17,7 @@ from benchmarks.load.syscalls import NOGIL, copy
 LATENCIES = 1 << 20
 STATUSES = 1000  # gRPC status codes or HTTP status codes
 FREE, BUSY, WHOLE = 0, 1, 2
-GRAIN_NS = 200_000  # a loop that keeps a pace sleeps no shorter, or waking up would be most of its work
+GRAIN_NS = 100_000  # a loop that keeps a pace looks at its sockets no oftener, or waking up would be most of its work
 
 RUN = np.dtype([
     ("begin", "i8"), ("end", "i8"), ("limit", "i8"), ("stall_ns", "i8"), ("origin", "i8"), ("interval_ns", "i8"),  # what was asked for
@@ -110,7 +110,7 @@ def may_start(run, now):
 def patience_ns(run, now, most):
     """How long to wait for answers until the next request is due, at most. One that is due already waits for an answer to make room."""
     later = due(run, now) - now
-    return min(max(later, GRAIN_NS), most) if later > 0 and goes_on(run, now) else most
+    return min(later, most) if later > 0 and goes_on(run, now) else most
 
 
 @njit(**NOGIL)

@@ -49,6 +49,13 @@ def wait(polls, pair, timeout_ns):
 
 
 @njit(**NOGIL)
+def rest(pair, duration_ns):
+    """Sleep. `pair` is scratch, int64 [2]."""
+    pair[0], pair[1] = 0, duration_ns
+    _poll(0, 0, pair.ctypes.data, 0)
+
+
+@njit(**NOGIL)
 def copy(target, at, source, start, size):
     """`target[at:at+size] = source[start:start+size]`, bytes; the two may be one buffer."""
     _move(target.ctypes.data + at, source.ctypes.data + start, size)
