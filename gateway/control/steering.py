@@ -25,6 +25,7 @@ from gateway.serving.sources import Wish
 _log = logging.getLogger(__name__)
 _LEAST_S, _SHARE = 0.002, 3.0  # between two decisions: so long, and so many times what the last one took
 _LATE_WORKERS_S = 5.0  # that the first ones wait for the others before the server is ready
+_AHEAD = 32  # versions handed over to be verified, one after the other: the next need not wait for a decision
 _ORDER = (*STARTING, State.READY)
 _SETTLED = frozenset((State.READY, State.FAILED))
 
@@ -66,7 +67,7 @@ class Steering:
 
     def __init__(self, actions: Actions, clock: Clock, *, workers: int, budget_bytes: int | None, routed: Callable[[Table], None]) -> None:
         """`workers` are expected; `routed` is told of every new table."""
-        self.snapshot = Snapshot(budget_bytes=budget_bytes, parallel=1)
+        self.snapshot = Snapshot(budget_bytes=budget_bytes, parallel=_AHEAD)
         self.table = Table()
         self.ready = False  # everything that was wanted first is there, or has failed
         self._actions = actions

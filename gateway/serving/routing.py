@@ -27,6 +27,10 @@ class Routes:
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
     asleep: frozenset[str] = frozenset()  # models that are loaded on demand, and are not loaded
     partial: bool = False  # the source has not been read yet: what is not here may come
+    _failing: frozenset[str] = field(init=False, compare=False)  # models of `failed`
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_failing", frozenset([name for name, _ in self.failed]))
 
     def resolve(self, model: str, version: str) -> Version:
         """The version that a request means: a number in digits, or an alias; an empty text means the model's default.
@@ -61,7 +65,7 @@ class Routes:
 
     def readiness(self) -> dict[str, bool]:
         """Every model that there is, and whether a request without a version is answered, be it after the model was loaded."""
-        names = {*self.versions, *self.idle, *self.asleep, *(name for name, _ in self.failed)}
+        names = {*self.versions, *self.idle, *self.asleep, *self._failing}
         return {name: self.ready(name, "") for name in sorted(names)}
 
     def numbers(self, model: str) -> list[int]:
@@ -75,7 +79,7 @@ class Routes:
     def _refusal(self, model: str, version: str) -> TidegateError:
         """Why `resolve` found nothing."""
         asked = f"Request for unknown model: '{shown(model)}'"
-        if model not in self.versions and model not in self.idle and all(name != model for name, _ in self.failed):
+        if model not in self.versions and model not in self.idle and model not in self._failing:
             return _unavailable("the server is starting") if self.partial else TidegateError(Code.NOT_FOUND, f"{asked} is not found")
         alias = version or CHAMPION
         number = self.aliases.get(model, _EMPTY).get(alias) if version else self.defaults.get(model)

@@ -303,3 +303,21 @@ def test_many_things_at_once_are_one_decision() -> None:
         assert 100 == len(floor.tables[-1].models)
 
     steered(deed)
+
+
+def test_many_versions_are_handed_over_to_be_verified_at_once() -> None:
+    """With a thousand models a decision takes a while, and so does the pause after it: a verification does not wait for the next one."""
+
+    async def deed(floor: Floor) -> None:
+        floor.join(1)
+        many = [Wanted(f"m{number:03}", 1, "a/0") for number in range(100)]
+        floor.steering.wants(Wish(Desired(frozenset(many)), {}, frozenset()))
+        await floor.settle()
+        assert many[:32] == sorted(floor.trials)
+        for wanted in many[:31]:
+            floor.trials[wanted].set_result(Outcome())
+        await asyncio.sleep(0)
+        await floor.settle()
+        assert set(many[:63]) == set(floor.trials)
+
+    steered(deed)
