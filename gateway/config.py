@@ -90,6 +90,9 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # that serve, each with models of its own; 0: one a core, at most 4
     spare: bool | None = None  # keep one more in reserve, with everything imported, for one that dies; null: where there are two or more
     trials: bool = True  # a confined child loads a version and asks its golden requests before any worker loads it
+    pin: bool | None = (
+        None  # bind each worker to a core of its own; null: where there are as many workers as cores and runs have one thread
+    )
     watchdog_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 10.0  # a worker whose event loop stands still for so long is replaced
     lazy: bool = False  # load a model when the first request for it comes, which waits meanwhile; for many models of which few are asked
     models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together
@@ -286,6 +289,13 @@ def decode(text: str) -> Config:
 def worker_count(settings: Processes, cores: int) -> int:
     """As many as the settings say, or one for each core up to four: past that, memory costs more than cores bring."""
     return settings.workers or max(1, min(cores, 4))
+
+
+def pins(config: Config, workers: int, cores: int) -> bool:
+    """Whether each worker gets a core of its own. A run with threads, or a process of a model, wants the others' cores too."""
+    wanted = config.processes.pin
+    alone = all(model.intra_op_threads == 1 and model.isolation == "none" for model in config.models.values())
+    return workers <= cores and (workers == cores > 1 and alone if wanted is None else wanted)
 
 
 def with_spare(settings: Processes, workers: int) -> bool:

@@ -41,6 +41,8 @@ class Member:
     channel: Channel[FromWorker] = field(init=False)
     awake: bool = False  # it has said hello
     begun: bool = False  # a worker, no spare
+    core: int | None = None  # that it is bound to
+    served_s: float | None = None  # since when it serves by a table
     draining: bool = False
 
 
@@ -54,19 +56,24 @@ class Fleet:
         inheritance: Inheritance,
         *,
         workers: int,
+        cores: tuple[int, ...] = (),
         clock: Clock,
         joined: Callable[[Member], None],
         said: Callable[[Member, FromWorker], None],
         left: Callable[[Member], None],
         start: Callable[[Inheritance], Process] = spawn,
     ) -> None:
-        """`joined` is told of a process that has become a worker and is up, `said` what it says, `left` of any process that is gone."""
+        """Workers are bound to one of `cores` each, if there are any.
+
+        `joined` is told of a process that has become a worker and is up, `said` what it says, `left` of any process that is gone.
+        """
         self.members: dict[int, Member] = {}
         self.exits: dict[str, int] = {}  # processes that ended, by how
         self._config = config
         self._board = board
         self._inheritance = inheritance
         self._workers = workers
+        self._cores = cores
         self._clock = clock
         self._joined, self._said, self._left = joined, said, left
         self._start = start
@@ -103,7 +110,7 @@ class Fleet:
         """New settings for everybody who is there and who will come."""
         self._config = config
         for member in self.workers:
-            member.channel.send(Begin(encode(config)))
+            member.channel.send(Begin(encode(config), member.core))
 
     async def drain(self, grace_s: float) -> bool:
         """End all; whether they ended by themselves. Those that do not within the time are killed."""
@@ -136,8 +143,10 @@ class Fleet:
             self._make_worker(member)
 
     def _make_worker(self, member: Member) -> None:
+        taken = {other.core for other in self.workers}
+        member.core = next((core for core in self._cores if core not in taken), None)
         member.begun = True
-        member.channel.send(Begin(encode(self._config)))
+        member.channel.send(Begin(encode(self._config), member.core))
         if member.awake:
             self._joined(member)
 
@@ -174,7 +183,7 @@ class Fleet:
         what = "worker" if member.begun else "spare"
         _log.error("%s %d ended after %.1f s: %s", what, member.number, lived_s, fate(status))
         self.exits[fate(status)] = self.exits.get(fate(status), 0) + 1
-        delay_s = self._respawn.after(lived_s)
+        delay_s = self._respawn.after(0.0 if member.served_s is None else self._clock.now() - member.served_s)
         spare = next((other for other in self.members.values() if not other.begun), None)
         if member.begun and spare is not None:
             self._make_worker(spare)

@@ -28,13 +28,18 @@ Load = Callable[[Held, Say], tuple[Version, int]]
 class Holding:
     """What one worker holds. Everything but `load` runs on the event loop."""
 
-    def __init__(self, load: Load, report: Callable[[tuple[Report, ...]], None], forget: Callable[[Version], None]) -> None:
-        """`load` blocks; `report` gets the whole list whenever it has changed; `forget` is told of versions that are gone."""
+    def __init__(
+        self, load: Load, report: Callable[[tuple[Report, ...]], None], forget: Callable[[Version], None], settle: Callable[[], None]
+    ) -> None:
+        """`load` blocks; `report` gets the whole list whenever it has changed; `forget` is told of versions that are gone.
+
+        `settle` is called in the thread before anything is loaded there.
+        """
         self._load = load
         self._report = report
         self._forget = forget
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, "load")
+        self._thread = ThreadPoolExecutor(1, "load", settle)
         self._wanted: dict[Key, Held] = {}
         self._states: dict[Key, Report] = {}
         self._versions: dict[Key, Version] = {}

@@ -51,6 +51,7 @@ class Begin(msgspec.Struct, frozen=True, tag=True):
     """Be a worker with these settings; a spare waits for it. Sent again when settings have changed."""
 
     config: str  # as `config.encode` writes it
+    core: int | None = None  # to be bound to
 
 
 class Hold(msgspec.Struct, frozen=True, tag=True):

@@ -65,21 +65,26 @@ class Serving:
         clock: Clock,
         sockets: dict[str, int],
         workers: int,
+        cores: set[int],
         report: Callable[[tuple[Report, ...]], None],
         wake: Callable[[str], None],
     ) -> None:
-        """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep."""
+        """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep.
+
+        Versions are loaded on any of `cores`, so that loading does not take the event loop's.
+        """
         self.config = config
         self.metrics = metrics
         self.balance = balance
         self.clock = clock
         self.health = Health()
         self._wake = wake
+        self._cores = cores
         self._wire = share_of(config.limits.wire, workers)
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
         self._source: Source | None = None
         self.service, self.listener = self._compose()
-        self.holding = Holding(self._load, report, metrics.forget)
+        self.holding = Holding(self._load, report, metrics.forget, lambda: os.sched_setaffinity(0, self._cores))
         self._sockets = sockets
         self._taking = False
 

@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 from gateway.clock import SystemClock, seeded_random
-from gateway.config import Config, ConfigError, worker_count
+from gateway.config import Config, ConfigError, pins, worker_count
 from gateway.control.board import Board
 from gateway.control.changes import differences
 from gateway.control.counting import Counting
@@ -99,8 +99,8 @@ class Supervisor:
         return self._status
 
     def _compose(self) -> None:
-        config = self.config
-        workers = worker_count(config.processes, len(os.sched_getaffinity(0)))
+        config, cores = self.config, sorted(os.sched_getaffinity(0))
+        workers = worker_count(config.processes, len(cores))
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
         self.totals = Totals(arena, config.limits.observe)
@@ -112,7 +112,15 @@ class Supervisor:
             sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
         )  # fmt: skip
         self.fleet = Fleet(
-            config, self.board, given, workers=workers, clock=self.clock, joined=self._joined, said=self._said, left=self._left
+            config,
+            self.board,
+            given,
+            workers=workers,
+            cores=tuple(cores) if pins(config, workers, len(cores)) else (),
+            clock=self.clock,
+            joined=self._joined,
+            said=self._said,
+            left=self._left,
         )
         self.steering = Steering(self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed)
         self.counting = Counting(
@@ -197,6 +205,8 @@ class Supervisor:
     def _acknowledged(self, member: Member, generation: int) -> None:
         """A worker serves by a table. The server is ready when all of them do by one that is."""
         self._served_by[member.number] = generation
+        if member.served_s is None:
+            member.served_s = self.clock.now()
         if self.state.ready or self.state.draining or not self._ready_from:
             return
         if all(self._served_by.get(worker, 0) >= self._ready_from for worker in self.steering.snapshot.serving):

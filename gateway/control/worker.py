@@ -68,7 +68,7 @@ class Worker:
     def _received(self, message: ToWorker) -> None:
         match message:
             case Begin():
-                self._begin(decode(message.config))
+                self._begin(decode(message.config), message.core)
             case Hold():
                 self._hold(message)
             case Route() if self._serving is not None:
@@ -77,12 +77,15 @@ class Worker:
             case Drain():
                 self._drain(message.grace_s)
 
-    def _begin(self, config: Config) -> None:
+    def _begin(self, config: Config, core: int | None) -> None:
         """The first time, become a worker; later, take over what may change while serving."""
         logs.configure(config.logging)
         if self._serving is not None:
             self._serving.configure(config)
             return
+        cores = os.sched_getaffinity(0)
+        if core is not None:
+            os.sched_setaffinity(0, {core})
         bound_memory(config.limits.serving.max_arena_bytes)
         self._serving = Serving(
             config,
@@ -91,6 +94,7 @@ class Worker:
             clock=self._clock,
             sockets=self._inheritance.sockets,
             workers=self._inheritance.workers,
+            cores=cores,
             report=self._report,
             wake=lambda model: self._channel.send(Wake(model)),
         )

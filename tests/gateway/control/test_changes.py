@@ -65,7 +65,7 @@ def test_the_first_deaths_are_believed_to_be_chance_and_then_it_waits_longer_and
     waits = [line.after(0.5) for _ in range(20)]
     assert [0.0] * AT_ONCE + [FIRST_S, 2 * FIRST_S, 4 * FIRST_S] == waits[: AT_ONCE + 3]
     assert LONGEST_S == max(waits) == waits[-1]
-    assert 0.0 == line.after(YOUNG_S)
+    assert 0.0 == line.after(YOUNG_S)  # it served well
     assert 0.0 == line.after(0.5)
 
 

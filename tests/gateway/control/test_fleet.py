@@ -46,7 +46,7 @@ class Yard:
         self.board = Board.create(4)
         given = Inheritance(place=0, workers=2, board=self.board.fd, bells=self.board.bells, arena=self.board.fd, sockets={})
         self.fleet = Fleet(
-            config, self.board, given, workers=2, clock=SystemClock(),
+            config, self.board, given, workers=2, cores=(5, 7), clock=SystemClock(),
             joined=lambda member: self._note("joined", member), said=self._said, left=lambda member: self._note("left", member),
             start=self._start,
         )  # fmt: skip
@@ -125,6 +125,19 @@ def test_a_spare_takes_the_place_of_a_worker_at_once_and_another_spare_is_kept()
         assert [2, 3] == yard.numbers()
 
     yarded(deed, spare=True)
+
+
+def test_each_worker_is_bound_to_a_core_that_no_other_has() -> None:
+    """Also the one that takes a dead one's place; more workers than cores share what is left."""
+
+    async def deed(yard: Yard) -> None:
+        cores = {member.number: member.core for member in yard.fleet.workers}
+        assert {1: 5, 2: 7} == cores
+        yard.fleet.members[1].process.kill()
+        await yard.until(lambda: ("joined", 3) in yard.events)
+        assert (7, 5) == (yard.fleet.members[2].core, yard.fleet.members[3].core)
+
+    yarded(deed)
 
 
 def test_one_that_does_not_end_is_killed_and_the_fleet_says_so() -> None:

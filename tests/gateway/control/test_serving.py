@@ -59,6 +59,7 @@ class Place:
             clock=SystemClock(),
             sockets={name: os.dup(sock.fileno()) for name, sock in self.sockets.items()},
             workers=1,
+            cores=os.sched_getaffinity(0),
             report=self._report,
             wake=lambda model: None,
         )
