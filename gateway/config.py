@@ -90,9 +90,7 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # that serve, each with models of its own; 0: one a core, at most 4
     spare: bool | None = None  # keep one more in reserve, with everything imported, for one that dies; null: where there are two or more
     trials: bool = True  # a confined child loads a version and asks its golden requests before any worker loads it
-    pin: bool | None = (
-        None  # bind each worker to a core of its own; null: where there are as many workers as cores and runs have one thread
-    )
+    pin: bool | None = None  # bind each worker to a core of its own; null: where there is one for each and runs have one thread
     watchdog_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 10.0  # a worker whose event loop stands still for so long is replaced
     lazy: bool = False  # load a model when the first request for it comes, which waits meanwhile; for many models of which few are asked
     models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together

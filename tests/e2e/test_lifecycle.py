@@ -194,12 +194,12 @@ def answered(server: Server, label: str) -> str:
 def test_a_worker_that_is_killed_costs_its_own_connections_only(tmp_path: Path) -> None:
     """Without retries a caller sees UNAVAILABLE or a closed connection, nothing else; the others go on; another takes its place."""
     with moving(tmp_path) as (server, _), Callers(server) as callers:
-        for _ in range(3):
+        for killed in range(3):
             callers.more()
-            await_(lambda: sum(server.values()[f'tidegate_worker_ready{{worker="{place}"}}'] for place in places(server)) == 2)
+            await_(lambda killed=killed: exited(server) == killed and len(places(server)) == 2)
             os.kill(connected(server), signal.SIGKILL)
             callers.more()
-        await_(lambda: len(places(server)) == 2)
+        await_(lambda: exited(server) == 3 and len(places(server)) == 2)
         exits = server.values()['tidegate_worker_exits_total{reason="killed by SIGKILL"}']
     assert 3 == exits
     assert {"grpc OK", "http OK", "grpc UNAVAILABLE", "http closed"} >= set(callers.outcomes)
@@ -209,10 +209,10 @@ def test_a_worker_that_is_killed_costs_its_own_connections_only(tmp_path: Path) 
 def test_a_client_that_retries_does_not_see_a_worker_die(tmp_path: Path) -> None:
     """UNAVAILABLE is what the documented retry policy retries, as often as its budget lets it."""
     with moving(tmp_path) as (server, _), Callers(server, grpc_callers=1, http_callers=0, retries=True) as callers:
-        for _ in range(3):
+        for killed in range(3):
             before = callers.outcomes["grpc OK"]
             callers.until(lambda before=before: callers.outcomes["grpc OK"] > before + 20)
-            await_(lambda: len(places(server)) == 2)
+            await_(lambda killed=killed: exited(server) == killed and len(places(server)) == 2)
             os.kill(connected(server), signal.SIGKILL)
         before = callers.outcomes["grpc OK"]
         callers.until(lambda: callers.outcomes["grpc OK"] > before + 20)
@@ -353,6 +353,10 @@ def children(pid: int) -> list[int]:
 
 def ok(server: Server) -> float:
     return sum(value for series, value in server.values().items() if series.startswith("tidegate_requests_total") and 'code="OK"' in series)
+
+
+def exited(server: Server) -> float:
+    return server.values().get('tidegate_worker_exits_total{reason="killed by SIGKILL"}', 0)
 
 
 def places(server: Server) -> list[str]:
