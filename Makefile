@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.build/numba
 
-.PHONY: install demo test lint wheel bench conformance faults integration lock proto clean
+.PHONY: install demo test lint wheel bench soak conformance faults integration lock proto clean
 
 install: $(STAMP)
 
@@ -34,6 +34,9 @@ wheel: install
 	bash tests/e2e/wheel
 
 bench: bench-serving
+
+# What takes an hour and more: everything that comes and goes, as often as its bars say.
+soak: bench-reload
 
 bench-%: install
 	bash benchmarks/setup.sh

@@ -1,5 +1,5 @@
 """Benchmarks: one module per question, each with its baseline beside it in the same run. Not part of the wheel.
 
 Rooms, in reading order: models, load, peers, replayer, machine, processes, scrape, workloads, runs,
-measures, bars, render, serving.
+measures, bars, lifecycle, render, serving, reload.
 """

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -44,18 +45,24 @@ def pick_cores() -> Cores:
 
 def free_port() -> int:
     """A TCP port on loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many of them, all different."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class Server:
-    """One server process and its children, pinned to `core`. A context manager: up on entry, gone on exit."""
+    """One server process and its children, pinned to `core` (or to cores: "0,1"). A context manager: up on entry, gone on exit."""
 
-    def __init__(self, command: Sequence[str], *, core: int, ready: Callable[[], bool], log: Path) -> None:
+    def __init__(self, command: Sequence[str], *, core: int | str, ready: Callable[[], bool], log: Path, ready_s: float = READY_S) -> None:
         self._command = ["taskset", "-c", str(core), *command]
         self._ready = ready
         self._log = log
+        self._patience_s = ready_s
         self.ready_s = 0.0  # from the start of the process to its readiness
 
     def __enter__(self) -> Server:
@@ -63,7 +70,7 @@ class Server:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         while not self._ready():
-            if self._process.poll() is not None or time.perf_counter() - start > READY_S:
+            if self._process.poll() is not None or time.perf_counter() - start > self._patience_s:
                 self.__exit__(None, None, None)
                 raise ServerError(f"{' '.join(self._command)} did not get ready:\n{self._log.read_text(errors='replace')[-2000:]}")
             time.sleep(POLL_S)
@@ -71,12 +78,25 @@ class Server:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the process itself."""
+        return self._process.pid
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit status, or None where it still runs after so long."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     @property
     def pids(self) -> list[int]:
@@ -89,7 +109,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Processor time that the whole tree has used, in user and kernel mode."""
-        return sum(_cpu_ticks(pid) for pid in self.pids) / os.sysconf("SC_CLK_TCK")
+        return sum(cpu_ticks(pid) for pid in self.pids) / os.sysconf("SC_CLK_TCK")
 
     def rss_bytes(self) -> int:
         """Resident set sizes of the whole tree, added up."""
@@ -173,7 +193,8 @@ def process_tree(root: int) -> list[int]:
     return tree
 
 
-def _cpu_ticks(pid: int) -> int:
+def cpu_ticks(pid: int) -> int:
+    """Processor time of one process in clock ticks; 0 for one that is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,5 @@
-"""Renders the bench's JSON into docs/benchmarks.md and into README.md, between `<!-- bench:serving -->` and `<!-- /bench -->`.
+"""Renders the benches' JSON into docs/benchmarks.md, and the serving bench's into README.md, between `<!-- bench:serving -->` and
+`<!-- /bench -->`.
 
 `python -m benchmarks.render` writes both; numbers in documents come from here and are typed by nobody.
 """
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "serving.json"
+RESULT, RELOAD = (ROOT / "benchmarks" / "results" / f"{name}.json" for name in ("serving", "reload"))
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 MARKED = re.compile(r"(<!-- bench:serving -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -41,8 +42,8 @@ def headline(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(result: dict[str, Any]) -> str:
-    """docs/benchmarks.md: bars, then every measurement."""
+def page(result: dict[str, Any], reload: dict[str, Any] | None = None) -> str:
+    """docs/benchmarks.md: bars, then every measurement; then what comes and goes."""
     return "\n".join([
         "# Benchmarks", "",
         "Rendered from [benchmarks/results/serving.json](../benchmarks/results/serving.json) by `benchmarks/render.py`; "
@@ -52,7 +53,21 @@ def page(result: dict[str, Any]) -> str:
         "Ratios are taken within a round; figures are medians over rounds.", "",
         _machine(result), "", _versions(result), "",
         "## Bars", "", *_bars(result), "", "## Measurements", "", *_measurements(result), "",
+        *_comings(reload),
     ])  # fmt: skip
+
+
+def _comings(reload: dict[str, Any] | None) -> list[str]:
+    """The reload bench: how it is run, and its bars where it was."""
+    lines = [
+        "## While things come and go", "",
+        "`make bench-reload`, or `make soak`, moves an alias under load, kills workers, stops servers, spreads connections, serves a "
+        "thousand models, compares two workers with one and probes health, as often as the bars say; that takes an hour. "
+        "`python -m benchmarks.reload --quick --json -` repeats less often and leaves the thousand models out; `--only PART` runs one "
+        "part of `connections`, `health`, `workers`, `terms`, `kills`, `reloads`, `many_models`. Callers look at every answer and hold "
+        "it against the version that it names; what each part does is said in `benchmarks/lifecycle/`.", "",
+    ]  # fmt: skip
+    return lines if reload is None else [*lines, _machine(reload), "", *_bars(reload), ""]
 
 
 def _bars(result: dict[str, Any]) -> list[str]:
@@ -97,7 +112,7 @@ def rendered() -> dict[Path, str]:
     if not RESULT.exists():
         return {}
     result = json.loads(RESULT.read_text())
-    pages = {PAGE: page(result)}
+    pages = {PAGE: page(result, json.loads(RELOAD.read_text()) if RELOAD.exists() else None)}
     readme = README.read_text()
     if MARKED.search(readme):
         pages[README] = MARKED.sub(lambda match: match[1] + headline(result) + match[2], readme)

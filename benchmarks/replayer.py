@@ -34,7 +34,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 BOX_BYTES = 512 << 10
 STREAM_WINDOW, CONNECTION_WINDOW = 4 << 20, 16 << 20
 DEFAULT_WINDOW = 65_535  # RFC 9113 §6.9.2
-_NO_FILES = np.zeros(0, np.int64)
+NO_FILES = np.zeros(0, np.int64)
 MAX_STREAM_ID = 2**31 - 1
 EXITS = {
     http2.STALLED: "stalled",
@@ -95,19 +95,19 @@ def replay_grpc(address: tuple[str, int], bodies: Sequence[bytes], *, load: Load
     connections = load.connections
     body_first = np.arange(connections) * (len(bodies) // connections)
     plan = h2.Plan(body, body_at, block, block_at, body_first, np.zeros(connections, np.int64))
-    http2.drive(_http2_state(_NO_FILES, load), plan)  # compiles the loop: a server need not wait so long for a connection's first bytes
+    http2.drive(http2_state(NO_FILES, load), plan)  # compiles the loop: a server need not wait so long for a connection's first bytes
     with _Sockets(address, connections) as sockets:
-        state = _http2_state(sockets.files, load)
-        return _drive(_Http2(state, plan, load), state.tally, load)
+        state = http2_state(sockets.files, load)
+        return _drive(Http2(state, plan, load), state.tally, load)
 
 
 def replay_http(address: tuple[str, int], requests: Sequence[bytes], *, load: Load) -> Report:
     """Send whole HTTP/1.1 requests in turn, one in flight on each of `load.connections`."""
     blob, offsets = pack(requests)
-    http1.drive(_http1_state(_NO_FILES, blob, offsets, len(requests), load))  # compiles the loop, as above
+    http1.drive(http1_state(NO_FILES, blob, offsets, len(requests), load))  # compiles the loop, as above
     with _Sockets(address, load.connections) as sockets:
-        state = _http1_state(sockets.files, blob, offsets, len(requests), load)
-        return _drive(_Http1(state), state.tally, load)
+        state = http1_state(sockets.files, blob, offsets, len(requests), load)
+        return _drive(Http1(state), state.tally, load)
 
 
 def _block_count(bodies: Sequence[bytes], style: HeaderStyle) -> int:
@@ -142,7 +142,7 @@ def _tally(load: Load) -> Tally:
     return tally(slots=load.samples, answer_bytes=load.answer_bytes, sample_every=load.sample_every, seed=load.seed)
 
 
-def _http1_state(files: np.ndarray, blob: np.ndarray, offsets: np.ndarray, requests: int, load: Load) -> http1.Http1State:
+def http1_state(files: np.ndarray, blob: np.ndarray, offsets: np.ndarray, requests: int, load: Load) -> http1.Http1State:
     connections = np.zeros(files.size, http1.CONNECTION)
     connections["fd"] = files
     connections["first"] = np.arange(files.size) * (requests // load.connections)
@@ -150,22 +150,30 @@ def _http1_state(files: np.ndarray, blob: np.ndarray, offsets: np.ndarray, reque
     return http1.Http1State(connections, blob, offsets, inbox, _polls(files), np.zeros(2, np.int64), _tally(load))
 
 
-def _http2_state(files: np.ndarray, load: Load) -> h2.State:
+def http2_state(files: np.ndarray, load: Load) -> h2.State:
     count = files.size
-    connections = np.zeros(count, h2.CONNECTION)
-    connections["fd"], connections["next_stream"], connections["data_slot"] = files, 1, -1
-    connections["window"] = connections["stream_window"] = DEFAULT_WINDOW
-    connections["max_frame"] = 16_384
-    outbox = np.zeros((count, BOX_BYTES), np.uint8)
-    opening = _opening()
-    outbox[:, : len(opening)] = np.frombuffer(opening, np.uint8)
-    connections["out_end"] = len(opening)
     known = np.zeros((count, h2.KNOWN, h2.KNOWN_BYTES), np.uint8)
-    return h2.State(
-        connections, np.zeros((count, load.streams), h2.SLOT), np.zeros((count, BOX_BYTES), np.uint8), outbox, _polls(files),
-        np.zeros(2, np.int64), known, np.zeros((count, h2.KNOWN), np.int64), np.zeros((count, h2.KNOWN), np.int64),
-        CONNECTION_WINDOW // 2, _tally(load),
+    state = h2.State(
+        np.zeros(count, h2.CONNECTION), np.zeros((count, load.streams), h2.SLOT), np.zeros((count, BOX_BYTES), np.uint8),
+        np.zeros((count, BOX_BYTES), np.uint8), _polls(files), np.zeros(2, np.int64), known, np.zeros((count, h2.KNOWN), np.int64),
+        np.zeros((count, h2.KNOWN), np.int64), CONNECTION_WINDOW // 2, _tally(load),
     )  # fmt: skip
+    for c, file in enumerate(files):
+        open_http2(state, c, int(file))
+    return state
+
+
+def open_http2(state: h2.State, c: int, file: int) -> None:
+    """Let connection `c` begin on the socket `file`, with nothing sent yet. Which request comes next stays as it is."""
+    connection, cursor, opening = state.connections[c], int(state.connections[c]["cursor"]), _opening()
+    for name in h2.CONNECTION.names:
+        connection[name] = 0
+    connection["fd"], connection["cursor"], connection["next_stream"], connection["data_slot"] = file, cursor, 1, -1
+    connection["window"] = connection["stream_window"] = DEFAULT_WINDOW
+    connection["max_frame"], connection["out_end"] = 16_384, len(opening)
+    state.outbox[c, : len(opening)] = np.frombuffer(opening, np.uint8)
+    state.slots[c] = np.zeros_like(state.slots[c])
+    state.polls[c]["fd"] = file
 
 
 def _opening() -> bytes:
@@ -179,7 +187,7 @@ def _frame(kind: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, 0, 0, 0, 0, 0)) + payload
 
 
-class _Http1:
+class Http1:
     """Drives the HTTP/1.1 loop, which never needs its caller."""
 
     failures: list[str] = []
@@ -191,7 +199,7 @@ class _Http1:
         return http1.drive(self._state)
 
 
-class _Http2:
+class Http2:
     """Drives the HTTP/2 loop and tells it what header blocks mean."""
 
     def __init__(self, state: h2.State, plan: h2.Plan, load: Load) -> None:
@@ -201,10 +209,14 @@ class _Http2:
 
     def step(self) -> int:
         while (code := http2.drive(self._state, self._plan)) == http2.BLOCK:
-            self._decode(int(self._state.tally.run[0]["exit_connection"]))
+            self.decode(int(self._state.tally.run[0]["exit_connection"]))
         return code
 
-    def _decode(self, c: int) -> None:
+    def forget(self, c: int) -> None:
+        """Connection `c` begins anew."""
+        self._decoders[c] = Decoder()
+
+    def decode(self, c: int) -> None:
         """Decode the frame at the front of connection `c`'s inbox, remember its meaning if bytes tell it, and act on it."""
         state, connection = self._state, self._state.connections[c]
         start = int(connection["in_start"])
@@ -239,7 +251,7 @@ class _Http2:
             connection["known"] = k + 1
 
 
-def _drive(loop: _Http1 | _Http2, counts: Tally, load: Load) -> Report:
+def _drive(loop: Http1 | Http2, counts: Tally, load: Load) -> Report:
     run: Any = counts.run[0]
     start = time.monotonic_ns()
     run["begin"] = start + (0 if load.limit else int(load.warmup_s * 1e9))

@@ -18,6 +18,7 @@ from gateway.commands import (
     log,
     models,
     publish,
+    reload,
     retire,
     serve,
     sign,
@@ -32,7 +33,7 @@ EXIT_CODES = (
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, epilog=EXIT_CODES)
 for one in (
-    *(serve.serve, publish.publish, models.models, inspect.inspect, verify.verify),
+    *(serve.serve, reload.reload, publish.publish, models.models, inspect.inspect, verify.verify),
     *(aliases.alias, aliases.approve, aliases.reject, log.log),
     *(retire.delete, retire.hold, retire.release, retire.gc),
     *(carry.export, carry.pull, carry.backup, sign.sign),

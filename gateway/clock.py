@@ -22,7 +22,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks."""
 
-    now = staticmethod(time.monotonic)
+    now = staticmethod(time.monotonic)  # the kernel's, the same in all processes of a machine
     wall = staticmethod(time.time)
 
 

@@ -84,6 +84,21 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise MisfitError("path", "a URL holds no user, password or query; what else the store needs belongs under repository.options")
 
 
+class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processes of a server, and how it ends."""
+
+    workers: Annotated[int, msgspec.Meta(ge=0, le=32)] = 0  # that serve, each with models of its own; 0: one a core, at most 4
+    spare: bool | None = None  # keep one more in reserve, with everything imported, for one that dies; null: where there are two or more
+    trials: bool = True  # a confined child loads a version and asks its golden requests before any worker loads it
+    pin: bool | None = None  # bind each worker to a core of its own; null: where there is one for each and runs have one thread
+    watchdog_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 10.0  # a worker whose event loop stands still for so long is replaced
+    lazy: bool = False  # load a model when the first request for it comes, which waits meanwhile; for many models of which few are asked
+    models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together
+    drain_delay_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0  # on SIGTERM, not ready but serving: until balancers have noticed
+    drain_grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 20.0  # then, for what is open
+    state: Path | None = None  # a directory for the totals of the counters, so that they go on after a restart; held by one server
+
+
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Encryption of the HTTP and gRPC ports. Leave the section out to serve without it."""
 
@@ -153,8 +168,20 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_queue_delay_ms: Milliseconds | None = None  # instead of what the version says, and of batching.max_queue_delay_ms
     instances: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None  # instead of what the version says; more than 1 is not supported
     versions: Versions = Versions()  # which versions are served
+    lazy: bool | None = None  # instead of processes.lazy
     allow_empty: bool = False  # answer a request of no rows with no rows, instead of refusing it
     intra_op_threads: Threads = 1  # threads of one run; more than 1 pays off for large models only
+    isolation: Literal["none", "process"] = "none"  # process: the model runs in a child of each worker, which may crash, hang or fill up
+    isolation_memory_bytes: Count = 2 << 30  # of that child, with weights and libraries
+    run_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0  # of one run there; past it the child is replaced
+
+
+@dataclass(frozen=True, slots=True)
+class IsolationPlan:
+    """The bounds of a model's own process."""
+
+    memory_bytes: int
+    run_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +194,7 @@ class ModelPlan:
     inline_max_us: int
     allow_empty: bool
     intra_op_threads: int
+    isolation: IsolationPlan | None
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,6 +202,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     server: Server = Server()
     repository: Repository
+    processes: Processes = Processes()
     tls: Tls | None = None
     grpc: Grpc = Grpc()
     rest: Rest = Rest()
@@ -189,13 +218,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         _check_limits(self.limits)
 
+    def model(self, name: str) -> ModelSettings:
+        """What a model does differently, also one that the file does not name."""
+        return self.models.get(name, ModelSettings())
+
+    def is_lazy(self, model: str) -> bool:
+        """Whether a model is loaded only when somebody asks for it."""
+        own = self.model(model).lazy
+        return self.processes.lazy if own is None else own
+
     def versions(self, model: str) -> Versions:
-        """Which versions of a model are served, also of one that the file does not name."""
-        return self.models.get(model, ModelSettings()).versions
+        """Which versions of a model are served."""
+        return self.model(model).versions
 
     def plan(self, model: str, serving: Serving | None = None) -> ModelPlan:
         """The settings that hold for a version: the model's own here, then what the version says of itself, then the general ones."""
-        own, said = self.models.get(model, ModelSettings()), serving or Serving(format=1)
+        own, said = self.model(model), serving or Serving(format=1)
         return ModelPlan(
             max_batch_size=_first(own.max_batch_size, said.max_batch_size if said.batching else 0, self.batching.max_batch_size),
             max_queue_delay_ms=_first(own.max_queue_delay_ms, said.max_queue_delay_ms, self.batching.max_queue_delay_ms),
@@ -203,6 +241,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             inline_max_us=self.batching.inline_max_us,
             allow_empty=own.allow_empty,
             intra_op_threads=own.intra_op_threads,
+            isolation=IsolationPlan(own.isolation_memory_bytes, own.run_timeout_s) if own.isolation == "process" else None,
         )
 
 
@@ -233,6 +272,33 @@ def load(path: Path | None, overrides: Mapping[str, object] | None = None, *, as
         return typed_yaml.read(root, Config, folder=path.parent if path else Path())
     except YamlError as error:
         raise ConfigError(error.problems) from None
+
+
+def encode(config: Config) -> str:
+    """All settings as one text, for a process of the same release in the same working directory."""
+    return msgspec.json.encode(config, enc_hook=str).decode()
+
+
+def decode(text: str) -> Config:
+    """The inverse of `encode`. JSON is YAML, so there is one reader of settings."""
+    return typed_yaml.read(typed_yaml.compose(text.encode(), source="settings"), Config, folder=Path())
+
+
+def worker_count(settings: Processes, cores: int) -> int:
+    """As many as the settings say, or one for each core up to four: past that, memory costs more than cores bring."""
+    return settings.workers or max(1, min(cores, 4))
+
+
+def pins(config: Config, workers: int, cores: int) -> bool:
+    """Whether each worker gets a core of its own. A run with threads, or a process of a model, wants the others' cores too."""
+    wanted = config.processes.pin
+    alone = all(model.intra_op_threads == 1 and model.isolation == "none" for model in config.models.values())
+    return workers <= cores and (workers == cores > 1 and alone if wanted is None else wanted)
+
+
+def with_spare(settings: Processes, workers: int) -> bool:
+    """Whether one more process is kept in reserve."""
+    return workers > 1 if settings.spare is None else settings.spare
 
 
 def flag_of(key: str) -> str:

@@ -106,7 +106,7 @@ def _cell(setting: Setting) -> str:
     if not setting.default:
         return "required"
     number = setting.default
-    return f"`{number}`" + (f" ({_sized(int(number))})" if setting.unit == "bytes" and int(number) >= 1024 else "")
+    return f"`{number}`" + (f" ({_sized(int(number))})" if setting.unit == "bytes" and number.isdigit() and int(number) >= 1024 else "")
 
 
 def _sized(size: int) -> str:

@@ -40,6 +40,7 @@ HOST = "127.0.0.1"
 PORTS = (8000, 8001, 8002)  # the server's defaults; others are chosen where they are taken
 BATCH_ROWS = 256
 READY_TIMEOUT_S = 60.0
+COUNT_TIMEOUT_S = 5.0
 
 
 class DemoError(Exception):
@@ -113,7 +114,7 @@ def running(story: Story, *, registry: Path, scale: Scale, clock: Clock | None =
         server = _serve(story, summary, registry, stack, clock)
         _replay(story, summary, server, trained, scale)
         _one_by_rest(story, summary, server, trained)
-        _compare_counts(story, summary, server)
+        _compare_counts(story, summary, server, clock)
         yield server, summary
 
 
@@ -280,18 +281,27 @@ def _one_by_rest(story: Story, summary: dict[str, Any], server: Server, trained:
     story.text(json.dumps(answer, separators=(",", ":")))
 
 
-def _compare_counts(story: Story, summary: dict[str, Any], server: Server) -> None:
+def _compare_counts(story: Story, summary: dict[str, Any], server: Server, clock: Clock) -> None:
     with story.step("Count") as done:
-        with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as response:
-            page = response.read().decode()
-        answered = _total(page, "tidegate_requests_total", lambda labels: 'code="OK"' in labels)
+        sent = sum(one["requests"] for one in summary["replay"].values()) + 1
+        page, answered = _counted(server, sent, clock)
         batches = _total(page, "tidegate_batch_rows_count")
         rows = _total(page, "tidegate_batch_rows_sum")
-        sent = sum(one["requests"] for one in summary["replay"].values()) + 1
         summary["counts"] = {"requests": answered, "batches": batches, "rows": rows}
         if answered != sent:
             raise DemoError(f"the server counted {answered:g} answers, the clients {sent}")
         done(f"the server's metrics agree: {answered:,.0f} requests answered in {batches:,.0f} runs, {rows / batches:.1f} flights per run")
+
+
+def _counted(server: Server, sent: int, clock: Clock) -> tuple[str, float]:
+    """The page, once it has all that was sent: a worker counts after it has answered, and another process shows it. And what it has."""
+    until = clock.now() + COUNT_TIMEOUT_S
+    while True:
+        with urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10) as response:
+            page = response.read().decode()
+        answered = _total(page, "tidegate_requests_total", lambda labels: 'code="OK"' in labels)
+        if answered >= sent or clock.now() > until:
+            return page, answered
 
 
 def _total(page: str, name: str, wanted: Callable[[str], bool] = lambda _labels: True) -> float:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Config, Repository, load
+from gateway.config import Config, Repository, load, with_spare, worker_count
 from gateway.control.ports import is_free
 from gateway.serving.selection import remedy, select
 
-PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx", "prometheus-client")
+PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx")
 MIN_MEMORY_BYTES = 512 << 20  # a server with a small model takes about 220 MiB; the rest is for requests in flight
 MIN_PYTHON, MAX_PYTHON = (3, 11), (3, 13)
 
@@ -67,6 +67,7 @@ def examine(case: Subject) -> list[Finding]:
         ("packages", lambda: packages(PACKAGES)),
         ("imports", imports),
         ("cpu", lambda: cpu(_usable_cores(), os.cpu_count() or 1, Path("/sys/fs/cgroup/cpu.max"))),
+        ("workers", lambda: workers(case.config, _usable_cores())),
         ("memory", lambda: memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))),
         ("files", lambda: open_files(resource.getrlimit(resource.RLIMIT_NOFILE), case.config.limits.wire.max_connections)),
         ("kernels", kernels),
@@ -132,6 +133,18 @@ def cpu(usable: int, total: int, quota: Path) -> Finding:
     return Finding("cpu", State.OK, detail)
 
 
+def workers(config: Config, cores: int) -> Finding:
+    """How the cores are shared: workers, and in each of them the threads of one run of a model."""
+    count = worker_count(config.processes, cores)
+    threads = max([model.intra_op_threads for model in config.models.values()], default=1)
+    detail = f"{count} workers on {cores} cores, {threads} threads a run" + (
+        ", one spare process" if with_spare(config.processes, count) else ""
+    )
+    if count * threads > cores:
+        return Finding("workers", State.WARN, detail, "have at most as many threads as cores: lower processes.workers or intra_op_threads")
+    return Finding("workers", State.OK, detail)
+
+
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has no affinity
 
@@ -192,7 +205,7 @@ def listening(host: str, port: int) -> Finding:
 
 def repository(config: Config) -> Finding:
     """The models can be listed, and something of each is served."""
-    from gateway.serving.loading import by_model, open_repository
+    from gateway.serving.sources import by_model, open_repository
     from registry.errors import Kind, RegistryError
 
     path = config.repository.path

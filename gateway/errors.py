@@ -37,6 +37,14 @@ class TidegateError(Exception):
         self.message = message
 
 
+class AsleepError(TidegateError):
+    """The model is loaded on demand and not loaded now. Whoever can wait awakens it; for others it is not available."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(Code.UNAVAILABLE, "the model is being loaded")
+        self.model = model
+
+
 def invalid(message: str) -> TidegateError:
     """A request that is wrong in itself."""
     return TidegateError(Code.INVALID_ARGUMENT, message)

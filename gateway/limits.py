@@ -5,9 +5,12 @@ Sizes are bytes, durations seconds. `tidegate config explain` prints the comment
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 KIB, MIB = 1 << 10, 1 << 20
+Slots = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  # of an arena of counters
 
 
 class WireLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,9 +81,18 @@ class ServingLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_deadline_s: float = 30.0  # a longer one is cut to this
 
 
+class ObserveLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is counted by name. Past these, versions are counted together, as `_overflow`, and `tidegate_metrics_overflow_total` says so."""
+
+    max_versions: Slots = 4_096  # loaded at once with counters of their own; each costs 1 KiB a worker from its first request on
+    max_series: int = 200_000  # of the metrics page; a version has up to 106, and one that is unloaded keeps them while there is room
+    max_series_per_model: int = 5_000  # of all versions of a model, so that one that changes daily leaves room for the others
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All bounds."""
 
     wire: WireLimits = WireLimits()
     request: RequestLimits = RequestLimits()
     serving: ServingLimits = ServingLimits()
+    observe: ObserveLimits = ObserveLimits()

@@ -52,10 +52,10 @@ def desired(store: Store, last: Desired | None = None) -> Desired:
     return Desired(models=models, problems=tuple(problems))
 
 
-def desired_or_kept(store: Store) -> Desired:
-    """What the registry says now or, while it cannot be reached, what it said when this machine last saw it. Raises `Kind.STORAGE`."""
+def desired_or_kept(store: Store, last: Desired | None = None) -> Desired:
+    """As `desired` or, while the registry cannot be reached, what it said when this machine last saw it. Raises `Kind.STORAGE`."""
     try:
-        now = desired(store)
+        now = desired(store, last)
     except RegistryError as error:
         kept = store.medium.kept_here(_KEPT)
         if error.kind is not Kind.STORAGE or kept is None:

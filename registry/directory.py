@@ -1,4 +1,4 @@
-"""A medium in a directory, durable and atomic: the one place of the registry that writes files.
+"""A medium in a directory, durable and atomic: the one place of the registry that writes files, but for the note in a lock.
 
 Content is written without a name, synced, and then named by `link(2)`, which fails where the name exists. Knows no models.
 """

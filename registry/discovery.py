@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from registry.desired import desired_or_kept
+from registry.desired import Desired, desired_or_kept
 from registry.errors import Kind, RegistryError
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.policy import Signers
@@ -23,6 +24,14 @@ class Source(Protocol):
         """Every version there is now."""
         ...
 
+    def ref(self, model: str, version: int) -> ModelVersionRef:
+        """One version, as it is now. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        ...
+
+    def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
+        """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
+        ...
+
     def config_text(self, model: str) -> str | None:
         """The text of the model's `config.pbtxt`, or None where there is none."""
         ...
@@ -33,13 +42,27 @@ class RegistrySource:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._last: Desired | None = None  # what was seen last: a model whose log is damaged keeps what it had
 
     def listing(self) -> Listing:
         """Every version and alias. A version whose record is damaged is listed too, as the log has it; opening it says what is wrong.
 
         Where the store cannot be reached, what this machine last saw of it, with that among the problems. Raises `Kind.STORAGE`.
         """
-        said = desired_or_kept(self._store)
+        return self._listing(desired_or_kept(self._store, self._last))
+
+    def ref(self, model: str, version: int) -> ModelVersionRef:
+        """One version. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        return self._ref(model, version, self._store.record(model, version).manifest)
+
+    def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
+        """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
+        from registry.watch import Watch, signals  # a server that only lists does without
+
+        Watch(self._store, lambda state: changed(self._listing(state))).run(signals(self._store.medium, stop))
+
+    def _listing(self, said: Desired) -> Listing:
+        self._last = said
         refs = [self._ref(name, number, digest) for name, model in said.models.items() for number, digest in model.versions.items()]
         return Listing(tuple(refs), said.problems, {name: model.aliases for name, model in said.models.items()})
 

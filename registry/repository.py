@@ -6,9 +6,11 @@ in a model's directory is not a version. `config.pbtxt` is handed out as text: i
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -41,8 +43,16 @@ class Repository:
                 if versions:
                     problems.append(f"'{name}' is passed over: a model name must match {MODEL_NAME.pattern}")
                 continue
-            refs.extend(ModelVersionRef(name, version, None, partial(self.open, name, version)) for version in versions)
+            refs.extend(self.ref(name, version) for version in versions)
         return Listing(tuple(refs), tuple(problems))
+
+    def ref(self, model: str, version: int) -> ModelVersionRef:
+        """One version, as its files are now."""
+        return ModelVersionRef(model, version, None, partial(self.open, model, version), fingerprint(self._root / model / str(version)))
+
+    def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
+        """Wait for `stop`: a directory that people copy into is read when they say so, not while they copy."""
+        stop.wait()
 
     def config_text(self, model: str) -> str | None:
         """The text of a model's `config.pbtxt`, or None where there is none. Raises `Kind.DAMAGED` where it is no text or over 1 MiB."""
@@ -100,6 +110,17 @@ class Repository:
                 return seal_copy(fd, name=title)
             finally:
                 os.close(fd)
+
+
+def fingerprint(directory: Path) -> str:
+    """Changes when a file in the directory of a version is replaced or written; it reads none of them."""
+    found: list[str] = []
+    with suppress(OSError):  # gone; opening it will say so
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            stat = entry.stat()
+            found.append(f"{entry.name}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}")
+            found += [fingerprint(Path(entry.path))] if entry.is_dir() else []
+    return hashlib.sha256("\0".join(found).encode()).hexdigest()[:24]
 
 
 def _directories(path: Path) -> Iterator[str]:

@@ -43,7 +43,7 @@ LAYOUT = 2
 MARKER = "tidegate-registry.json"
 _OLDEST_LAYOUT = 1
 _DIRECTORIES = ("blobs/sha256", "models", "tmp")
-_LOADED_PARTS = ("schema.json", "serving.json")  # what a session and its batches are made by
+_LOADED_PARTS = ("golden.json", "schema.json", "serving.json")  # what a session and its batches are made by
 
 
 class _AnyMarker(msgspec.Struct):
@@ -242,6 +242,7 @@ class Store:
             external_data=files,
             schema=parts.schema,
             serving=parts.serving,
+            golden=parts.golden,
         )
 
     # Decisions

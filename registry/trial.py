@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from registry.confinement import bare_environment
 from registry.contract import Contract
 from registry.errors import refused
 from registry.gate import DEFAULT_GATE, Gate
@@ -96,7 +97,7 @@ def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float) -> tuple[int, b
             stdin=file,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=bare_environment(),
             pass_fds=fds,
             cwd="/",
             start_new_session=True,
@@ -128,18 +129,6 @@ def _end(child: subprocess.Popen[bytes], number: signal.Signals, late: threading
     child.send_signal(number)  # does nothing once the child is gone
 
 
-def _environment() -> dict[str, str]:
-    """Where our packages are, and one thread for every library. The child knows no secret and no setting of this process."""
-    paths = [os.path.abspath(path) for path in sys.path if path]
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-
-
 def _judged(returncode: int, printed: bytes, task: Task) -> Answer:
     """Raises `Kind.INVALID_MODEL` unless the child gave a whole answer and ended well."""
     if len(printed) > _ANSWER_BYTES:
@@ -152,7 +141,7 @@ def _judged(returncode: int, printed: bytes, task: Task) -> Answer:
         )
         raise refused(f"the model's trial {what}")
     if returncode < 0:
-        raise refused(f"the model crashed the runtime: it died of {_signal_name(-returncode)}")
+        raise refused(f"the model crashed the runtime: it died of {signal_name(-returncode)}")
     try:
         answer = msgspec.json.decode(printed, type=Answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -164,5 +153,6 @@ def _judged(returncode: int, printed: bytes, task: Task) -> Answer:
     return answer
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """As the manual writes it."""
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

@@ -16,63 +16,70 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from registry.errors import RegistryError, refused
+from registry.confinement import forsake_network, limit
+from registry.errors import Kind, RegistryError, refused
 from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, difference, tensor_of
 from registry.trial import Answer, Task
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
-_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38  # linux/prctl.h
+    from registry.onnx_model import Examined
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "Available memory of")  # in ONNX Runtime's reasons
+
+
+class TooMuchMemoryError(RegistryError):
+    """A trial that does not get along with its memory."""
+
+    def __init__(self, memory_bytes: int) -> None:
+        super().__init__(Kind.INVALID_MODEL, f"the model needs more memory than the {memory_bytes} bytes that its trial has")
 
 
 def main(content: bytes) -> Answer:
     """The answer to a task."""
     task = msgspec.json.decode(content, type=Task)
-    confine(task)
+    descriptors = task.descriptors + max([task.model_fd, *task.data_fds.values()])
+    confine(memory_bytes=task.memory_bytes, cpu_s=task.cpu_s, descriptors=descriptors)
     try:
         return _tried(task)
     except RegistryError as error:
         return Answer(reason=error.message)
     except MemoryError:
-        return Answer(reason=_too_much(task))
+        return Answer(reason=TooMuchMemoryError(task.memory_bytes).message)
 
 
-def confine(task: Task) -> None:
-    """Give up what a trial does not need. Where a kernel or container does not let the network be given up, the limits alone hold."""
-    for name, bound in (
-        (resource.RLIMIT_AS, task.memory_bytes),
-        (resource.RLIMIT_CPU, task.cpu_s),
-        (resource.RLIMIT_NOFILE, task.descriptors + max([task.model_fd, *task.data_fds.values()])),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(name)
-        lower = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
-        resource.setrlimit(name, (lower, lower))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if libc.unshare(_CLONE_NEWNET) != 0:  # root's way; else in a user namespace, which needs a process of one thread
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+def confine(*, memory_bytes: int, cpu_s: int, descriptors: int) -> None:
+    """Give up what a trial does not need, and end with the process that asked for it."""
+    limit({
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_CPU: cpu_s,
+        resource.RLIMIT_NOFILE: descriptors,
+        resource.RLIMIT_FSIZE: 0,
+    })  # fmt: skip
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    forsake_network()
+
+
+def examined_of(task: Task) -> Examined:
+    """What the scanner finds. Raises `Kind.INVALID_MODEL`, `MemoryError`."""
+    from registry.onnx_model import examine
+
+    return examine(os.pread(task.model_fd, os.fstat(task.model_fd).st_size, 0), task.gate)
 
 
 def _tried(task: Task) -> Answer:
-    from registry.onnx_model import examine
-
-    content = os.pread(task.model_fd, os.fstat(task.model_fd).st_size, 0)
-    examined = examine(content, task.gate)
-    del content
+    examined = examined_of(task)
     found = Answer(contract=examined.contract, needs=examined.needs)
     if not examined.needs.keys() <= task.data_fds.keys():
         return found
-    golden = _answered(_session(task), task)
+    golden = answered(session_of(task), task)
     return msgspec.structs.replace(found, loaded=True, golden=golden)
 
 
-def _session(task: Task) -> onnxruntime.InferenceSession:
+def session_of(task: Task) -> onnxruntime.InferenceSession:
+    """Raises `Kind.INVALID_MODEL` with the runtime's reason, `TooMuchMemoryError`."""
     import onnxruntime
 
     path = f"/proc/self/fd/{task.model_fd}"
@@ -86,10 +93,10 @@ def _session(task: Task) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common base
         text = str(error).replace(path, "model.onnx").replace("/proc/self/fd/", "")
-        raise refused(_too_much(task) if _is_memory(error) else f"the installed ONNX Runtime cannot load the model: {text}") from error
+        raise _refusal(error, task, f"the installed ONNX Runtime cannot load the model: {text}") from error
 
 
-def _answered(session: onnxruntime.InferenceSession, task: Task) -> Golden | None:
+def answered(session: onnxruntime.InferenceSession, task: Task) -> Golden | None:
     """The golden requests with all their answers. Raises `Kind.INVALID_MODEL` for one that fails or is answered otherwise."""
     if task.golden is None:
         return None
@@ -119,16 +126,13 @@ def _asked(session: onnxruntime.InferenceSession, request: GoldenRequest, task: 
     try:
         values = session.run(names, {name: array_of(tensor) for name, tensor in request.inputs.items()})
     except Exception as error:  # its exceptions have no common base
-        raise refused(_too_much(task) if _is_memory(error) else f"{subject} fails: {error}") from error
+        raise _refusal(error, task, f"{subject} fails: {error}") from error
     return {name: tensor_of(value) for name, value in zip(names, values, strict=True)}
 
 
-def _is_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
-
-
-def _too_much(task: Task) -> str:
-    return f"the model needs more memory than the {task.memory_bytes} bytes that its trial has"
+def _refusal(error: Exception, task: Task, reason: str) -> RegistryError:
+    is_memory = isinstance(error, MemoryError) or any(text in str(error) for text in _OUT_OF_MEMORY)
+    return TooMuchMemoryError(task.memory_bytes) if is_memory else refused(reason)
 
 
 if __name__ == "__main__":

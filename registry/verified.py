@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from registry.golden import Golden
 from registry.schema import Schema
 from registry.sealed import SealedFile
 from registry.serving import Serving
@@ -25,13 +26,19 @@ class VerifiedModel:
     digest: str  # sha256 of the ONNX file, computed on the very bytes behind `path`
     file: SealedFile
     external_data: dict[str, SealedFile]  # by file name, as the ONNX file refers to it
-    schema: Schema | None = None  # what its author says of inputs and outputs; this and the next only of a registry's version
+    schema: Schema | None = None  # what its author says of inputs and outputs; this and the next two only of a registry's version
     serving: Serving | None = None  # how it wants to be served
+    golden: Golden | None = None  # what it must answer
 
     @property
     def path(self) -> str:
         """Of the ONNX file, for this process."""
         return self.file.path
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return self.file.size_bytes + sum(file.size_bytes for file in self.external_data.values())
 
     def external_maps(self) -> dict[str, mmap.mmap]:
         """The external data for `SessionOptions.add_external_initializers_from_files_in_memory`, which copies while the session is created.
@@ -60,6 +67,12 @@ class ModelVersionRef:
     version: int
     digest: str | None  # of the manifest; None in a Triton repository, and where the version's record is damaged
     opener: Callable[[], VerifiedModel] = field(repr=False, compare=False)
+    fingerprint: str = ""  # where there is no digest: sizes, times and numbers of the files
+
+    @property
+    def content(self) -> str:
+        """What changes when the files do."""
+        return self.digest or self.fingerprint
 
     def open(self) -> VerifiedModel:
         """Read and check every file of the version. Raises `RegistryError`, among them `DigestMismatchError`."""

@@ -7,6 +7,7 @@ no half-written state to see. Blocks; meant for a thread of its own.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from registry.medium import Medium
 from registry.names import MODEL_NAME, number_of, numbered
 from registry.store import Store
 
+logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of every burst of changes
 LOOK_S = 1.0  # in a directory, beside the kernel's notices
 POLL_S = 5.0  # of an object store: two list calls a model
 _QUIET_MS, _LONGEST_MS = 20, 200  # a burst of changes is one change

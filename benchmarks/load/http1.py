@@ -10,12 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from benchmarks.load.http2 import CLOSED, DONE, PROTOCOL, STALLED, WAIT_MS
-from benchmarks.load.samples import Tally, claim_sample, finish, keep_payload, may_start
-from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, now_ns, receive, transmit, wait
+from benchmarks.load.http2 import CLOSED, DONE, PROTOCOL, STALLED, WAIT_NS
+from benchmarks.load.samples import GRAIN_NS, Tally, claim_sample, due, finish, goes_on, keep_payload, may_start, patience_ns
+from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, now_ns, receive, rest, transmit, wait
 
-CONNECTION = np.dtype([(name, "i8") for name in ("fd", "in_end", "busy", "message", "sent", "started", "sample", "cursor", "first")])
-LENGTH = np.frombuffer(b"content-length:", np.uint8)
+CONNECTION = np.dtype([(name, "i8") for name in (
+    "fd", "in_end", "busy", "message", "sent", "started", "sample", "cursor", "first", "leaving",
+)])  # fmt: skip
+LENGTH, CLOSE = np.frombuffer(b"content-length:", np.uint8), np.frombuffer(b"connection: close", np.uint8)
 CR, LF, ZERO, NINE, SPACE = 13, 10, 48, 57, 32
 
 
@@ -41,26 +43,34 @@ def head_end(box, end):
 
 
 @njit(**NOGIL)
-def content_length(box, end):
-    """The value of Content-Length in a head, or -1."""
-    for start in range(1, end - LENGTH.size):
+def find(box, end, text):
+    """Where a line of a head goes on that begins with `text`, whatever its case; -1 where none does."""
+    for start in range(1, end - text.size):
         if box[start - 1] != LF:
             continue
         same = True
-        for i in range(LENGTH.size):
+        for i in range(text.size):
             byte = box[start + i]
-            if (byte | 0x20 if 65 <= byte <= 90 else byte) != LENGTH[i]:
+            if (byte | 0x20 if 65 <= byte <= 90 else byte) != text[i]:
                 same = False
                 break
         if same:
-            at, value = start + LENGTH.size, 0
-            while box[at] == SPACE:
-                at += 1
-            while ZERO <= box[at] <= NINE:
-                value = value * 10 + np.int64(box[at]) - ZERO
-                at += 1
-            return value
+            return start + text.size
     return -1
+
+
+@njit(**NOGIL)
+def content_length(box, end):
+    """The value of Content-Length in a head, or -1."""
+    at, value = find(box, end, LENGTH), 0
+    if at < 0:
+        return -1
+    while box[at] == SPACE:
+        at += 1
+    while ZERO <= box[at] <= NINE:
+        value = value * 10 + np.int64(box[at]) - ZERO
+        at += 1
+    return value
 
 
 @njit(**NOGIL)
@@ -68,12 +78,13 @@ def begin(state, c, now):
     """Begin the next request of connection `c`, if one may begin, and write what the socket takes."""
     connection, run = state.connections[c], state.tally.run[0]
     if not connection.busy:
-        if not may_start(run, now):
+        if connection.leaving or not may_start(run, now):
             return
+        begins = due(run, now)
         connection.message = (connection.first + connection.cursor) % (state.request_at.size - 1)
         connection.cursor += 1
         run.started += 1
-        connection.busy, connection.sent, connection.started, connection.in_end = 1, 0, now, 0
+        connection.busy, connection.sent, connection.started, connection.in_end = 1, 0, begins, 0
         connection.sample = claim_sample(state.tally, connection.message)
     start, end = state.request_at[connection.message], state.request_at[connection.message + 1]
     while connection.sent < end - start:
@@ -102,6 +113,7 @@ def answer(state, c, now):
     good = status == 200 and length > 0
     finish(state.tally, place=connection.sample, status=status, good=good, started=connection.started, size=connection.in_end, now=now)
     connection.busy = 0
+    connection.leaving = find(box, body, CLOSE) >= 0
     begin(state, c, now)
     return DONE
 
@@ -131,7 +143,7 @@ def serve_ready(state, now):
 @njit(**NOGIL)
 def busy(state, now):
     """Whether requests are in flight or still to begin."""
-    if may_start(state.tally.run[0], now):
+    if goes_on(state.tally.run[0], now):
         return True
     return state.connections.busy.any()
 
@@ -143,7 +155,9 @@ def drive(state):
     for c in range(state.connections.size):
         begin(state, c, now)
     while busy(state, now):
-        ready = wait(state.polls, WAIT_MS)
+        if run.interval_ns:
+            rest(state.clock, GRAIN_NS)
+        ready = wait(state.polls, state.clock, patience_ns(run, now, WAIT_NS))
         now = now_ns(state.clock)
         if now - run.progress > run.stall_ns:
             return STALLED
@@ -151,4 +165,8 @@ def drive(state):
             code = serve_ready(state, now)
             if code != DONE:
                 return code
+        if run.interval_ns:
+            first = run.started
+            for k in range(state.connections.size):
+                begin(state, (first + k) % state.connections.size, now)
     return DONE

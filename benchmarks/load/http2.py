@@ -1,7 +1,8 @@
 """The closed loop over HTTP/2: on each connection, a request that ends makes room for the next, until time or count is up.
 
 Knows gRPC only as verdicts on header blocks. A block that it has not seen on this connection is handed to the caller (`BLOCK`), which
-decodes it with a real HPACK decoder and says what it means; blocks that change no table are recognised from then on.
+decodes it with a real HPACK decoder and says what it means; blocks that change no table are recognised from then on. A caller that goes
+on after GOAWAY or CLOSED has seen to the connection first.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from numba import njit
 
 from benchmarks.load import http2_frames as h2
-from benchmarks.load.samples import claim_sample, finish, keep_payload, may_start
-from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, copy, now_ns, receive, transmit, wait
+from benchmarks.load.samples import GRAIN_NS, claim_sample, due, finish, goes_on, keep_payload, may_start, patience_ns
+from benchmarks.load.syscalls import NOGIL, POLLFAIL, POLLIN, POLLOUT, copy, now_ns, receive, rest, transmit, wait
 
 DONE, BLOCK, STALLED, CLOSED, GOAWAY, PROTOCOL = range(6)
 VERDICT_HEAD, VERDICT_END = 0, 1  # a block is a response's head, or its end with gRPC status `verdict - VERDICT_END`
 RESET_STATUS = 900  # RST_STREAM and streams that end without a status are counted under these
 HEADLESS_STATUS = 901
-WAIT_MS = 100
+WAIT_NS = 100_000_000
 
 
 @njit(**NOGIL)
@@ -95,6 +96,7 @@ def control(state, c, kind, flags, stream, at, size, now):
         if i >= 0:
             end_stream(state, c, i, RESET_STATUS, now)
     elif kind == h2.GOAWAY:
+        state.tally.run[0].exit_connection = c
         return GOAWAY
     return DONE
 
@@ -131,7 +133,7 @@ def parse(state, c, now):
 def fill(state, plan, c, now):
     """Begin requests in free slots and continue those whose message is not out yet."""
     connection, run = state.connections[c], state.tally.run[0]
-    if not connection.greeted:
+    if not connection.greeted or connection.leaving:
         return
     streams = state.slots.shape[1]
     if connection.pending > 0:
@@ -144,7 +146,7 @@ def fill(state, plan, c, now):
     for i in range(streams):
         slot = state.slots[c, i]
         if slot.stream == 0:
-            if not may_start(run, now) or not h2.open_stream(state, plan, c, slot, now):
+            if not may_start(run, now) or not h2.open_stream(state, plan, c, slot, due(run, now)):
                 return
             run.started += 1
             slot.sample = claim_sample(state.tally, slot.message)
@@ -193,7 +195,7 @@ def advance(state, plan, c, now):
 @njit(**NOGIL)
 def busy(state, now):
     """Whether requests are in flight or still to begin."""
-    if may_start(state.tally.run[0], now):
+    if goes_on(state.tally.run[0], now):
         return True
     return state.connections.open.any()
 
@@ -219,6 +221,19 @@ def serve_ready(state, plan, now):
 
 
 @njit(**NOGIL)
+def take_turns(state, plan, now):
+    """Begin what is due, on another connection each time."""
+    first, count = state.tally.run[0].started, state.connections.size
+    for k in range(count):
+        if not may_start(state.tally.run[0], now):
+            break
+        code = advance(state, plan, (first + k) % count, now)
+        if code != DONE:
+            return code
+    return DONE
+
+
+@njit(**NOGIL)
 def drive(state, plan):
     """Run the loop until it is done or needs its caller; calling again continues where it left off."""
     run = state.tally.run[0]
@@ -228,12 +243,18 @@ def drive(state, plan):
         if code != DONE:
             return code
     while busy(state, now):
-        ready = wait(state.polls, WAIT_MS)
+        if run.interval_ns:
+            rest(state.clock, GRAIN_NS)
+        ready = wait(state.polls, state.clock, patience_ns(run, now, WAIT_NS))
         now = now_ns(state.clock)
         if now - run.progress > run.stall_ns:
             return STALLED
         if ready > 0:
             code = serve_ready(state, plan, now)
+            if code != DONE:
+                return code
+        if run.interval_ns:
+            code = take_turns(state, plan, now)
             if code != DONE:
                 return code
     return DONE

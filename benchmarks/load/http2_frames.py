@@ -23,7 +23,7 @@ KNOWN, KNOWN_BYTES = 16, 256  # header blocks of a connection that are recognise
 
 CONNECTION = np.dtype([(name, "i8") for name in (
     "fd", "in_start", "in_end", "out_start", "out_end", "greeted", "next_stream", "cursor", "open", "pending",
-    "window", "stream_window", "max_frame", "unacked", "data_left", "data_slot", "data_ends", "known",
+    "window", "stream_window", "max_frame", "unacked", "data_left", "data_slot", "data_ends", "known", "leaving",
 )])  # fmt: skip
 SLOT = np.dtype([(name, "i8") for name in ("stream", "message", "size", "sent", "window", "started", "received", "sample")])
 

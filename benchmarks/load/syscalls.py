@@ -15,7 +15,7 @@ CLOCK_MONOTONIC = 1
 
 _recv = types.ExternalFunction("recv", types.int64(types.int32, types.uintp, types.uintp, types.int32))
 _send = types.ExternalFunction("send", types.int64(types.int32, types.uintp, types.uintp, types.int32))
-_poll = types.ExternalFunction("poll", types.int32(types.uintp, types.uintp, types.int32))
+_poll = types.ExternalFunction("ppoll", types.int32(types.uintp, types.uintp, types.uintp, types.uintp))
 _clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
 _move = types.ExternalFunction("memmove", types.uintp(types.uintp, types.uintp, types.uintp))
 
@@ -42,9 +42,17 @@ def transmit(fd, buffer, start, end):
 
 
 @njit(**NOGIL)
-def wait(polls, timeout_ms):
-    """Wait until a socket of `polls` (POLLFD records) is ready; returns how many are."""
-    return _poll(polls.ctypes.data, polls.size, timeout_ms)
+def wait(polls, pair, timeout_ns):
+    """Wait until a socket of `polls` (POLLFD records) is ready; returns how many are. `pair` is scratch, int64 [2]."""
+    pair[0], pair[1] = timeout_ns // 1_000_000_000, timeout_ns % 1_000_000_000
+    return _poll(polls.ctypes.data, polls.size, pair.ctypes.data, 0)
+
+
+@njit(**NOGIL)
+def rest(pair, duration_ns):
+    """Sleep. `pair` is scratch, int64 [2]."""
+    pair[0], pair[1] = 0, duration_ns
+    _poll(0, 0, pair.ctypes.data, 0)
 
 
 @njit(**NOGIL)

@@ -53,9 +53,7 @@ def publish(
     """
     if alias is not None:
         check_alias_name(alias)
-    additions = submissions.Additions(
-        contract=contract, golden=golden, training=training, card=card, serving=serving, profile=profile
-    )
+    additions = submissions.Additions(contract=contract, golden=golden, training=training, card=card, serving=serving, profile=profile)
     found = submissions.versions(path, name=name, may_drop=drop or (), additions=additions)
     signer = signing.private_key(sign, password_file) if sign else None
     attempt = _Attempt(place.created(registry, option, key), publisher or place.user(), signer, alias, publish_id, as_json)

@@ -95,9 +95,7 @@ def gc(
     from registry.gc import collect as collecting
 
     store = place.existing(registry, option)
-    found = collecting(
-        store, actor=actor or place.user(), now_s=SystemClock().wall(), grace_s=grace * DAY_S, dry_run=not collect
-    )
+    found = collecting(store, actor=actor or place.user(), now_s=SystemClock().wall(), grace_s=grace * DAY_S, dry_run=not collect)
     if as_json:
         sums = {f"{what}_bytes": sum(item.size_bytes for item in getattr(found, what)) for what in ("trashed", "deleted")}
         document(msgspec.to_builtins(found) | sums)

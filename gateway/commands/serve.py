@@ -47,10 +47,11 @@ def serve(
         "logging.level": log_level,
         "logging.format": "json" if as_json else None,
     }
-    settings = _loaded(config, flags, tuple(assignments or ()))
-    from gateway.control.worker import run
+    chosen = tuple(assignments or ())
+    settings = _loaded(config, flags, chosen)
+    from gateway.control.supervisor import run
 
-    status = run(settings)
+    status = run(settings, lambda: load(config, flags, assignments=chosen))
     if status:
         raise typer.Exit(Exit.FAILED)
 

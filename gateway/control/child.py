@@ -1,6 +1,6 @@
-"""A gateway in a child process: started, watched and always ended. Knows no protocol; whoever started it asks it whether it is ready.
+"""Child processes, watched and always ended; a gateway in one. Knows no protocol; whoever started it asks it whether it is ready.
 
-What the child writes goes to one file, of which the last lines explain an early death. The child dies with its parent: the
+What a gateway writes goes to one file, of which the last lines explain an early death. It dies with its parent: the
 kernel sends it SIGTERM when the thread that started it ends, however that happens.
 """
 
@@ -21,19 +21,11 @@ _PR_SET_PDEATHSIG = 1
 _TAIL_BYTES = 16_384
 
 
-class Child:
-    """`python -m gateway.cli <arguments>` with its output in `log`. Use it as a context manager."""
+class Process:
+    """A started process."""
 
-    def __init__(self, arguments: Sequence[str], *, log: Path) -> None:
-        self._log = log
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gateway.cli", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
-            )
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     @property
     def pid(self) -> int:
@@ -44,12 +36,6 @@ class Child:
     def status(self) -> int | None:
         """The exit status, negative for a signal; None while it runs."""
         return self._process.poll()
-
-    def last_lines(self, count: int = 10) -> list[str]:
-        """The end of what it has written."""
-        with self._log.open("rb") as file:
-            file.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
-            return file.read().decode("utf-8", "replace").splitlines()[-count:]
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Until it ends, or None where it has not after `timeout_s`."""
@@ -67,6 +53,29 @@ class Child:
             self._process.kill()
             status = self._process.wait()
         return status
+
+
+class Child(Process):
+    """`python -m gateway.cli <arguments>` with its output in `log`. Use it as a context manager."""
+
+    def __init__(self, arguments: Sequence[str], *, log: Path) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            super().__init__(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", "gateway.cli", *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
+                )
+            )
+
+    def last_lines(self, count: int = 10) -> list[str]:
+        """The end of what it has written."""
+        with self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()[-count:]
 
     def __enter__(self) -> Self:
         return self

@@ -1,37 +1,34 @@
-"""The read-only port: metrics and health, on connections of their own so that probes never queue behind inference."""
+"""The read-only port: metrics and health, in the supervisor, so that probes and scrapes never queue behind inference.
+
+Speaks HTTP/1.1 only, so that the supervisor does without the kernels of HTTP/2.
+"""
 
 from __future__ import annotations
 
-import platform
 import random
+from collections.abc import Callable
 
 from gateway.clock import Clock
-from gateway.control.probes import live, ready
-from gateway.control.service import Service
+from gateway.control.probes import live, ready, started
 from gateway.control.state import ServerState
-from gateway.observe.metrics import Collector, Key, Metrics
-from gateway.serving.model import RUNTIME_VERSION
+from gateway.limits import WireLimits
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
-from gateway.wire.head import RequestHead
-from gateway.wire.http_stream import route_http
 from gateway.wire.listener import Behind, Listener
-from gateway.wire.stream import Acceptor
 
 
 class Monitor:
-    """GET /metrics, /v2/health/live, /v2/health/ready; `listener` holds its connections."""
+    """GET /metrics, /v2/health/{live,ready,startup}; `listener` holds its connections."""
 
     def __init__(
-        self, metrics: Metrics, state: ServerState, service: Service, serving: Listener, *, clock: Clock, rng: random.Random
+        self, page: Callable[[str], tuple[bytes, str]], state: ServerState, limits: WireLimits, *, clock: Clock, rng: random.Random
     ) -> None:
-        self._service = service
-        self._state = state
-        self._serving = serving
-        self._collector = Collector(metrics, build=_build(state), gauges=self._gauges, loaded=self._loaded, now=clock.now)
+        """`page(accept)` gives the metrics and their content type."""
+        self._page = page
         self._handlers: dict[bytes, HttpHandler] = {
-            b"/metrics": self._page, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
+            b"/metrics": self._metrics, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
+            b"/v2/health/startup": started(state),
         }  # fmt: skip
-        self.listener = Listener(serving.limits, Behind(self._route, self), clock=clock, rng=rng)
+        self.listener = Listener(limits, Behind(self), clock=clock, rng=rng)
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
         """GET and HEAD only."""
@@ -42,25 +39,7 @@ class Monitor:
             raise HttpRefusal(405, "Method Not Allowed", [(b"allow", b"GET, HEAD")])
         return handler
 
-    def _route(self, head: RequestHead) -> Acceptor:
-        return route_http(self, head, self.listener.limits)
-
-    def _page(self, exchange: HttpExchange) -> None:
+    def _metrics(self, exchange: HttpExchange) -> None:
         accept = (exchange.header(b"accept") or b"").decode("latin-1")
-        body, content_type = self._collector.page(accept)
+        body, content_type = self._page(accept)
         exchange.respond(200, [(b"content-type", content_type.encode())], body)
-
-    def _gauges(self) -> dict[str, float]:
-        budget = self._service.batcher.budget
-        return {
-            "tidegate_inflight_requests": budget.requests, "tidegate_inflight_bytes": budget.bytes,
-            "tidegate_connections": len(self._serving.peers), "tidegate_connections_refused": self._serving.refused,
-            "tidegate_ready": float(self._state.ready),
-        }  # fmt: skip
-
-    def _loaded(self) -> list[Key]:
-        return [(version.name, str(version.number)) for version in self._service.routes.all()]
-
-
-def _build(state: ServerState) -> dict[str, str]:
-    return {"version": state.version, "python": platform.python_version(), "onnxruntime": RUNTIME_VERSION}

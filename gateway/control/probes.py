@@ -1,4 +1,4 @@
-"""Health over HTTP: liveness never depends on models or load, readiness is the state's."""
+"""Health over HTTP: liveness never depends on models or load; readiness and the end of the start are the state's."""
 
 from __future__ import annotations
 
@@ -19,5 +19,15 @@ def ready(state: ServerState) -> HttpHandler:
             exchange.respond(200, [JSON_TYPE], b'{"ready":true}')
         else:
             exchange.respond(503, [JSON_TYPE], b'{"ready":false}')
+
+    return answer
+
+
+def started(state: ServerState) -> HttpHandler:
+    """200 once the server was ready for the first time, for a probe that others wait for."""
+
+    def answer(exchange: HttpExchange) -> None:
+        word, status = (b"true", 200) if state.started else (b"false", 503)
+        exchange.respond(status, [JSON_TYPE], b'{"started":%b}' % word)
 
     return answer

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from gateway.control.probes import live, ready
+from gateway.control.probes import live, ready, started
 from gateway.control.rest_infer import RestInference, fail
 from gateway.control.service import Service
 from gateway.control.state import ServerState
@@ -34,6 +34,7 @@ class Rest:
         self._infer: Action = inference.infer
         self._fixed: dict[bytes, HttpHandler] = {
             b"/v2": self._server, b"/v2/": self._server, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
+            b"/v2/health/startup": started(state),
             b"/v2/models": self._models,
         }  # fmt: skip
 
@@ -84,7 +85,7 @@ class Rest:
 
     def _metadata(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:
-            found = self._service.routes.resolve(model, version)
+            found = self._service.version(model, version)
         except TidegateError as error:
             fail(exchange, error.code, error.message)
             return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from gateway.control.service import Service, timeout_of
-from gateway.errors import Code, TidegateError
+from gateway.errors import AsleepError, Code, TidegateError
 from gateway.observe.slabs import HTTP
 from gateway.protocol import v2_rest
 from gateway.protocol.binary import ResponsePlan, header_length_of
@@ -77,11 +77,22 @@ class RestInference:
         try:
             self._infer(exchange, model, version)
         except TidegateError as error:
-            self._service.metrics.refused(None, HTTP, error.code)
-            fail(exchange, error.code, error.message)
+            if isinstance(error, AsleepError) and self._service.parking is not None:
+                self._service.parking.park(error.model, ParkedExchange(self, exchange, model, version))
+                return
+            self.failed(exchange, error)
         except Exception:  # a fault of ours costs its own call; the caller learns nothing of it
             _log.exception("infer failed: %s", model[:128])
             fail(exchange, Code.INTERNAL, "internal error")
+
+    def failed(self, exchange: HttpExchange, error: TidegateError) -> None:
+        """Answer a request that reached no version."""
+        self._service.metrics.refused(None, HTTP, error.code)
+        fail(exchange, error.code, error.message)
+
+    def deadline_of(self, exchange: HttpExchange) -> float:
+        """Where the request names none."""
+        return exchange.arrival + self._service.limits.serving.default_deadline_s
 
     def _infer(self, exchange: HttpExchange, model: str, version: str) -> None:
         service = self._service
@@ -131,6 +142,28 @@ class RestInference:
             encoder = RestEncoder(version.signature, str(version.number), bound.outputs, form, strict_json=self._strict)
             sink = self._sinks[key] = HttpSink(encoder)
         return sink
+
+
+class ParkedExchange:
+    """A request that waits for its model."""
+
+    def __init__(self, inference: RestInference, exchange: HttpExchange, model: str, version: str) -> None:
+        self.size = len(exchange.body)
+        self.deadline = inference.deadline_of(exchange)
+        self._inference, self._exchange, self._model, self._version = inference, exchange, model, version
+
+    @property
+    def cancelled(self) -> bool:
+        """The caller is gone."""
+        return self._exchange.cancelled
+
+    def again(self) -> None:
+        """As if it had come now."""
+        self._inference.infer(self._exchange, self._model, self._version)
+
+    def fail(self, error: TidegateError) -> None:
+        """An error body."""
+        self._inference.failed(self._exchange, error)
 
 
 def fail(exchange: HttpExchange, code: Code, message: str) -> None:

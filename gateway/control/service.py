@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from gateway.control.answers import GrpcSink, StreamSink
-from gateway.errors import Code, TidegateError
+from gateway.control.parking import Parking
+from gateway.errors import AsleepError, Code, TidegateError
 from gateway.limits import Limits
 from gateway.observe.metrics import Metrics
 from gateway.observe.slabs import GRPC
@@ -49,6 +50,7 @@ class Service:
         self.routes = Routes()
         self._decoder = v2_grpc.Decoder(limits.request)
         self._allow_empty = allow_empty
+        self.parking: Parking | None = None  # for models that sleep; set by the owner where there are some
         self._templates = Templates(max_id_bytes=limits.request.max_id_bytes)
         self._sinks: dict[tuple[Version, tuple[int, ...] | None], tuple[GrpcSink, StreamSink]] = {}
 
@@ -57,6 +59,12 @@ class Service:
         self.routes = routes
         self._templates = Templates(max_id_bytes=self.limits.request.max_id_bytes)
         self._sinks = {}
+        if self.parking is not None:
+            self.parking.table_changed()
+
+    def allow_empty(self, models: set[str]) -> None:
+        """These models answer requests without rows."""
+        self._allow_empty = models
 
     # --- gRPC ------------------------------------------------------------------------------------------------------------------
 
@@ -72,6 +80,9 @@ class Service:
             else:
                 plan, item.id, item.data = found
         except TidegateError as error:
+            if isinstance(error, AsleepError) and self.parking is not None:
+                self.parking.park(error.model, ParkedCall(self, stream, bytes(data[start:end]), deadline))
+                return
             self._refused(None, error.code)
             grpc.fail(stream, error.code, error.message)
             return
@@ -101,9 +112,10 @@ class Service:
             else:
                 plan, item.id, item.data = found
         except TidegateError as error:
-            self._refused(None, error.code)
-            grpc.send(call.stream, stream_error(error.message))
-            call.answered(owed)
+            if isinstance(error, AsleepError) and self.parking is not None:
+                self.parking.park(error.model, ParkedMessage(self, call, bytes(message), owed))
+                return
+            self.stream_failed(call, owed, error)
             return
         item.sink = plan.stream_sink
         item.rows, item.size = plan.rows, plan.size
@@ -136,6 +148,26 @@ class Service:
             )
         return Plan(bound, version.lane(bound.shapes, alone=not bound.rows), *sinks, timeout_of(request))
 
+    def version(self, model: str, version: str) -> Version:
+        """The version that somebody asks about. One that sleeps is awakened, and is not there yet. Raises TidegateError."""
+        try:
+            return self.routes.resolve(model, version)
+        except AsleepError:
+            if self.parking is not None:
+                self.parking.rouse(model)
+            raise
+
+    def failed(self, stream: Stream, error: TidegateError) -> None:
+        """Answer a unary call that reached no version."""
+        self._refused(None, error.code)
+        grpc.fail(stream, error.code, error.message)
+
+    def stream_failed(self, call: StreamCall, owed: int, error: TidegateError) -> None:
+        """Answer a request of a stream that reached no version."""
+        self._refused(None, error.code)
+        grpc.send(call.stream, stream_error(error.message))
+        call.answered(owed)
+
     def _refused(self, version: Version | None, code: Code) -> None:
         self.metrics.refused(version, GRPC, code)
 
@@ -146,6 +178,50 @@ class Service:
         version = self.routes.resolve(request.model, request.version)
         allow_empty = request.model in self._allow_empty
         return version, bind(version.signature, request, self.limits.request, allow_empty=allow_empty)
+
+
+class ParkedCall:
+    """A unary call that waits for its model."""
+
+    def __init__(self, service: Service, stream: Stream, data: bytes, deadline: float) -> None:
+        self.size = len(data)
+        self.deadline = min(deadline, stream.arrival + service.limits.serving.default_deadline_s)
+        self._service, self._stream, self._data, self._given = service, stream, data, deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """The caller is gone."""
+        return self._stream.cancelled
+
+    def again(self) -> None:
+        """As if it had come now."""
+        self._service.grpc_infer(self._stream, self._data, 0, len(self._data), self._given)
+
+    def fail(self, error: TidegateError) -> None:
+        """The status of the call."""
+        self._service.failed(self._stream, error)
+
+
+class ParkedMessage:
+    """A request of a stream that waits for its model."""
+
+    def __init__(self, service: Service, call: StreamCall, message: bytes, owed: int) -> None:
+        self.size = len(message)
+        self.deadline = min(call.deadline, call.stream.arrival + service.limits.serving.default_deadline_s)
+        self._service, self._call, self._message, self._owed = service, call, message, owed
+
+    @property
+    def cancelled(self) -> bool:
+        """The stream is gone."""
+        return self._call.stream.cancelled
+
+    def again(self) -> None:
+        """As if it had come now."""
+        self._service.submit_streamed(self._call, self._message, self._owed)
+
+    def fail(self, error: TidegateError) -> None:
+        """An answer of the stream."""
+        self._service.stream_failed(self._call, self._owed, error)
 
 
 class Streamed:

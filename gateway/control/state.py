@@ -10,10 +10,11 @@ EXTENSIONS = ("binary_tensor_data", "parameters")
 
 @dataclass(slots=True)
 class ServerState:
-    """`ready` is false while models load and from the first signal to stop."""
+    """`ready` is false while models load and from the first signal to stop; `started` stays true once it was ready."""
 
     name: str
     version: str
     ready: bool = False
+    started: bool = False
     draining: bool = False
     extensions: tuple[str, ...] = EXTENSIONS

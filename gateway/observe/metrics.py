@@ -1,49 +1,43 @@
-"""The metrics of the gateway: counted in slabs by the batch, exported through one prometheus-client collector.
+"""What a worker counts: the batcher's observer writes into the worker's region, with one kernel call a batch.
 
-No library call is made while a request is served. Labels come from the loaded table only; what names no loaded model is `_unknown`.
+No library call is made while a request is served, no name is looked at: what names no loaded version counts in the slot of the unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from prometheus_client import CollectorRegistry, exposition
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
 
 from gateway.errors import Code
-from gateway.observe.slabs import COMPUTE, DURATION_EDGES_S, GRPC, HTTP, PROTOCOLS, QUEUE, REQUEST, ROWS, ROWS_EDGES, Slab
+from gateway.limits import ObserveLimits
+from gateway.observe.arena import Arena, Region
+from gateway.observe.slabs import DURATION_EDGES_S, GRPC, HTTP, ROWS_EDGES, Slab
+from gateway.observe.totals import UNKNOWN_SLOT, Key, Totals
 from gateway.serving.batch import Batch, Item
 from gateway.serving.versions import Version
 from kernels.buckets import add_batch
 
-_UNKNOWN = ("_unknown", "")
-_ARM = "stable"  # canary and shadow arms come with rollouts
-_LABELS = ["model", "version"]
-_REST = 3.0
-
-Key = tuple[str, str]
-
 
 class Metrics:
-    """Counts everything; `batching.Observer` for the batcher."""
+    """Counts everything; `batching.Observer` for the batcher. `slot_of` says where a version counts, and is asked once for each."""
 
-    def __init__(self) -> None:
-        self._slabs: dict[Key, Slab] = {_UNKNOWN: Slab()}
-        self._by_version: dict[Version, Slab] = {}
+    def __init__(self, region: Region, slot_of: Callable[[Key], int]) -> None:
+        self.region = region
+        self._slot_of = slot_of
+        self._unknown = region.slab(UNKNOWN_SLOT)
+        self._slabs: dict[Version, Slab] = {}
 
     def slab(self, version: Version) -> Slab:
         """The slab of a loaded version; a version that was loaded again goes on counting where it stopped."""
-        slab = self._by_version.get(version)
+        slab = self._slabs.get(version)
         if slab is None:
-            slab = self._slabs.setdefault((version.name, str(version.number)), Slab())
-            self._by_version[version] = slab
+            slab = self._slabs[version] = self.region.slab(self._slot_of((version.name, str(version.number))))
         return slab
 
     def forget(self, version: Version) -> None:
-        """The version is unloaded; its totals stay."""
-        self._by_version.pop(version, None)
+        """The version is unloaded, and its slot may be another's soon."""
+        self._slabs.pop(version, None)
 
     def batch_done(self, batch: Batch) -> None:
         """Count a batch whose answers are out."""
@@ -71,12 +65,8 @@ class Metrics:
 
     def refused(self, version: Version | None, protocol: int, code: Code) -> None:
         """Count a request that never reached a lane."""
-        slab = self._slabs[_UNKNOWN] if version is None else self.slab(version)
+        slab = self._unknown if version is None else self.slab(version)
         slab.requests[protocol, code] += 1
-
-    def slabs(self) -> Iterable[tuple[Key, Slab]]:
-        """All slabs by (model, version)."""
-        return list(self._slabs.items())
 
 
 def outcomes(batch: Batch) -> Iterator[tuple[Item, Code]]:
@@ -91,97 +81,9 @@ def outcomes(batch: Batch) -> Iterator[tuple[Item, Code]]:
             yield item, faults.get(id(item), Code.OK)
 
 
-class Collector:
-    """Slabs and gauges as metric families."""
-
-    def __init__(
-        self,
-        metrics: Metrics,
-        *,
-        build: dict[str, str],
-        gauges: Callable[[], dict[str, float]],
-        loaded: Callable[[], list[Key]],
-        now: Callable[[], float],
-    ) -> None:
-        self._metrics = metrics
-        self._now = now
-        self._pages: dict[str, tuple[float, bytes]] = {}  # by content type: until when it is good, and the page
-        self._build = build
-        self._gauges = gauges
-        self._loaded = loaded
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-
-    def page(self, accept: str) -> tuple[bytes, str]:
-        """The metrics page and its content type, in the format that the scraper asks for.
-
-        A page takes milliseconds of the event loop, so it is good for `_REST` times what it took: requests have three quarters of the loop.
-        """
-        encoder, content_type = exposition.choose_encoder(accept)
-        started = self._now()
-        until, page = self._pages.get(content_type, (0.0, b""))
-        if started >= until:
-            page = encoder(self._registry)
-            ended = self._now()
-            self._pages[content_type] = ended + _REST * (ended - started), page
-        return page, content_type
-
-    def collect(self) -> Iterator[Metric]:
-        """Families in a fixed order."""
-        slabs = list(self._metrics.slabs())
-        yield _requests(slabs)
-        served = [(key, slab) for key, slab in slabs if key != _UNKNOWN]
-        yield _durations("request", "Seconds from the last byte of a request to its answer", served, REQUEST)
-        yield _durations("queue", "Seconds from the last byte of a request to the start of its run", served, QUEUE)
-        yield _durations("compute", "Seconds of a run, counted once a batch", served, COMPUTE)
-        yield _rows(served)
-        loaded = GaugeMetricFamily("tidegate_model_loaded", "1 for every version that serves", labels=_LABELS)
-        for key in self._loaded():
-            loaded.add_metric(list(key), 1)
-        yield loaded
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(name, _GAUGES[name], value=value)
-        yield InfoMetricFamily("tidegate_build", "Versions of the gateway and of what it runs on", value=self._build)
-
-
-_GAUGES = {
-    "tidegate_inflight_requests": "Requests that are queued or running",
-    "tidegate_inflight_bytes": "Bytes of decoded inputs that are queued or running",
-    "tidegate_connections": "Open client connections",
-    "tidegate_connections_refused": "Connections closed at once because of a limit, since start",
-    "tidegate_ready": "1 while the server takes traffic",
-}
-
-
-def _requests(slabs: Iterable[tuple[Key, Slab]]) -> Metric:
-    family = CounterMetricFamily(
-        "tidegate_requests", "Inference requests by how they ended", labels=[*_LABELS, "arm", "protocol", "code"]
-    )
-    for key, slab in slabs:
-        for protocol, code in np.argwhere(slab.requests):
-            count = slab.requests[protocol, code]
-            family.add_metric([*key, _ARM, PROTOCOLS[protocol], Code(code).name], float(count))
-    return family
-
-
-def _durations(name: str, text: str, slabs: Iterable[tuple[Key, Slab]], which: int) -> Metric:
-    family = HistogramMetricFamily(f"tidegate_{name}_duration_seconds", text, labels=_LABELS)
-    for key, slab in slabs:
-        family.add_metric(list(key), _cumulative(DURATION_EDGES_S, slab.counts[which]), float(slab.sums[which]))
-    return family
-
-
-def _rows(slabs: Iterable[tuple[Key, Slab]]) -> Metric:
-    family = HistogramMetricFamily("tidegate_batch_rows", "Rows of a batch", labels=_LABELS)
-    for key, slab in slabs:
-        family.add_metric(list(key), _cumulative(ROWS_EDGES, slab.counts[ROWS, : len(ROWS_EDGES) + 1]), float(slab.sums[ROWS]))
-    return family
-
-
-def _cumulative(edges: np.ndarray, counts: np.ndarray) -> list[Any]:
-    sums = np.cumsum(counts)
-    return [[_label(edge), float(count)] for edge, count in zip([*edges, float("inf")], sums, strict=True)]
-
-
-def _label(edge: float) -> str:
-    return "+Inf" if edge == float("inf") else repr(float(edge))
+def alone(limits: ObserveLimits) -> tuple[Metrics, Totals]:
+    """The counting of a process that is its own supervisor: a version has a slot from its first request on."""
+    arena = Arena.create(workers=1, slots=limits.max_versions + 2)
+    totals = Totals(arena, limits)
+    arena.close()  # nobody else attaches
+    return Metrics(arena.region(0), totals.open), totals

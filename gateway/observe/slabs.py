@@ -1,9 +1,12 @@
-"""Counters in arrays: one slab per version, written once a batch, read by the metrics page.
+"""The counters of one version as a fixed array of words: written once a batch, read by the metrics page.
 
-Everything in a slab merges by addition, so that slabs of several workers, or of a worker that died, can be summed.
+Everything in a slab merges by addition, so that slabs of several workers, or of a worker that died, can be summed; and nothing in it ever
+falls, so that a reader who meets a writer in the middle of an update sees less than there will be, never more.
 """
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 
@@ -18,16 +21,35 @@ DURATION_EDGES_S = np.array(
 )
 ROWS_EDGES = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], dtype=np.float64)
 
+HISTOGRAMS = ("request", "queue", "compute", "rows")  # what `Slab.counts` and `Slab.sums` hold, as kernels.buckets.add_batch writes it
+REQUEST, QUEUE, COMPUTE, ROWS = range(4)
+EDGES = (DURATION_EDGES_S, DURATION_EDGES_S, DURATION_EDGES_S, ROWS_EDGES)
 
-REQUEST, QUEUE, COMPUTE, ROWS = range(4)  # what `Slab.counts` and `Slab.sums` hold, as kernels.buckets.add_batch writes it
+REQUESTS = len(PROTOCOLS) * len(Code)
+BINS = len(DURATION_EDGES_S) + 1
+INTS = REQUESTS + len(HISTOGRAMS) * BINS
+_WORDS = INTS + len(HISTOGRAMS)
+SLAB_WORDS = -(-_WORDS // 8) * 8  # whole cache lines
+LAYOUT = zlib.crc32(repr((PROTOCOLS, [code.name for code in Code], HISTOGRAMS, [edges.tolist() for edges in EDGES])).encode())
 
 
 class Slab:
-    """What one version did."""
+    """What one version did, in `SLAB_WORDS` int64 words that somebody else owns."""
 
     __slots__ = ("counts", "requests", "sums")
 
-    def __init__(self) -> None:
-        self.requests = np.zeros((len(PROTOCOLS), len(Code)), np.int64)
-        self.counts = np.zeros((4, len(DURATION_EDGES_S) + 1), np.int64)  # histograms: requests, queue, runs, rows of a batch
-        self.sums = np.zeros(4, np.float64)  # seconds of the first three, rows
+    def __init__(self, words: np.ndarray) -> None:
+        self.requests = words[:REQUESTS].reshape(len(PROTOCOLS), len(Code))
+        self.counts = words[REQUESTS:INTS].reshape(len(HISTOGRAMS), BINS)
+        self.sums = words[INTS:_WORDS].view(np.float64)  # seconds of the first three, rows
+
+    def add(self, other: Slab) -> None:
+        """Everything of `other`, once more."""
+        self.requests += other.requests
+        self.counts += other.counts
+        self.sums += other.sums
+
+
+def empty() -> Slab:
+    """A slab in memory of its own."""
+    return Slab(np.zeros(SLAB_WORDS, np.int64))

@@ -13,9 +13,11 @@ from typing import Any
 
 Message = bytes | memoryview
 
-_MAX_TEMPLATES = 512
+_MAX_TEMPLATES = 8_192  # thousands of models with a message or two each
+_MAX_KEPT_BYTES = 2 << 20  # constant bytes of all templates
 _MAX_CONSTANT_BYTES = 4_096  # of one template
-_MAX_ALIKE = 16  # templates of the same length
+_MAX_ALIKE = 16  # templates of the same model, version and length
+_MAX_SEEN = 16_384
 _ID = 0x1A
 _VERSION = 0x12
 _FREE_DATATYPES = frozenset(
@@ -29,12 +31,10 @@ Span = tuple[int, int]
 class Template:
     """One known message: where its data stands after the id, and what is constant around it."""
 
-    __slots__ = ("first", "holes", "meaning", "names", "pieces", "single", "size", "start", "tail")
+    __slots__ = ("first", "holes", "meaning", "pieces", "single", "size", "tail")
 
-    def __init__(self, names: bytes, constants: list[bytes], sizes: list[int], meaning: Any) -> None:
-        """`names` stands before the id, `constants` before, between and after the holes of `sizes` bytes; `meaning` is the owner's."""
-        self.names = names
-        self.start = len(names)
+    def __init__(self, constants: list[bytes], sizes: list[int], meaning: Any) -> None:
+        """`constants` stand before, between and after the holes of `sizes` bytes; `meaning` is the owner's."""
         self.first = constants[0]
         self.size = len(self.first)
         self.pieces = constants[1:]
@@ -49,9 +49,9 @@ class Templates:
 
     def __init__(self, *, max_id_bytes: int) -> None:
         self._max_id_field = 2 + max_id_bytes
-        self._known: dict[int, list[Template]] = {}  # by length without the id
+        self._known: dict[bytes, dict[int, list[Template]]] = {}  # by the bytes that name model and version, by the length behind the id
         self._seen: set[tuple[bytes, int]] = set()  # learn at second sight: a message that never returns pushes nothing out
-        self._count = 0
+        self._count = self._bytes = 0
 
     def find(self, message: Message, begin: int = 0, end: int = -1) -> tuple[Any, bytes, tuple[Message, ...]] | None:
         """(meaning, the id field's bytes, the data of every hole), or None for a message that must be parsed.
@@ -72,9 +72,11 @@ class Templates:
                 at += message[at + 1] + 2
         except IndexError:
             return None
-        size = start - begin
-        for template in self._known.get(end - at, ()):
-            if size == template.start and message.startswith(template.names, begin) and message.startswith(template.first, at):
+        of_version = self._known.get(message[begin:start])
+        if of_version is None:
+            return None
+        for template in of_version.get(end - at, ()):
+            if message.startswith(template.first, at):
                 field = message[start:at]
                 if not field.isascii() or len(field) > self._max_id_field:  # its length byte too: 128 and more is another encoding
                     return None
@@ -91,9 +93,9 @@ class Templates:
             start, at = _around_id(message)
         except IndexError:
             return None
-        for template in self._known.get(len(message) - at, ()):
+        for template in self._known.get(bytes(message[:start]), {}).get(len(message) - at, ()):
             begin = at + template.size
-            if message[:start] == template.names and message[at:begin] == template.first and at - start <= self._max_id_field:
+            if message[at:begin] == template.first and at - start <= self._max_id_field:
                 data = _cut(message, begin, template)
                 if data is not None:
                     return template.meaning, bytes(message[start:at]), data
@@ -108,7 +110,7 @@ class Templates:
         key = bytes(message[:start]), len(message) - at
         if key in self._seen:
             return True
-        if len(self._seen) >= 4 * _MAX_TEMPLATES:
+        if len(self._seen) >= _MAX_SEEN:
             self._seen.clear()
         self._seen.add(key)
         return False
@@ -124,15 +126,17 @@ class Templates:
             return
         edges = [at, *(edge for hole in holes for edge in hole), len(message)]
         constants = [bytes(message[begin:end]) for begin, end in zip(edges[::2], edges[1::2], strict=True)]
-        if sum(map(len, constants)) > _MAX_CONSTANT_BYTES:
+        kept = start + sum(map(len, constants))
+        if kept > _MAX_CONSTANT_BYTES:
             return
-        if self._count >= _MAX_TEMPLATES:
+        if self._count >= _MAX_TEMPLATES or self._bytes + kept > _MAX_KEPT_BYTES:
             self._known.clear()
-            self._count = 0
-        alike = self._known.setdefault(len(message) - at, [])
+            self._count = self._bytes = 0
+        alike = self._known.setdefault(bytes(message[:start]), {}).setdefault(len(message) - at, [])
         if len(alike) < _MAX_ALIKE:
-            alike.append(Template(bytes(message[:start]), constants, [end - begin for begin, end in holes], meaning))
+            alike.append(Template(constants, [end - begin for begin, end in holes], meaning))
             self._count += 1
+            self._bytes += kept
 
 
 def _around_id(message: Message) -> Span:

@@ -1,4 +1,5 @@
 """Tensors to tensors; knows no wire.
 
-Rooms, in reading order: cost, model, admission, batch, deadlines, runner, versions, batching, selection, routing, loading.
+Rooms, in reading order: lifecycle, deciding, selection, sources, drowsing, cost, quarantine, restarts, region, frames, channel, model,
+admission, batch, deadlines, runner, versions, hosting, host, isolated, isolated_child, batching, routing, loading.
 """

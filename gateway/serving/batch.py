@@ -11,7 +11,8 @@ import numpy as np
 
 from gateway.errors import Code
 from gateway.protocol.tensors import DATATYPES, TensorSpec
-from gateway.serving.model import Arrays, Model, RunFault, RunOptions
+from gateway.serving.model import Arrays, RunFault, RunLost, Runnable, Terminable, check_rows
+from gateway.serving.quarantine import KILLS, Quarantine
 
 _log = logging.getLogger(__name__)
 
@@ -70,24 +71,63 @@ class Batch:
         self.failed: list[tuple[Item, RunFault]] = []
         self.started = self.ended = 0.0
         self.alike: Sink | None = None  # the one sink of all items, where every one of them was answered by it
-        self.options: RunOptions | None = None  # set for runs that may be terminated
+        self.options: Terminable | None = None  # set for runs that may be terminated
 
 
-def execute(batch: Batch, model: Model) -> None:
-    """Run the batch. A failing batch is run again member by member, once, so that one bad input costs nobody else an answer."""
-    items = batch.items
+def execute(batch: Batch, model: Runnable) -> None:
+    """Run the batch. A failing batch is run again member by member, once, so that one bad input costs nobody else an answer.
+
+    Where the model's process ended with the run, that holds for a batch of one request too.
+    """
+    items, rows = _admitted(batch, model.quarantine)
+    if not items:
+        return
     try:
-        batch.groups.append((items, _run(batch, model, items, batch.rows)))
+        batch.groups.append((items, _run(batch, model, items, rows)))
         return
     except RunFault as fault:
-        if len(items) == 1 or (batch.options is not None and batch.options.terminate):
+        lost, single = isinstance(fault, RunLost), len(items) == 1
+        if lost and single:
+            _blame(batch, items[0], model.quarantine, 1)
+        if (single and not lost) or (batch.options is not None and batch.options.terminate):
             batch.failed += [(item, fault) for item in items]
             return
     for item in items:
-        try:
-            batch.groups.append(([item], _run(batch, model, [item], item.rows)))
-        except RunFault as fault:
-            batch.failed.append((item, fault))
+        _run_alone(batch, model, item, kills=KILLS if lost and not single else 1)
+
+
+def _admitted(batch: Batch, quarantine: Quarantine | None) -> tuple[list[Item], int]:
+    """The members to run, and their rows."""
+    if not quarantine:  # there is none, or it is empty
+        return batch.items, batch.rows
+    kept = [item for item in batch.items if not _refused(batch, item, quarantine)]
+    return (batch.items, batch.rows) if len(kept) == len(batch.items) else (kept, sum([item.rows for item in kept]))
+
+
+def _run_alone(batch: Batch, model: Runnable, item: Item, *, kills: int) -> None:
+    """Run a member of a failed batch again. `kills`: what it is blamed for if that ends the model's process."""
+    if model.quarantine and _refused(batch, item, model.quarantine):  # its twin went first
+        return
+    try:
+        batch.groups.append(([item], _run(batch, model, [item], item.rows)))
+    except RunFault as fault:
+        batch.failed.append((item, fault))
+        if isinstance(fault, RunLost):
+            _blame(batch, item, model.quarantine, kills)
+
+
+def _refused(batch: Batch, item: Item, quarantine: Quarantine) -> bool:
+    """Whether the request has killed `KILLS` processes: then it has failed already."""
+    refused = quarantine.refuses(quarantine.fingerprint(batch.shapes, item.data))
+    if refused:
+        text = f"model '{batch.version.name}' does not take this request for now: it ended the model's process {KILLS} times"
+        batch.failed.append((item, RunFault(Code.INTERNAL, text)))
+    return refused
+
+
+def _blame(batch: Batch, item: Item, quarantine: Quarantine | None, kills: int) -> None:
+    if quarantine is not None:
+        quarantine.add(quarantine.fingerprint(batch.shapes, item.data), kills)
 
 
 def starts_of(items: Sequence[Item], rows: int) -> Sequence[int]:
@@ -97,7 +137,7 @@ def starts_of(items: Sequence[Item], rows: int) -> Sequence[int]:
     return [0, *accumulate(item.rows for item in items[:-1])]
 
 
-def _run(batch: Batch, model: Model, items: list[Item], rows: int) -> Arrays:
+def _run(batch: Batch, model: Runnable, items: list[Item], rows: int) -> Arrays:
     """All outputs for these items. Raises RunFault and nothing else: a thread that died of another would take its version along."""
     try:
         return _run_once(batch, model, items, rows)
@@ -108,7 +148,7 @@ def _run(batch: Batch, model: Model, items: list[Item], rows: int) -> Arrays:
         raise RunFault(Code.INTERNAL, "internal error") from None
 
 
-def _run_once(batch: Batch, model: Model, items: list[Item], rows: int) -> Arrays:
+def _run_once(batch: Batch, model: Runnable, items: list[Item], rows: int) -> Arrays:
     signature = model.signature
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
     if not signature.max_batch_size:
@@ -130,23 +170,14 @@ def _check_size(batch: Batch, outputs: Arrays, largest: int, rows: int) -> None:
         raise RunFault(Code.INTERNAL, f"model '{batch.version.name}' made outputs of more than {bound} bytes for this input")
 
 
-def _run_rows(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
-    """One run. A model whose outputs have not one row for each of the inputs' answers nobody: whose rows they are is not known."""
+def _run_rows(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
+    """One run, with a row of every output for each of the inputs'."""
     outputs = model.run(arrays, batch.options)
-    if any([output.shape[:1] != (rows,) for output in outputs]):
-        raise _lost_rows(model, outputs, rows)
+    check_rows(model.signature, outputs, rows)
     return outputs
 
 
-def _lost_rows(model: Model, outputs: Arrays, rows: int) -> RunFault:
-    name, output = next(
-        (spec.name, output) for spec, output in zip(model.signature.outputs, outputs, strict=True) if output.shape[:1] != (rows,)
-    )
-    has = f"{len(output)} rows" if output.ndim else "no rows"
-    return RunFault(Code.INTERNAL, f"model '{model.signature.model}' returned output '{name}' with {has} for {rows}")
-
-
-def _run_split(model: Model, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
+def _run_split(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
     """A request above the rows of one run goes in pieces."""
     limit = batch.limit
     pieces: list[Arrays] = []

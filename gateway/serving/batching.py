@@ -17,7 +17,7 @@ from gateway.errors import Code
 from gateway.serving.admission import CLOSED, EXPIRED, FULL, LATE, NO_MEMORY, TOO_LATE, Budget, Rejection
 from gateway.serving.batch import Batch, Item, Sink, execute, starts_of
 from gateway.serving.deadlines import Deadlines, Loop
-from gateway.serving.model import Arrays, Model, RunOptions
+from gateway.serving.model import Arrays, Runnable
 from gateway.serving.runner import Runner
 from gateway.serving.versions import Lane, Version
 
@@ -51,7 +51,7 @@ class Batcher:
         clock: Clock,
         observer: Observer,
         inline_max_s: float,
-        start_runner: Callable[[Model, Loop, Callable[[], float], Callable[[Batch], None]], Runner] = Runner,
+        start_runner: Callable[[Runnable, Loop, Callable[[], float], Callable[[Batch], None]], Runner] = Runner,
     ) -> None:
         self.budget = budget
         self.inline_max_s = inline_max_s
@@ -209,7 +209,7 @@ class Batcher:
                 self._deadlines.watch(item)
         if version.runner is None:
             version.runner = self._start_runner(version.model, self._loop, self._now, self._finished)
-        batch.options = RunOptions()
+        batch.options = version.model.options()
         batch.started = self._now()
         version.running = batch
         self._running.add(batch)
@@ -252,7 +252,7 @@ class Batcher:
                     self._deadlines.forget(item)
 
     def _answer(self, batch: Batch, items: list[Item], outputs: Arrays) -> None:
-        starts = starts_of(items, batch.rows if items is batch.items else items[0].rows)
+        starts = starts_of(items, batch.rows if items is batch.items else sum([item.rows for item in items]))
         first = items[0].sink
         if all([item.sink is first and not item.done for item in items]):
             if items is batch.items:

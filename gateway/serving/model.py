@@ -8,12 +8,14 @@ import mmap
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
 
 from gateway.errors import Code
 from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
+from gateway.serving.quarantine import Quarantine
 from registry.schema import Field, Schema
 
 _DATATYPE = {
@@ -67,8 +69,56 @@ class RunFault(Exception):
         self.message = message
 
 
+class RunLost(RunFault):
+    """The process that ran it ended with it. Whose fault that was is not known: each of its requests is due another try, alone."""
+
+
+class Terminable(Protocol):
+    """What stands for one run while it is under way."""
+
+    terminate: bool  # set it, from any thread: nobody waits for the run any more
+
+
+class Runnable(Protocol):
+    """A model as batches see it, wherever it runs."""
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and returns."""
+        ...
+
+    @property
+    def has_control_flow(self) -> bool:
+        """No run predicts the next: never inline."""
+        ...
+
+    @property
+    def quarantine(self) -> Quarantine | None:
+        """Of requests that end the model's process, where it has one of its own."""
+        ...
+
+    def options(self) -> Terminable:
+        """For one call of `run`."""
+        ...
+
+    def run(self, arrays: Sequence[np.ndarray], options: Terminable | None = None) -> Arrays:
+        """All outputs for inputs in the signature's order, from one thread at a time. Raises RunFault."""
+        ...
+
+    def zeros(self, rows: int) -> Arrays:
+        """Inputs of zeros with `rows` rows."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back. Blocks; nothing runs any more."""
+        ...
+
+
 class Model:
     """A loaded session with its signature. `run` may be called from one thread at a time; it does not hold the GIL while computing."""
+
+    quarantine: Quarantine | None = None
+    options = staticmethod(RunOptions)
 
     def __init__(
         self,
@@ -105,7 +155,7 @@ class Model:
         self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.signature.inputs, *self.signature.outputs))
         self._settle_batching()
 
-    def run(self, arrays: Sequence[np.ndarray], options: onnxruntime.RunOptions | None = None) -> Arrays:
+    def run(self, arrays: Sequence[np.ndarray], options: Terminable | None = None) -> Arrays:
         """All outputs for inputs in the signature's order. Raises RunFault."""
         try:
             if self._bfloat16:
@@ -114,7 +164,7 @@ class Model:
         except Exception as error:
             raise _fault(self.signature.model, error) from None
 
-    def _run_values(self, arrays: Sequence[np.ndarray], options: onnxruntime.RunOptions | None) -> Arrays:
+    def _run_values(self, arrays: Sequence[np.ndarray], options: Terminable | None) -> Arrays:
         """With bfloat16 anywhere, tensors travel as typed values: numpy has no such type, its bits are uint16 here."""
         feed = {
             spec.name: onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), _BF16)
@@ -129,14 +179,11 @@ class Model:
 
     def zeros(self, rows: int) -> Arrays:
         """Inputs of zeros (empty strings) with free dimensions set to 1 and `rows` rows."""
-        arrays = []
-        for spec in self.signature.inputs:
-            shape = [1 if size < 0 else size for size in spec.shape]
-            if self.signature.max_batch_size:
-                shape[0] = rows
-            kind = DATATYPES[spec.datatype].numpy
-            arrays.append(np.full(shape, "", dtype=object) if kind.hasobject else np.zeros(shape, kind))
-        return arrays
+        return zeros(self.signature, rows)
+
+    def close(self) -> None:
+        """Give the session back, whose weights may be large."""
+        del self._session
 
     def _settle_batching(self) -> None:
         """A free first dimension promises nothing: batch only where two rows give two rows, each as it gives alone."""
@@ -158,6 +205,27 @@ class Model:
             output.ndim > 0 and output.shape[0] == 2 and all(_same(output[i : i + 1], alone[i][k]) for i in range(2))
             for k, output in enumerate(together)
         )
+
+
+def zeros(signature: Signature, rows: int) -> Arrays:
+    """Inputs of zeros (empty strings) with free dimensions set to 1 and `rows` rows."""
+    arrays = []
+    for spec in signature.inputs:
+        shape = [1 if size < 0 else size for size in spec.shape]
+        if signature.max_batch_size:
+            shape[0] = rows
+        kind = DATATYPES[spec.datatype].numpy
+        arrays.append(np.full(shape, "", dtype=object) if kind.hasobject else np.zeros(shape, kind))
+    return arrays
+
+
+def check_rows(signature: Signature, outputs: Arrays, rows: int) -> None:
+    """A model whose outputs have not one row for each of the inputs' answers nobody: whose rows they are is not known. Raises RunFault."""
+    if all([output.shape[:1] == (rows,) for output in outputs]):
+        return
+    name, output = next((spec.name, output) for spec, output in zip(signature.outputs, outputs, strict=True) if output.shape[:1] != (rows,))
+    has = f"{len(output)} rows" if output.ndim else "no rows"
+    raise RunFault(Code.INTERNAL, f"model '{signature.model}' returned output '{name}' with {has} for {rows}")
 
 
 def _has_control_flow(path: str) -> bool:

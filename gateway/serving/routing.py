@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gateway.errors import Code, TidegateError
+from gateway.errors import AsleepError, Code, TidegateError
 from gateway.protocol.tensors import shown
 from gateway.serving.selection import CHAMPION
 from gateway.serving.versions import Version
@@ -25,6 +25,12 @@ class Routes:
     defaults: Mapping[str, int | None] = field(default_factory=dict)
     # model → what a request without a version means; None: nothing; not in it: the highest number that serves
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
+    asleep: frozenset[str] = frozenset()  # models that are loaded on demand, and are not loaded
+    partial: bool = False  # the source has not been read yet: what is not here may come
+    _failing: frozenset[str] = field(init=False, compare=False)  # models of `failed`
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_failing", frozenset([name for name, _ in self.failed]))
 
     def resolve(self, model: str, version: str) -> Version:
         """The version that a request means: a number in digits, or an alias; an empty text means the model's default.
@@ -33,6 +39,8 @@ class Routes:
         """
         known = self.versions.get(model)
         if known is None:
+            if model in self.asleep:
+                raise AsleepError(model)
             raise self._refusal(model, version)
         if not version:
             found = known.get(self.defaults[model] or _NONE) if model in self.defaults else known[max(known)]
@@ -47,6 +55,8 @@ class Routes:
         """Whether `resolve` would succeed. Raises NOT_FOUND for a model that does not exist at all."""
         try:
             self.resolve(model, version)
+        except AsleepError:
+            return True
         except TidegateError as error:
             if error.code is Code.NOT_FOUND:
                 raise
@@ -54,8 +64,8 @@ class Routes:
         return True
 
     def readiness(self) -> dict[str, bool]:
-        """Every model that there is, and whether a request without a version is answered."""
-        names = {*self.versions, *self.idle, *(name for name, _ in self.failed)}
+        """Every model that there is, and whether a request without a version is answered, be it after the model was loaded."""
+        names = {*self.versions, *self.idle, *self.asleep, *self._failing}
         return {name: self.ready(name, "") for name in sorted(names)}
 
     def numbers(self, model: str) -> list[int]:
@@ -69,8 +79,8 @@ class Routes:
     def _refusal(self, model: str, version: str) -> TidegateError:
         """Why `resolve` found nothing."""
         asked = f"Request for unknown model: '{shown(model)}'"
-        if model not in self.versions and model not in self.idle and all(name != model for name, _ in self.failed):
-            return TidegateError(Code.NOT_FOUND, f"{asked} is not found")
+        if model not in self.versions and model not in self.idle and model not in self._failing:
+            return _unavailable("the server is starting") if self.partial else TidegateError(Code.NOT_FOUND, f"{asked} is not found")
         alias = version or CHAMPION
         number = self.aliases.get(model, _EMPTY).get(alias) if version else self.defaults.get(model)
         if number is not None:

@@ -8,13 +8,13 @@ from queue import SimpleQueue
 
 from gateway.serving.batch import Batch, execute
 from gateway.serving.deadlines import Loop
-from gateway.serving.model import Model
+from gateway.serving.model import Runnable
 
 
 class Runner:
     """Owned by one version. Holds the GIL only to take a batch and to say that it is done."""
 
-    def __init__(self, model: Model, loop: Loop, now: Callable[[], float], done: Callable[[Batch], None]) -> None:
+    def __init__(self, model: Runnable, loop: Loop, now: Callable[[], float], done: Callable[[Batch], None]) -> None:
         """`done(batch)` runs on the loop."""
         self._model = model
         self._loop = loop

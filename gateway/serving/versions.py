@@ -12,7 +12,7 @@ from gateway.protocol.tensors import DATATYPES, Signature
 from gateway.serving.admission import EXPIRED
 from gateway.serving.batch import Batch, Item
 from gateway.serving.cost import Cost
-from gateway.serving.model import Model, RunFault
+from gateway.serving.model import RunFault, Runnable
 from gateway.serving.runner import Runner
 
 _LANES_MAX = 256  # row shapes of one version that are remembered; idle ones go first
@@ -83,7 +83,7 @@ class Lane:
 class Version:
     """One loaded version of a model, as the batcher sees it."""
 
-    def __init__(self, number: int, model: Model, limits: ServingLimits, *, release: Release) -> None:
+    def __init__(self, number: int, model: Runnable, limits: ServingLimits, *, release: Release) -> None:
         """`release(version, item, code)` is called for items that leave a lane without a run."""
         self.name = model.signature.model
         self.number = number
@@ -116,6 +116,18 @@ class Version:
         """Take nothing more; what waits is still answered."""
         self.closed = True
         self.max_rows = -1
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of it waits or runs."""
+        return self.running is None and not any(lane.items for lane in self._lanes.values())
+
+    def end(self) -> None:
+        """It is closed and idle: give its threads, processes and memory back. Blocks. Lanes refer to their version, so they go first."""
+        self._lanes.clear()
+        if self.runner is not None:
+            self.runner.stop()
+        self.model.close()
 
     def lane(self, shapes: Shapes, *, alone: bool = False) -> Lane:
         """The lane of a row shape; `alone` for requests without rows, which share no batch."""

@@ -13,18 +13,21 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.limits import WireLimits
-from gateway.wire import frames, timeouts
-from gateway.wire.blocks import Router
+from gateway.wire import frames
+from gateway.wire.accepting import Accepting, Gate, Open
 from gateway.wire.exchange import HttpApplication
 from gateway.wire.http1 import Http1Connection
-from gateway.wire.http2 import Http2Connection
-from gateway.wire.stream import Outbound
+
+if TYPE_CHECKING:  # a process that speaks HTTP/1.1 only does without HTTP/2 and its kernels
+    from gateway.wire.blocks import Router
+    from gateway.wire.stream import Outbound
+    from gateway.wire.timeouts import TimedHttp2
 
 _TICK_S = 1.0
-_BACKLOG = 1024  # connections that the kernel holds until they are accepted
 _DECIDED = 3  # bytes after which "PRI" and every HTTP/1.1 method differ
 _METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"))
 _LONGEST_METHOD = 7
@@ -35,8 +38,9 @@ _FIRST_LINE_MAX = 4_096
 class Behind:
     """What stands behind the wire: requests over HTTP/2 are routed by head, HTTP/1.1 by the application itself."""
 
-    route: Router
     application: HttpApplication
+    route: Router | None = None
+    http2: type[TimedHttp2] | None = None  # None: HTTP/2 is not spoken
 
 
 def speaks_http2(data: bytes) -> bool | None:
@@ -58,7 +62,8 @@ def speaks_http2(data: bytes) -> bool | None:
 class Listener:
     """All connections of one event loop."""
 
-    def __init__(self, limits: WireLimits, behind: Behind, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, limits: WireLimits, behind: Behind, *, clock: Clock, rng: random.Random, gate: Gate | None = None) -> None:
+        """`gate` decides about connections where other processes take them from the same sockets."""
         self.limits = limits
         self.behind = behind
         self.clock = clock
@@ -69,17 +74,16 @@ class Listener:
         self._by_address: dict[str, int] = {}
         self._dirty: list[Outbound] = []
         self._flush_due = False
-        self._servers: list[asyncio.Server] = []
         self._loop = asyncio.get_running_loop()
+        self.accepting = Accepting(lambda: Peer(self), gate or Open(), handshake_timeout_s=limits.handshake_timeout_s)
         self._timer = self._loop.call_later(_TICK_S, self._tick)
 
-    async def listen(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
-        """Serve on a bound socket."""
-        handshake_s = None if context is None else self.limits.handshake_timeout_s
-        server = await self._loop.create_server(
-            lambda: Peer(self), sock=sock, backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=handshake_s
-        )
-        self._servers.append(server)
+    def listen(self, sock: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        """Serve on a socket that listens."""
+        self.accepting.add(sock, context, self._count)
+
+    def _count(self) -> None:
+        self.accepting.gate.holds(len(self.peers) + self.accepting.opening)
 
     # --- output of one tick ----------------------------------------------------------------------------------------------------
 
@@ -113,6 +117,7 @@ class Listener:
         """A counted connection is gone."""
         if peer in self.peers:
             self.peers.remove(peer)
+            self._count()
             left = self._by_address[peer.address] - 1
             if left:
                 self._by_address[peer.address] = left
@@ -128,8 +133,7 @@ class Listener:
     def drain(self) -> None:
         """Stop accepting; tell every connection to finish what it has."""
         self.draining = True
-        for server in self._servers:
-            server.close()
+        self.accepting.close()
         now = self.clock.now()
         for peer in list(self.peers):
             peer.drain(now)
@@ -144,8 +148,7 @@ class Listener:
         """Close everything at once."""
         self._timer.cancel()
         self.flush()
-        for server in self._servers:
-            server.close()
+        self.accepting.close()
         for peer in list(self.peers):
             peer.close()
         await asyncio.sleep(0)
@@ -158,7 +161,7 @@ class Peer(asyncio.Protocol):
         self.address = ""
         self._listener = listener
         self._transport: asyncio.Transport | None = None
-        self._http2: Http2Connection | None = None
+        self._http2: TimedHttp2 | None = None
         self._http1: Http1Connection | None = None
         self._first = b""  # bytes before the protocol is known
         self._chose_http2 = False
@@ -225,7 +228,10 @@ class Peer(asyncio.Protocol):
         if is_http2 is None:
             return
         if is_http2:
-            self._start_http2()
+            if self._listener.behind.http2 is None:
+                self.abort()
+                return
+            self._start_http2(self._listener.behind.http2)
         else:
             self._start_http1()
         self._first = b""
@@ -234,9 +240,10 @@ class Peer(asyncio.Protocol):
             self._transport.set_protocol(self)  # transports keep the bound method
         self._receive(data)
 
-    def _start_http2(self) -> None:
+    def _start_http2(self, machine: type[TimedHttp2]) -> None:
         listener = self._listener
-        self._http2 = Http2Connection(
+        assert listener.behind.route is not None
+        self._http2 = machine(
             listener.limits, listener.behind.route, now=listener.clock.now, write=self._write, wake=listener.wake, close=self.close
         )
         self._http2.age_limit_s *= listener.rng.uniform(0.9, 1.1)
@@ -257,7 +264,7 @@ class Peer(asyncio.Protocol):
         if (self._stuck_at and now - self._stuck_at > limits.write_timeout_s) or unsent > limits.max_send_buffer_bytes:
             self.abort()
         elif self._http2 is not None:
-            timeouts.tick(self._http2, now)
+            self._http2.tick(now)
         elif self._http1 is not None:
             self._http1.tick(now)
         elif now - self._opened_at > limits.header_timeout_s:

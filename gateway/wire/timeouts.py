@@ -8,6 +8,14 @@ from gateway.wire.http2 import Http2Connection
 from gateway.wire.stream import Stream
 
 
+class TimedHttp2(Http2Connection):
+    """A connection whose waits end."""
+
+    def tick(self, now: float) -> None:
+        """Apply every time limit."""
+        tick(self, now)
+
+
 def tick(connection: Http2Connection, now: float) -> None:
     """Apply every time limit. Called about once a second, so a limit is kept to within a second."""
     if connection.closed:

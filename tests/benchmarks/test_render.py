@@ -33,6 +33,15 @@ def test_the_page_shows_every_bar_and_measurement():
     assert "| gateway_grpc_4x16 | 2 | 110,000 | 581 |" in page
 
 
+def test_the_page_says_how_the_reload_bench_is_run_and_what_came_of_it():
+    """Its bars stand there once it was run whole."""
+    bare = render.page(RESULT)
+    assert "make bench-reload" in bare
+    page = render.page(RESULT, RESULT | {"bars": [{"name": "kills_wrong", "value": 0.0, "op": "==", "bound": 0, "holds": True}]})
+    assert "| kills_wrong | 0 | == 0 | yes |" not in bare
+    assert "| kills_wrong | 0 | == 0 | yes |" in page
+
+
 def test_the_headline_stands_beside_its_baselines():
     """One row a question, the gateway first."""
     table = render.headline(RESULT)

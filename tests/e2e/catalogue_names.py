@@ -17,7 +17,7 @@ from tests.e2e.rows import GOOD, GOOD_BODY, ROW, Call, Case, Rest, Scene, body, 
 
 OK, INVALID, NOT_FOUND, UNAVAILABLE = Code.OK, Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.UNAVAILABLE
 INTERNAL, LATE = Code.INTERNAL, Code.DEADLINE_EXCEEDED
-REGISTRY, PROCESSES, SURFACE = "part 2: registry", "part 3: processes", "part 4: surface"
+SURFACE = "part 4: surface"
 ROLLOUTS = "part 6: rollouts"
 SERVICE = "/inference.GRPCInferenceService/"
 GRPC_UNIMPLEMENTED = 12
@@ -112,11 +112,11 @@ CASES = [
             Rest("9", request("POST", "/v2/models/rows/versions/9/infer", b'{"inputs":[]}'), 404, "NOT_FOUND"),
             refused("readiness of the failed one", 503, request("GET", "/v2/models/broken/ready"), check=check_not_ready),
         ],
-        note="loading while serving belongs to part 3",
+        note="versions that are loaded while others serve: tests/e2e/test_lifecycle.py",
     ),
-    Case(number=100, what="a version that is unloaded while its requests are in flight", later=PROCESSES),
-    Case(number=101, what="an alias that was just deleted", later=REGISTRY),
-    Case(number=102, what="1,024 loads and unloads of one model at once", later=PROCESSES),
+    Case(number=100, what="a version that is unloaded while its requests are in flight", elsewhere="tests/e2e/test_lifecycle.py"),
+    Case(number=101, what="an alias that was just deleted", elsewhere="tests/e2e/test_lifecycle.py"),
+    Case(number=102, what="1,024 loads and unloads of one model at once", later=SURFACE),
     Case(
         number=103,
         what="loading with overrides, files, paths or addresses",
@@ -132,9 +132,9 @@ CASES = [
         ],
         note="loading over the wire comes with part 4; here it does not exist",
     ),
-    Case(number=104, what="promotion to a version whose digest or signature is wrong", later=REGISTRY),
+    Case(number=104, what="promotion to a version whose digest or signature is wrong", elsewhere="tests/registry/test_signatures.py"),
     Case(number=105, what="canary weights that are none", later=ROLLOUTS),
-    Case(number=106, what="two promotions at once", later=REGISTRY),
+    Case(number=106, what="two promotions at once", elsewhere="tests/registry/test_publishers.py"),
     Case(number=107, what="credentials: none, wrong, huge, twice, in the query", later=SURFACE),
     Case(number=108, what="tokens: alg none, key confusion, crit, kid, times, audiences", later=SURFACE),
     Case(number=109, what="an inference credential on the admin API, an admin verb on the inference port", later=SURFACE),
@@ -227,9 +227,14 @@ CASES = [
             rest("2^40 steps", LATE, body(item("steps", "INT64", [], [1 << 40]), parameters={"timeout": 200_000}), model="loop"),
             rest("10 steps after it", OK, body(item("steps", "INT64", [], [10]), parameters={"timeout": 5_000_000}), model="loop"),
         ],
-        note="the run is terminated; ending a process that does not listen belongs to part 3",
+        note="the run is terminated; a process that does not listen is ended where the model has one of its own",
     ),
-    Case(number=120, what="an input that crashes the process", later=PROCESSES),
+    Case(
+        number=120,
+        what="an input that crashes the process",
+        elsewhere="tests/gateway/serving/test_isolated_faults.py",
+        note="of a model that has one of its own; a worker that dies takes its connections along",
+    ),
     Case(
         number=121,
         what="one request of 8 MiB among a hundred small ones",

@@ -37,19 +37,23 @@ def page() -> str:
 
 
 def _summary() -> str:
-    played = [case for case in CASES if not case.later]
+    played = [case for case in CASES if not case.later and not case.elsewhere]
+    elsewhere = sum(bool(case.elsewhere) for case in CASES)
     both = sum(not isinstance(case.grpc, str) and not isinstance(case.http, str) for case in played)
     steps = sum(len(side) for case in played for side in (case.grpc, case.http) if not isinstance(side, str))
     later = Counter(case.later for case in CASES if case.later)
     waiting = ", ".join(f"{count} to {part}" for part, count in sorted(later.items()))
     return (
         f"{len(CASES)} cases: {len(played)} are played, in {steps} variants, {both} of them over both transports; where one transport "
-        f"cannot have such an input, its column says why. {len(CASES) - len(played)} belong to parts that are not built yet ({waiting})."
+        f"cannot have such an input, its column says why. {elsewhere} need a server of their own, and their row names the test. "
+        f"{len(CASES) - len(played) - elsewhere} belong to parts that are not built yet ({waiting})."
     )
 
 
 def _row(case: Case) -> str:
-    if case.later:
+    if case.elsewhere:
+        cells = ["", "", f"played by `{case.elsewhere}`" + (f"; {case.note}" if case.note else "")]
+    elif case.later:
         cells = ["", "", f"belongs to {case.later}" + (f"; {case.note}" if case.note else "")]
     else:
         cells = [_side(case.grpc), _side(case.http), case.note]

@@ -63,13 +63,17 @@ Step = Call | Rest | Scene
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One row. `grpc` and `http` hold steps, or the reason why that transport has none; `later` the part that the row belongs to."""
+    """One row. `grpc` and `http` hold steps, or the reason why that transport has none; `later` the part that the row belongs to.
+
+    `elsewhere` is the test that plays it with a server of its own.
+    """
 
     number: int
     what: str
     grpc: Sequence[Call | Scene] | str = ""
     http: Sequence[Rest | Scene] | str = ""
     later: str = ""
+    elsewhere: str = ""
     note: str = ""  # where the answer differs from reference/reliability.md, and why
     neighbours: str = "rows"
     slow: bool = False  # waits for the server's time limits: run once, with neighbours

@@ -75,19 +75,25 @@ class Server:
 
     # --- process ---------------------------------------------------------------------------------------------------------------
 
+    def workers(self) -> list[int]:
+        """Process ids of the supervisor's children."""
+        return [int(pid) for pid in Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()]
+
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.child.pid}/fd"))
+        return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in (self.child.pid, *self.workers()))
 
     def memory(self, field: str) -> int:
-        """`VmRSS` or `VmHWM` in bytes."""
-        text = Path(f"/proc/{self.child.pid}/status").read_text()
+        """`VmRSS` or `VmHWM` of the one worker, in bytes."""
+        (pid,) = self.workers()
+        text = Path(f"/proc/{pid}/status").read_text()
         found = re.search(rf"{field}:\s+(\d+) kB", text)
         assert found
         return int(found[1]) << 10
 
     def forget_peak(self) -> int:
         """Begin a new VmHWM at what is resident now, and return that."""
-        Path(f"/proc/{self.child.pid}/clear_refs").write_text("5")
+        (pid,) = self.workers()
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
         return self.memory("VmRSS")
 
     def settles(self, *, connections: int = 0, descriptors: int = sys.maxsize) -> bool:
@@ -128,13 +134,14 @@ def serving(folder: Path, repository: Path, settings: str = "") -> Iterator[Serv
 
 @contextmanager
 def starting(folder: Path, repository: Path, settings: str = "") -> Iterator[Server]:
-    """As `serving`, but not yet ready."""
+    """As `serving`, but not yet ready. One worker, whose memory and descriptors can be looked at, unless the settings say otherwise."""
+    processes = "" if "processes:" in settings else "processes: {workers: 1, spare: false}\n"
     ports = free_ports()
     names = ("http_port", "grpc_port", "metrics_port")
     server = "".join(f"  {name}: {port}\n" for name, port in zip(names, ports, strict=True))
     config = folder / "server.yaml"
     place = "" if "repository:" in settings else f"repository:\n  path: {repository}\n"
-    config.write_text(f"server:\n{server}{place}logging:\n  format: json\n{settings}")
+    config.write_text(f"server:\n{server}{place}logging:\n  format: json\n{processes}{settings}")
     log = folder / "server.log"
     with Child(["serve", "--config", str(config)], log=log) as child:
         yield Server(child, ports, log)

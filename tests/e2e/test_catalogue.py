@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +30,7 @@ SHOWN = 4_096  # of a request, in which what its answer repeats must be found
 LEAKS = re.compile(
     r"(?<![\w.])/(?:\w+/)+\w+|\.py\b|\w+Error\b|\bTraceback|0x[0-9a-f]{6,}|::|onnxruntime|google\.protobuf|msgspec|numpy|<class"
 )
+ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL_AND_CODE = re.compile(r'protocol="\w+"|,?code="\w+"')
 OURS = [case for case in CASES if not case.later]
 PLAYED = [
@@ -230,11 +232,12 @@ def judge_text(text: str, size: int, sent: bytes) -> None:
 
 
 def test_all_cases_are_in_the_table() -> None:
-    """Each number once, in order; each case is played on at least one transport or belongs to a named part."""
+    """Each number once, in order; each case is played here on a transport, by a test that is named, or belongs to a named part."""
     assert list(range(1, 123)) == [case.number for case in CASES]
     for case in CASES:
         played = [steps for steps in (case.grpc, case.http) if steps and not isinstance(steps, str)]
-        assert bool(played) != bool(case.later), case.number
+        assert 1 == sum(map(bool, (played, case.later, case.elsewhere))), case.number
+        assert not case.elsewhere or (ROOT / case.elsewhere).exists()
         if played:
             assert case.grpc, case.number
             assert case.http, case.number

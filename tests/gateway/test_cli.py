@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,14 @@ import pytest
 from gateway import config_explain, doctor
 from gateway.commands.output import Exit, printable
 from gateway.config import Config
-from gateway.control import worker
+from gateway.control import supervisor
 from gateway.doctor import Finding, State
 from tests.gateway.commands.console import done, failed, parsed, run
 from tests.gateway.fake_server import FakeServer
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = (
-    *("serve", "publish", "models", "inspect", "verify", "alias", "approve", "reject", "log", "delete", "hold", "release", "gc"),
+    *("serve", "reload", "publish", "models", "inspect", "verify", "alias", "approve", "reject", "log", "delete", "hold", "release", "gc"),
     *("export", "pull", "backup", "sign", "infer", "bench", "demo", "doctor"),
 )
 
@@ -61,11 +61,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """Configurations that the worker was started with."""
     seen: list[Config] = []
 
-    def serve(config: Config) -> int:
+    def serve(config: Config, reload: Callable[[], Config]) -> int:
+        assert config == reload()
         seen.append(config)
         return 1 if config.server.name == "broken" else 0
 
-    monkeypatch.setattr(worker, "run", serve)
+    monkeypatch.setattr(supervisor, "run", serve)
     return seen
 
 
@@ -117,9 +118,18 @@ def test_wrong_settings_do_not_start_a_server(served: list[Config], arguments: l
 
 def test_serve_imports_nothing_that_only_people_need() -> None:
     """Start-up time and memory are the server's."""
-    program = "import sys, gateway.cli, gateway.control.worker; print(*sorted({m.split('.')[0] for m in sys.modules}))"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"rich", "grpc", "onnx", "sklearn", "pandas", "skl2onnx"} & set(found)
+    assert not {"rich", "grpc", "onnx", "sklearn", "pandas", "skl2onnx"} & imported("gateway.cli, gateway.control.worker")
+
+
+def test_the_supervisor_knows_no_runtime_and_no_kernel() -> None:
+    """What can crash a worker cannot crash it, and it stays small."""
+    assert not {"onnxruntime", "numba", "kernels", "google", "grpc"} & imported("gateway.control.supervisor")
+
+
+def imported(modules: str) -> set[str]:
+    """Packages that are there when these modules are."""
+    program = f"import sys, {modules}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    return set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
 
 
 # infer

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway import config_explain
-from gateway.config import Config, ConfigError, Repository, Versions, is_loopback, load
+from gateway.config import Config, ConfigError, ModelSettings, Processes, Repository, Versions, is_loopback, load, pins
 from gateway.limits import Limits, WireLimits
 from registry.serving import Serving
 
@@ -88,6 +89,11 @@ def test_public_hosts(host: str) -> None:
         (
             "limits: {wire: {stream_window_bytes: 2147483648}}",
             "limits.wire.stream_window_bytes: HTTP/2 allows 65535 to 2147483647, got 2147483648",
+        ),
+        ("limits: {observe: {max_series: 0}}", "limits.observe.max_series: expected a number above 0, got 0"),
+        (
+            "limits: {observe: {max_versions: 1000001}}",
+            "limits.observe.max_versions: expected a whole number from 1 to 1000000, got 1000001",
         ),
         ("max_body_bytes: 1", "max_body_bytes: unknown setting; it belongs under 'limits.wire'"),
     ],
@@ -214,3 +220,24 @@ def test_the_documented_default_is_the_real_one() -> None:
     """The manual's table and the type agree for a limit."""
     assert str(WireLimits().max_streams) == config_explain.find("limits.wire.max_streams")[0].settings[0].default
     assert Limits() == load(None, {"repository.path": "m"}).limits
+
+
+@pytest.mark.parametrize(
+    ("processes", "model", "workers", "cores", "pinned"),
+    [
+        ({}, {}, 2, 2, True),
+        ({}, {}, 2, 4, False),
+        ({}, {}, 1, 1, False),
+        ({}, {"intra_op_threads": 2}, 2, 2, False),
+        ({}, {"isolation": "process"}, 2, 2, False),
+        ({"pin": True}, {"intra_op_threads": 2}, 2, 4, True),
+        ({"pin": True}, {}, 4, 2, False),
+        ({"pin": False}, {}, 2, 2, False),
+    ],
+)
+def test_workers_are_bound_to_cores_where_each_has_one_and_needs_no_other(
+    processes: dict[str, bool], model: dict[str, Any], workers: int, cores: int, pinned: bool
+) -> None:
+    """Or where the settings say so and there are enough."""
+    config = Config(repository=Repository(path=Path("r")), processes=Processes(**processes), models={"m": ModelSettings(**model)})
+    assert pinned is pins(config, workers, cores)

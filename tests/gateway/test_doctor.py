@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway import doctor
-from gateway.config import Config, ModelSettings, Repository, Versions
+from gateway.config import Config, ModelSettings, Processes, Repository, Versions
 from gateway.doctor import Finding, State
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
@@ -27,6 +27,7 @@ def test_a_healthy_machine_has_nothing_to_do(tmp_path: Path) -> None:
         "packages",
         "imports",
         "cpu",
+        "workers",
         "memory",
         "files",
         "kernels",
@@ -80,6 +81,24 @@ def test_a_throttled_container_is_told(tmp_path: Path) -> None:
     quota.write_text("max 100000\n")
     assert (State.OK, "2 of 8 cores") == _short(doctor.cpu(2, 8, quota))
     assert (State.OK, "2 of 8 cores") == _short(doctor.cpu(2, 8, tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads", "cores", "state", "text"),
+    [
+        ({}, 1, 1, State.OK, "1 workers on 1 cores, 1 threads a run"),
+        ({}, 1, 8, State.OK, "4 workers on 8 cores, 1 threads a run, one spare process"),
+        ({"workers": 3, "spare": False}, 2, 8, State.OK, "3 workers on 8 cores, 2 threads a run"),
+        ({"workers": 3}, 4, 8, State.WARN, "3 workers on 8 cores, 4 threads a run, one spare process"),
+    ],
+)
+def test_cores_are_shared_by_workers_and_the_threads_of_their_runs(
+    settings: dict[str, int], threads: int, cores: int, state: State, text: str
+) -> None:
+    """More threads than cores stand in each other's way."""
+    models = {"m": ModelSettings(intra_op_threads=threads), "n": ModelSettings()}
+    found = doctor.workers(Config(repository=Repository(path=Path("r")), processes=Processes(**settings), models=models), cores)
+    assert (state, text) == (found.state, found.detail)
 
 
 def test_the_smaller_of_machine_and_control_group_counts(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kernels import huffman
 
 ORACLE = HuffmanEncoder(REQUEST_CODES, REQUEST_CODES_LENGTH)
 
+
 def test_appendix_b_lengths_are_the_rfcs_and_make_a_complete_code() -> None:
     """The table agrees with an independent transcription and leaves no bit pattern without a meaning."""
     assert list(huffman.CODE_LENGTHS) == list(REQUEST_CODES_LENGTH)

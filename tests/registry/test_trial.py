@@ -50,7 +50,8 @@ def test_the_child_sees_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Its environment has what an interpreter needs, its descriptors are the model's and the pipes."""
     (tmp_path / "child.py").write_text(
         "import os, json, sys\n"
-        "kept = {'LD_LIBRARY_PATH', 'PYTHONPATH', 'PYTHONDONTWRITEBYTECODE', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'LC_CTYPE'}\n"
+        "kept = {'LD_LIBRARY_PATH', 'PYTHONPATH', 'PYTHONDONTWRITEBYTECODE', 'OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'LC_CTYPE', "
+        "'ORT_DISABLE_TELEMETRY'}\n"
         "assert kept >= set(os.environ)\n"
         "named = {os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')}\n"
         "assert not any('other' in name for name in named)\n"
@@ -79,7 +80,7 @@ def test_the_child_is_confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "        os._exit(0 if libc.unshare(1 << 30) == 0 or libc.unshare(0x50000000) == 0 else 1)\n"
         "    return os.waitpid(child, 0)[1] == 0\n"
         "before, gives_up = os.readlink('/proc/self/ns/net'), able()\n"
-        "confine(task)\n"
+        "confine(memory_bytes=task.memory_bytes, cpu_s=task.cpu_s, descriptors=task.descriptors + task.model_fd)\n"
         "assert gives_up == (before != os.readlink('/proc/self/ns/net'))\n"
         "assert not {'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)\n"
         "soft = lambda name: resource.getrlimit(getattr(resource, 'RLIMIT_' + name))\n"

@@ -14,11 +14,11 @@ from gateway.control.health import Health
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
+from gateway.control.serving import _router
 from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
-from gateway.control.worker import _router
 from gateway.limits import Limits
-from gateway.observe.metrics import Metrics
+from gateway.observe.metrics import alone
 from gateway.pb import inference_pb2 as pb
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher
@@ -70,7 +70,7 @@ class Desk:
     ) -> None:
         self.limits = limits or Limits()
         self.loop = FakeLoop()
-        self.metrics = Metrics()
+        self.metrics, self.totals = alone(self.limits.observe)
         self.runners: list[FakeRunner] = []
         self.batcher = Batcher(
             Budget(self.limits.serving),

@@ -172,7 +172,7 @@ def test_a_bad_request_gets_its_error_and_is_counted_as_of_no_model(sent: bytes,
     desk = Desk()
     found, value = asked(desk, "POST", target, sent)
     assert (status, ["error"]) == (found, list(value))  # type: ignore[call-overload]
-    slab = dict(desk.metrics.slabs())["_unknown", ""]
+    slab = dict(desk.totals.snapshot().items())["_unknown", ""]
     assert (1, 1) == (slab.requests[HTTP, Code[code]], slab.requests.sum())
     assert 200 == asked(desk, "POST", INFER, body([[1.0]]))[0]
 
@@ -189,7 +189,7 @@ def test_overload_says_when_to_come_back_and_is_counted_as_of_its_version() -> N
     desk = Desk(Limits(serving=ServingLimits(max_inflight_bytes=4)))
     answer = desk.http.ask("POST", INFER, body([[1.0, 2.0]]))
     assert (429, "1") == (answer.status, answer.headers["retry-after"])
-    assert 1 == dict(desk.metrics.slabs())[ROWS, "3"].requests[HTTP, Code.OVERLOADED]
+    assert 1 == dict(desk.totals.snapshot().items())[ROWS, "3"].requests[HTTP, Code.OVERLOADED]
 
 
 def test_a_timeout_of_the_request_is_kept() -> None:

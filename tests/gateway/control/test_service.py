@@ -29,7 +29,7 @@ def rows(tag: int, count: int = 1, features: int = 2) -> np.ndarray:
 
 
 def counted(desk: Desk, model: str = "_unknown") -> dict[str, int]:
-    slab = next(slab for (name, _), slab in desk.metrics.slabs() if name == model)
+    slab = next(slab for (name, _), slab in desk.totals.snapshot().items() if name == model)
     return {Code(code).name: int(count) for code, count in enumerate(slab.requests[GRPC]) if count}
 
 

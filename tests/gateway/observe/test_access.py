@@ -15,9 +15,10 @@ import structlog
 
 from gateway.config import Logging
 from gateway.errors import Code
+from gateway.limits import ObserveLimits
 from gateway.observe import logs
 from gateway.observe.access import AccessLog
-from gateway.observe.metrics import Metrics
+from gateway.observe.metrics import Metrics, alone
 from gateway.observe.slabs import GRPC, HTTP
 from gateway.serving.batch import Batch, Item
 from gateway.serving.model import RunFault
@@ -73,7 +74,7 @@ def lines() -> Iterator[Any]:
 
 
 def log(share: float) -> tuple[AccessLog, Metrics]:
-    metrics = Metrics()
+    metrics, _ = alone(ObserveLimits())
     return AccessLog(metrics, share=share, clock=Noon(), rng=random.Random(1)), metrics
 
 

@@ -15,8 +15,11 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import Code
-from gateway.observe.metrics import Collector, Metrics, outcomes
+from gateway.limits import ObserveLimits
+from gateway.observe.metrics import alone, outcomes
+from gateway.observe.page import Page
 from gateway.observe.slabs import DURATION_EDGES_S, GRPC, HTTP, PROTOCOLS, ROWS_EDGES, Slab
+from gateway.observe.totals import Totals
 from gateway.serving.batch import Batch, Item
 from gateway.serving.model import RunFault
 from tests import naive
@@ -47,25 +50,27 @@ def batch(version: Any, *items: Item, failed: tuple[Item, ...] = (), started: fl
     return made
 
 
-def collector(metrics: Metrics, *loaded: tuple[str, str], **gauges: float) -> Collector:
-    return Collector(metrics, build={"version": "1.2"}, gauges=lambda: gauges, loaded=lambda: list(loaded), now=itertools.count().__next__)
+def page_of(totals: Totals, *loaded: tuple[str, str], **gauges: float) -> Page:
+    given = {"tidegate_model_loaded": dict.fromkeys(loaded, 1.0), **gauges}
+    return Page(totals, build={"version": "1.2"}, gauges=lambda: given, max_labelled=10, now=itertools.count().__next__)
 
 
-def scraped(metrics: Metrics, **gauges: float) -> Samples:
-    """Every sample by its name and label values."""
-    page, _ = collector(metrics, ("m", "3"), **gauges).page("")
+def scraped(totals: Totals, **gauges: float) -> Samples:
+    """Every sample by its name and label values, but for those of the overflow."""
+    page, _ = page_of(totals, ("m", "3"), **gauges).page("")
     return {
         (sample.name, *[sample.labels[label] for label in LABELS if label in sample.labels]): sample.value
         for family in text_string_to_metric_families(page.decode())
         for sample in family.samples
+        if family.name != "tidegate_metrics_overflow"
     }
 
 
 def test_a_batch_is_counted_by_protocol_and_outcome() -> None:
     """Each request once: answered, failed, too late, gone."""
-    metrics, bad = Metrics(), item(HTTP)
+    (metrics, totals), bad = alone(ObserveLimits()), item(HTTP)
     metrics.batch_done(batch(FakeVersion(), item(), item(HTTP), bad, item(done=True), item(HTTP, cancelled=True), failed=(bad,)))
-    counted = {key[1:]: value for key, value in scraped(metrics).items() if key[0] == "tidegate_requests_total"}
+    counted = {key[1:]: value for key, value in scraped(totals).items() if key[0] == "tidegate_requests_total"}
     assert {
         ("m", "3", "stable", "grpc", "OK"): 1, ("m", "3", "stable", "http", "OK"): 1, ("m", "3", "stable", "http", "INVALID_ARGUMENT"): 1,
         ("m", "3", "stable", "grpc", "DEADLINE_EXCEEDED"): 1, ("m", "3", "stable", "http", "CANCELLED"): 1,
@@ -75,11 +80,11 @@ def test_a_batch_is_counted_by_protocol_and_outcome() -> None:
 @pytest.mark.parametrize("alike", [True, False])
 def test_a_batch_in_which_all_went_well_is_counted_by_protocol(alike: bool) -> None:
     """With one sink, and with several."""
-    metrics = Metrics()
+    metrics, totals = alone(ObserveLimits())
     made = batch(FakeVersion(), *[item(HTTP) for _ in range(3)], *([] if alike else [item()] * 2))
     made.alike = made.items[0].sink if alike else None
     metrics.batch_done(made)
-    page = scraped(metrics)
+    page = scraped(totals)
     assert 3 == page["tidegate_requests_total", "m", "3", "stable", "http", "OK"]
     assert (None if alike else 2) == page.get(("tidegate_requests_total", "m", "3", "stable", "grpc", "OK"))
 
@@ -92,7 +97,7 @@ batches = st.lists(st.tuples(st.lists(st.tuples(times, st.integers(1, 2_000)), m
 @given(batches)
 def test_histograms_hold_every_duration_once(drawn: list[tuple[list[tuple[float, int]], float, float]]) -> None:
     """Counts, sums and buckets as the slow way finds them; buckets never fall, the last one is the count."""
-    metrics, version = Metrics(), FakeVersion()
+    (metrics, totals), version = alone(ObserveLimits()), FakeVersion()
     expected = [np.zeros(len(DURATION_EDGES_S) + 1) for _ in range(4)]
     sums = np.zeros(4)
     for requests, waited, took in drawn:
@@ -100,10 +105,10 @@ def test_histograms_hold_every_duration_once(drawn: list[tuple[list[tuple[float,
         made = batch(version, *[item(rows=rows, arrival=100.0 - early) for early, rows in requests], started=started, ended=started + took)
         metrics.batch_done(made)
         arrivals = [one.arrival for one in made.items]
-        counts, totals = naive.durations(arrivals, made.started, made.ended, made.rows, DURATION_EDGES_S, ROWS_EDGES)
+        counts, took_s = naive.durations(arrivals, made.started, made.ended, made.rows, DURATION_EDGES_S, ROWS_EDGES)
         expected = [old + np.array(new) for old, new in zip(expected, counts, strict=True)]
-        sums += totals
-    page = scraped(metrics)
+        sums += took_s
+    page = scraped(totals)
     if not drawn:
         assert not [key for key in page if key[0].endswith("_bucket")]
         return
@@ -128,7 +133,7 @@ STEPS = st.lists(
 @given(STEPS)
 def test_totals_are_conserved_whatever_happens(steps: list[tuple[str, int, int, Code, int]]) -> None:
     """Batches, drops, refusals and versions that are unloaded and loaded again: nothing is lost, nothing falls, nothing counts twice."""
-    metrics, versions, expected, before = Metrics(), [FakeVersion("a", n) for n in range(3)], 0, 0.0
+    (metrics, totals), versions, expected, before = alone(ObserveLimits()), [FakeVersion("a", n) for n in range(3)], 0, 0.0
     for deed, index, protocol, code, count in steps:
         version: Any = versions[index]
         if deed == "batch":
@@ -143,20 +148,20 @@ def test_totals_are_conserved_whatever_happens(steps: list[tuple[str, int, int, 
             metrics.forget(version)
             versions[index] = FakeVersion("a", index)
         expected += {"batch": count, "reload": 0}.get(deed, 1)
-        total = float(sum(slab.requests.sum() for _, slab in metrics.slabs()))
+        total = float(sum(slab.requests.sum() for _, slab in totals.snapshot().items()))
         assert before <= total == expected
         before = total
-    page = scraped(metrics)
+    page = scraped(totals)
     assert expected == sum(value for key, value in page.items() if key[0] == "tidegate_requests_total")
 
 
 def test_no_label_comes_from_a_request() -> None:
     """What names no loaded model is `_unknown`, however many names are tried; values are those of closed lists."""
-    metrics = Metrics()
+    metrics, totals = alone(ObserveLimits())
     for code in Code:
         metrics.refused(None, HTTP, code)
     metrics.dropped(FakeVersion(), item(), Code.CANCELLED)  # type: ignore[arg-type]
-    page, _ = collector(metrics, ("m", "3")).page("")
+    page, _ = page_of(totals, ("m", "3")).page("")
     labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(page.decode()):
         for sample in family.samples:
@@ -165,31 +170,31 @@ def test_no_label_comes_from_a_request() -> None:
     closed = {"model": {"_unknown", "m"}, "version": {"", "3", "1.2"}, "arm": {"stable"}, "protocol": set(PROTOCOLS)}
     assert closed == {name: labels[name] for name in closed}
     assert labels["code"] <= {code.name for code in Code}
-    assert {*closed, "code", "le"} == set(labels)
+    assert {*closed, "code", "le", "reason"} == set(labels)
     assert b"secret" not in page
 
 
 def test_refused_requests_have_no_durations() -> None:
     """`_unknown` has a count and no histogram."""
-    metrics = Metrics()
+    metrics, totals = alone(ObserveLimits())
     metrics.refused(None, GRPC, Code.NOT_FOUND)
     assert [("tidegate_requests_total", "_unknown", "", "stable", "grpc", "NOT_FOUND")] == [
-        key for key in scraped(metrics) if "_unknown" in key
+        key for key in scraped(totals) if "_unknown" in key
     ]
 
 
 def test_what_is_loaded_and_the_gauges_are_shown() -> None:
     """Values as they are at the scrape."""
-    page = scraped(Metrics(), tidegate_ready=1.0, tidegate_connections=7)
+    page = scraped(alone(ObserveLimits())[1], tidegate_ready=1.0, tidegate_connections=7)
     assert 1 == page["tidegate_model_loaded", "m", "3"] == page["tidegate_build_info", "1.2"]
     assert (1, 7) == (page["tidegate_ready",], page["tidegate_connections",])
 
 
 def test_the_page_comes_in_the_format_that_the_scraper_asks_for() -> None:
     """Prometheus' text by default, OpenMetrics on demand, both whole."""
-    metrics = Metrics()
+    metrics, totals = alone(ObserveLimits())
     metrics.batch_done(batch(FakeVersion(), item()))
-    made = collector(metrics, ("m", "3"))
+    made = page_of(totals, ("m", "3"))
     (plain, plain_type), (fancy, fancy_type) = made.page(""), made.page("application/openmetrics-text; version=1.0.0")
     assert (True, True) == (plain_type.startswith("text/plain"), fancy_type.startswith("application/openmetrics-text"))
     families = {family.name for family in openmetrics.text_string_to_metric_families(fancy.decode())}
@@ -207,12 +212,12 @@ def test_outcomes_put_the_deadline_and_the_caller_before_the_run() -> None:
 
 def test_slabs_merge_by_addition() -> None:
     """Two workers that share the batches count what one would count alone."""
-    whole, halves = Metrics(), (Metrics(), Metrics())
+    whole, *halves = (alone(ObserveLimits()) for _ in range(3))
     for index in range(40):
         made = batch(FakeVersion(), *[item(index % 2, rows=index + 1)] * 3, started=10.0 + index / 8, ended=12.0 + index)
-        for metrics in (whole, halves[index % 2]):
+        for metrics, _ in (whole, halves[index % 2]):
             metrics.batch_done(made)
-    slabs: list[Slab] = [dict(metrics.slabs())["m", "3"] for metrics in (whole, *halves)]
+    slabs: list[Slab] = [dict(totals.snapshot().items())["m", "3"] for _, totals in (whole, *halves)]
     for name in Slab.__slots__:
         one, *others = (getattr(slab, name) for slab in slabs)
         np.testing.assert_allclose(one, sum(others))

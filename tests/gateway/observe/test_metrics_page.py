@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.observe.metrics import Collector, Metrics
+from gateway.limits import ObserveLimits
+from gateway.observe.metrics import alone
+from gateway.observe.page import Page
 
 
 class Server:
@@ -11,7 +13,8 @@ class Server:
     def __init__(self) -> None:
         self.time = 100.0
         self.made = 0
-        self.collector = Collector(Metrics(), build={"version": "1"}, gauges=self.gauges, loaded=list, now=lambda: self.time)
+        _, totals = alone(ObserveLimits())
+        self.collector = Page(totals, build={"version": "1"}, gauges=self.gauges, max_labelled=10, now=lambda: self.time)
         self.made = 0
 
     def gauges(self) -> dict[str, float]:

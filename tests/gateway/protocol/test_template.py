@@ -350,16 +350,38 @@ def test_fragments_are_not_found_and_teach_nothing(message: bytes) -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    """So many templates, so many of one length, so many constant bytes of one; past the first all are forgotten and learned anew."""
+    """So many templates, so many of one model and length, so many constant bytes; past them all are forgotten and learned anew."""
     templates = Templates(max_id_bytes=LONG.max_id_bytes)
-    for number in range(600):
-        templates.learn(request(model=f"{number:03}" + "m" * (number % 64)), number)
-    held = [known for alike in templates._known.values() for known in alike]
-    assert 0 < len(held) <= template._MAX_TEMPLATES
-    assert max(map(len, templates._known.values())) <= template._MAX_ALIKE
+    for number in range(template._MAX_TEMPLATES + 100):
+        templates.learn(request(model=f"{number:04}"), number)
+    assert 100 == len(templates._known) == templates._count
+    for number in range(50):
+        templates.learn(request(model="m"), number)
+    (alike,) = templates._known[request(model="m")[:3]].values()
+    assert template._MAX_ALIKE == len(alike)
     large = request(model="m")[:-10] + written([(6, b"\x0a\x7f" + b"o" * 127, 0)] * 40 + [(7, bytes(8), 0)])
     templates.learn(large, "large")
     assert templates.find(large) is None
-    for number in range(10_000):
+    for number in range(template._MAX_SEEN + 10):
         templates.wants(request(model=str(number)))
-    assert len(templates._seen) <= 4 * template._MAX_TEMPLATES
+    assert len(templates._seen) <= template._MAX_SEEN
+
+
+def test_messages_of_a_thousand_models_are_all_remembered() -> None:
+    """However alike their lengths are: no model takes the long way because others came first."""
+    messages = [request(model=f"m{number:04}") for number in range(1_000)]
+    templates = Templates(max_id_bytes=LONG.max_id_bytes)
+    for number, message in enumerate(messages):
+        templates.learn(message, number)
+    assert list(range(1_000)) == [(templates.find(message) or [None])[0] for message in messages]
+    assert list(range(1_000)) == [(templates.find(memoryview(message)) or [None])[0] for message in messages]
+
+
+def test_what_is_remembered_is_bounded_in_bytes() -> None:
+    """Long names fill the room before the count of templates does."""
+    templates = Templates(max_id_bytes=LONG.max_id_bytes)
+    for number in range(8_000):
+        templates.learn(request(model=f"{number:04}" + "m" * 120, version="v" * 120), number)
+    kept = [known for alike in templates._known.values() for same in alike.values() for known in same]
+    assert 0 < templates._bytes <= template._MAX_KEPT_BYTES
+    assert len(kept) == templates._count < 8_000

@@ -68,6 +68,21 @@ def chooser() -> onnx.ModelProto:
     return graph([node], [value("x", 1, "n", 2)], [value("y", 1, "n", 2)], yes=np.array(True))
 
 
+def endless() -> onnx.ModelProto:
+    """y = x after a loop that does not end for x of 1 and more."""
+    body = helper.make_graph(
+        [helper.make_node("ReduceMax", ["v"], ["top"], keepdims=0), helper.make_node("GreaterOrEqual", ["top", "one"], ["on"]),
+         helper.make_node("Identity", ["v"], ["w"])],
+        "body", [value("i", TensorProto.INT64), value("c", TensorProto.BOOL), value("v", 1, "n", 2)],
+        [value("on", TensorProto.BOOL), value("w", 1, "n", 2)],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0), helper.make_node("GreaterOrEqual", ["largest", "one"], ["begin"]),
+        helper.make_node("Loop", ["", "begin", "x"], ["y"], body=body),
+    ]  # fmt: skip
+    return graph(nodes, [value("x", 1, "n", 2)], [value("y", 1, "n", 2)], one=np.array(1, np.float32))
+
+
 def product() -> onnx.ModelProto:
     """y = a @ b of free shapes, [n, k] and [n, n]: inputs that do not fit each other fail inside."""
     inputs = [value("a", 1, "n", "k"), value("b", 1, "n", "m")]

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.errors import Code
 from gateway.protocol.tensors import Signature, TensorSpec
-from gateway.serving.model import RunFault
+from gateway.serving.model import RunFault, RunOptions
 from tests.gateway.serving.serving_fakes import FakeLoop
 
 TAG = 64  # values of one request lie in tag * TAG … + TAG - 1
@@ -26,6 +26,8 @@ class MixedModel:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     has_control_flow = False
+    quarantine = None
+    options = RunOptions
 
     def __init__(self, loop: FakeLoop, name: str, *, max_batch_size: int, per_run_s: float, per_row_s: float) -> None:
         self.signature = Signature(name, self.inputs, self.outputs, max_batch_size)

@@ -14,7 +14,7 @@ from gateway.protocol.tensors import Signature, TensorSpec
 from gateway.serving.admission import Budget
 from gateway.serving.batch import Batch, Item, execute
 from gateway.serving.batching import Batcher
-from gateway.serving.model import RunFault
+from gateway.serving.model import RunFault, RunOptions
 from gateway.serving.versions import Version
 
 POISON = 666.0  # a row with this value fails the run that holds it
@@ -83,6 +83,8 @@ class FakeModel:
         self.per_run_s, self.per_row_s = per_run_s, per_row_s
         self.batches: list[int] = []
         self.has_control_flow = False
+        self.quarantine = None
+        self.options = RunOptions
 
     def zeros(self, rows: int):
         return [np.zeros((rows, 1), np.float32)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from pathlib import Path
 
@@ -12,21 +11,21 @@ import pytest
 from gateway.config import Batching, Config, ModelSettings, Repository, Versions
 from gateway.errors import Code, TidegateError
 from gateway.limits import ServingLimits
-from gateway.serving.loading import Loader, open_repository
 from gateway.serving.model import RunFault
 from gateway.serving.routing import Routes
+from gateway.serving.sources import open_repository
 from gateway.serving.versions import Version
 from registry.errors import RegistryError
 from registry.signatures import generate
 from tests.gateway.serving import graphs
+from tests.gateway.serving.served import served
 from tests.gateway.serving.serving_fakes import FakeLoop, FakeModel
 
 
 def load(root: Path, batching: Batching | None = None, **models: ModelSettings) -> Routes:
     """Everything in `root`; every look at the clock is a millisecond later."""
     config = Config(repository=Repository(path=root), models=models, batching=batching or Batching())
-    ticks = itertools.count()
-    return Loader(config, lambda version, item, code: None, lambda: next(ticks) / 1e3).load(open_repository(config.repository))
+    return served(config)
 
 
 def place(root: Path, model: str, version: int, proto=None) -> Path:
@@ -55,14 +54,13 @@ def test_versions_and_rows_are_as_the_settings_say(tmp_path: Path) -> None:
     assert ((4, 2.5e-3), (64, 0.0)) == tuple((v.signature.max_batch_size, v.max_delay_s) for v in (first, other))
 
 
-def test_a_version_that_cannot_be_loaded_costs_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_version_that_cannot_be_loaded_costs_no_other(tmp_path: Path) -> None:
     """Its reason is kept, without a path; its neighbours and its older version serve."""
     place(tmp_path, "m", 1)
     place(tmp_path, "m", 2).write_bytes(b"broken")
     place(tmp_path, "bad", 1, graphs.sequence())
     place(tmp_path, "good", 1)
-    with caplog.at_level(logging.ERROR):
-        routes = load(tmp_path, m=ModelSettings(versions=Versions(all=True)))
+    routes = load(tmp_path, m=ModelSettings(versions=Versions(all=True)))
     assert {("m", 2), ("bad", 1)} == set(routes.failed)
     assert not [reason for reason in routes.failed.values() if not reason or str(tmp_path) in reason]
     assert ([1], [1], []) == tuple(routes.numbers(name) for name in ("m", "good", "bad"))

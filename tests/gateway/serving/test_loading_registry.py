@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 
 from gateway.config import Batching, Config, ModelSettings, Repository, Versions
 from gateway.errors import TidegateError
-from gateway.serving.loading import Loader, open_repository
 from gateway.serving.routing import Routes
+from gateway.serving.sources import open_repository
 from registry.errors import RegistryError
 from registry.names import blob_key
 from registry.parts import Parts
@@ -23,6 +22,7 @@ from registry.signatures import attach, generate, sign
 from registry.store import Store
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
+from tests.gateway.serving.served import served
 
 ONE, TWO, THREE = (graphs.twice(weight=float(number)) for number in (1, 2, 3))
 
@@ -30,8 +30,7 @@ ONE, TWO, THREE = (graphs.twice(weight=float(number)) for number in (1, 2, 3))
 def load(root: Path, *, keys: tuple[Path, ...] = (), batching: Batching | None = None, **models: ModelSettings) -> Routes:
     """What a server with these settings serves; every look at the clock is a millisecond later."""
     config = Config(repository=Repository(path=root, keys=keys), models=models, batching=batching or Batching())
-    ticks = itertools.count()
-    return Loader(config, lambda version, item, code: None, lambda: next(ticks) / 1e3).load(open_repository(config.repository))
+    return served(config)
 
 
 def refusal(routes: Routes, model: str, version: str = "") -> str:
@@ -118,7 +117,7 @@ def test_a_broken_log_leaves_numbers(tmp_path: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING):
         routes = load(tmp_path / "r")
     assert "UNAVAILABLE: model 'm' serves no version: no alias stands for one" == refusal(routes, "m")
-    assert [line for line in caplog.messages if line.startswith("repository: models/m/log/00000002.json")]
+    assert [line for line in caplog.messages if line.startswith("models/m/log/00000002.json")]
     assert [2] == load(tmp_path / "r", m=ModelSettings(versions=Versions(specific=(2,)))).numbers("m")
 
 

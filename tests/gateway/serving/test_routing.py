@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,3 +104,19 @@ def test_the_table_lists_what_serves() -> None:
     """Numbers ascending, all versions."""
     assert ([9, 10], [], []) == (ROUTES.numbers("m"), ROUTES.numbers("gone"), ROUTES.numbers("n"))
     assert [NINE, TEN, ZERO] == list(ROUTES.all())
+
+
+def test_a_thousand_models_that_do_not_serve_yet_are_looked_up_in_no_time() -> None:
+    """Readiness of all takes a look for each, not a look at all for each: the names are asked for once."""
+    asked = 0
+
+    class Failed(dict[tuple[str, int], str]):
+        def __iter__(self) -> Iterator[tuple[str, int]]:
+            nonlocal asked
+            asked += 1
+            return super().__iter__()
+
+    routes = Routes(failed=Failed({(f"m{number}", 1): "it is being loaded" for number in range(1_000)}))
+    assert 1_000 == len(routes.readiness())
+    assert not any(routes.readiness().values())
+    assert asked <= 1

@@ -106,6 +106,8 @@ SERVED, OVERSIZED, RESET, REFUSED = "served", "oversized", "reset", "refused"
 def by_name(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Fields of one name keep their order; that of different names means nothing (RFC 9110 §5.3), and routing fields are moved forward."""
     return sorted(fields, key=lambda field: field[0])
+
+
 Verdict = tuple[object, ...]
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _NAME_OCTETS = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"

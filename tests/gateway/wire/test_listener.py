@@ -11,6 +11,7 @@ import pytest
 
 from gateway.limits import WireLimits
 from gateway.wire.listener import Behind, Listener, Peer, speaks_http2
+from gateway.wire.timeouts import TimedHttp2
 from tests.gateway.wire import http1_wire, http2_wire
 from tests.gateway.wire.http2_wire import GOAWAY, PREFACE, Program, read_frames, setting
 
@@ -70,7 +71,7 @@ class Floor:
         self.now_s = 1_000.0
         self.program = Program()
         self.application = http1_wire.Application()
-        behind = Behind(self.program.route, self.application)
+        behind = Behind(self.application, self.program.route, TimedHttp2)
         self.listener = Listener(WireLimits(**limits), behind, clock=self, rng=random.Random(1))  # type: ignore[arg-type]
 
     def now(self) -> float:

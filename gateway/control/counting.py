@@ -1,0 +1,67 @@
+"""What the supervisor shows of its workers: the metrics page over the arena, with gauges of processes and versions beside the counters."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+
+from gateway.clock import Clock
+from gateway.control.board import Board
+from gateway.control.fleet import Fleet, Member
+from gateway.control.state import ServerState
+from gateway.control.steering import Steering
+from gateway.limits import ObserveLimits
+from gateway.observe.arena import Arena
+from gateway.observe.page import Page, Values
+from gateway.observe.totals import SERIES_PER_VERSION, Totals
+
+
+class Counting:
+    """The page of one server."""
+
+    def __init__(
+        self, arena: Arena, totals: Totals, limits: ObserveLimits,
+        *, state: ServerState, fleet: Fleet, steering: Steering, board: Board, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._arena = arena
+        self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
+        most = limits.max_series // SERIES_PER_VERSION
+        self.page = Page(totals, build=_build(state), gauges=self._gauges, max_labelled=most, now=clock.now).page
+
+    def _gauges(self) -> Mapping[str, Values]:
+        totals, snapshot = self._totals, self._steering.snapshot
+        routed = self._steering.table.models
+        return {
+            "tidegate_model_loaded": {(model, str(number)): 1.0 for model, numbers in routed.items() for number in numbers},
+            "tidegate_model_state": {(one.model, str(one.version), snapshot.known[one].state.value): 1.0 for one in sorted(snapshot.known)},
+            "tidegate_inflight_requests": totals.gauge("inflight_requests"),
+            "tidegate_inflight_bytes": totals.gauge("inflight_bytes"),
+            "tidegate_connections": totals.gauge("connections"),
+            "tidegate_connections_refused": totals.counters()["refused_connections"],
+            "tidegate_ready": float(self._state.ready),
+            **self._workers(),
+        }
+
+    def _workers(self) -> Mapping[str, Values]:
+        serving, now = self._steering.snapshot.serving, self._clock.now()
+        workers = {(str(member.place),): member for member in self._fleet.workers}
+        return {
+            "tidegate_worker_ready": {key: float(member.number in serving) for key, member in workers.items()},
+            "tidegate_worker_connections": self._of_region("connections", workers),
+            "tidegate_worker_inflight_requests": self._of_region("inflight_requests", workers),
+            "tidegate_worker_inflight_bytes": self._of_region("inflight_bytes", workers),
+            "tidegate_worker_heartbeat_age_seconds": {
+                key: max(0.0, now - beat)
+                for key, member in workers.items()
+                if (beat := self._board.heartbeat(member.place)) > member.started_s
+            },
+            "tidegate_worker_exits_total": {(reason,): float(count) for reason, count in self._fleet.exits.items()},
+        }
+
+    def _of_region(self, name: str, workers: Mapping[tuple[str], Member]) -> Values:
+        return {key: self._arena.region(member.place)[name] for key, member in workers.items()}
+
+
+def _build(state: ServerState) -> dict[str, str]:
+    return {"version": state.version, "python": platform.python_version(), "onnxruntime": importlib.metadata.version("onnxruntime")}

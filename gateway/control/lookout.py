@@ -1,0 +1,89 @@
+"""Sees what the repository holds, from a thread: once at the start, then whenever it changes, or when somebody asks. Gives wishes.
+
+A repository that cannot be reached at the start is asked again until it can; one that is none is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from gateway.config import Config
+from gateway.serving.sources import Wish, open_repository, wish
+from registry.discovery import Source
+from registry.errors import Kind, RegistryError
+from registry.verified import Listing
+
+_log = logging.getLogger(__name__)
+_AGAIN_S = 2.0  # between attempts to reach a repository
+
+
+class Lookout:
+    """One repository under one config at a time."""
+
+    def __init__(self, config: Config, seen: Callable[[Wish], None], failed: Callable[[RegistryError], None]) -> None:
+        """`seen(wish)` and `failed(error)` are called in the thread; after `failed` it has ended."""
+        self._config = config
+        self._seen = seen
+        self._failed = failed
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self.source: Source | None = None  # once there is one
+        self._told: frozenset[str] = frozenset()
+        self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stop.set()
+
+    def configure(self, config: Config) -> None:
+        """Other settings: the same repository is looked at anew."""
+        with self._lock:
+            self._config = config
+        self.look()
+
+    def look(self) -> None:
+        """List the repository now. Blocks. Does nothing before it was reached."""
+        source = self.source
+        if source is None:
+            return
+        try:
+            self._found(source, source.listing())
+        except RegistryError as error:
+            _log.error("repository: %s; what was seen last still holds", error.message)
+
+    def _run(self) -> None:
+        try:
+            source = self._opened()
+            if source is not None:
+                source.watch(lambda listing: self._found(source, listing), self._stop)
+        except RegistryError as error:
+            self._failed(error)
+
+    def _opened(self) -> Source | None:
+        """The source with its first listing handed over; None where the server stops before it was reached."""
+        while not self._stop.is_set():
+            try:
+                self.source = source = open_repository(self._config.repository)
+                self._found(source, source.listing())
+                return source
+            except RegistryError as error:
+                if error.kind is not Kind.STORAGE:
+                    raise
+                _log.error("repository: %s; trying again", error.message)
+                self._stop.wait(_AGAIN_S)
+        return None
+
+    def _found(self, source: Source, listing: Listing) -> None:
+        with self._lock:
+            made = wish(self._config, source, listing)
+            for problem in made.problems:
+                if problem not in self._told:
+                    _log.warning("repository: %s", problem)
+            self._told = frozenset(made.problems)
+        self._seen(made)

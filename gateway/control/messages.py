@@ -1,0 +1,103 @@
+"""What supervisor and workers tell each other. Pure data; every list replaces the one before, so a repeated message is no matter."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.serving.lifecycle import State
+
+Key = tuple[str, int, str]  # model, number, identity: what makes two versions the same
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A version that workers shall hold."""
+
+    model: str
+    version: int
+    identity: str  # what content with which settings: another one is another version under the same number
+    slot: int  # of its counters
+
+
+class Report(msgspec.Struct, frozen=True, array_like=True):
+    """How far one worker is with one version."""
+
+    model: str
+    version: int
+    identity: str
+    state: State
+    reason: str = ""
+    size_bytes: int = 0  # of its files
+    unreachable: bool = False  # failed because the storage did not give the files: worth another attempt
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """What serves, at one moment."""
+
+    generation: int = 0
+    ready: bool = False  # of the server: health says so
+    partial: bool = True  # the repository has not been read yet
+    models: dict[str, dict[int, str]] = {}  # model → number → identity
+    aliases: dict[str, dict[str, int]] = {}
+    defaults: dict[str, int | None] = {}  # as `routing.Routes` has them
+    failed: dict[str, dict[int, str]] = {}  # should serve and cannot → why
+    asleep: tuple[str, ...] = ()  # models that are loaded on demand and are not loaded
+    idle: dict[str, str] = {}  # models of which nothing was chosen → why
+
+
+# To a worker
+
+
+class Begin(msgspec.Struct, frozen=True, tag=True):
+    """Be a worker with these settings; a spare waits for it. Sent again when settings have changed."""
+
+    config: str  # as `config.encode` writes it
+    core: int | None = None  # to be bound to
+
+
+class Hold(msgspec.Struct, frozen=True, tag=True):
+    """The whole list of versions to hold."""
+
+    number: int  # counts up
+    versions: tuple[Held, ...]
+
+
+class Route(msgspec.Struct, frozen=True, tag=True):
+    """Serve by this table, and take connections from now on."""
+
+    table: Table
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Take no connections, finish what is open, end."""
+
+    grace_s: float
+
+
+# From a worker
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """It has imported everything and listens."""
+
+
+class Reports(msgspec.Struct, frozen=True, tag=True):
+    """The whole list of versions that it holds, failed to load, or has not yet let go of."""
+
+    number: int  # of the last list that it was told to hold
+    versions: tuple[Report, ...]
+
+
+class Routed(msgspec.Struct, frozen=True, tag=True):
+    """It serves by the table of this generation."""
+
+    generation: int
+
+
+class Wake(msgspec.Struct, frozen=True, tag=True):
+    """Somebody asks for a model that sleeps."""
+
+    model: str
+
+
+ToWorker = Begin | Hold | Route | Drain
+FromWorker = Hello | Reports | Routed | Wake

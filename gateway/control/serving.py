@@ -1,0 +1,217 @@
+"""What a worker is made of once it has its settings: service, listener, health and versions, composed in order.
+
+Takes connections from its first route table on, so that liveness can be asked for while models load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.metadata
+import os
+import socket
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.clock import Clock, seeded_random
+from gateway.config import Config
+from gateway.control.balance import Balance
+from gateway.control.calls import inference_methods
+from gateway.control.health import Health, statuses
+from gateway.control.holding import Holding, routes_of
+from gateway.control.messages import Held, Report, Table
+from gateway.control.model_child import start_model_child
+from gateway.control.parking import Parking
+from gateway.control.rest import Rest
+from gateway.control.rest_infer import RestInference
+from gateway.control.service import Service
+from gateway.control.standard_calls import standard_methods
+from gateway.control.state import ServerState
+from gateway.limits import WireLimits
+from gateway.observe.access import AccessLog
+from gateway.observe.arena import Region
+from gateway.observe.metrics import Metrics
+from gateway.serving.admission import Budget
+from gateway.serving.batching import Batcher, Observer
+from gateway.serving.loading import Loader, Say
+from gateway.serving.sources import content_of, open_repository
+from gateway.serving.versions import Version
+from gateway.wire.blocks import Router
+from gateway.wire.grpc import GrpcRouter
+from gateway.wire.head import RequestHead
+from gateway.wire.http_stream import route_http
+from gateway.wire.listener import Behind, Listener
+from gateway.wire.stream import Acceptor
+from gateway.wire.timeouts import TimedHttp2
+from gateway.wire.tls import TlsContext
+from registry.discovery import Source
+from registry.errors import Kind, RegistryError
+
+_LOOK_S = 0.02  # between two looks at what is still open while draining
+_ONE_CORE_INLINE_S = 5e-3  # far below the 50 ms in which health must answer
+_COLLECT_EVERY = 50_000  # allocations; measured: 5 % of a small request at Python's 700
+
+
+class Serving:
+    """Everything between the sockets and the sessions of one process."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        metrics: Metrics,
+        balance: Balance,
+        clock: Clock,
+        sockets: dict[str, int],
+        workers: int,
+        cores: set[int],
+        report: Callable[[tuple[Report, ...]], None],
+        wake: Callable[[str], None],
+    ) -> None:
+        """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep.
+
+        Versions are loaded on any of `cores`, so that loading does not take the event loop's.
+        """
+        self.config = config
+        self.metrics = metrics
+        self.balance = balance
+        self.clock = clock
+        self.health = Health()
+        self._wake = wake
+        self._cores = cores
+        self._wire = share_of(config.limits.wire, workers)
+        self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
+        self._source: Source | None = None
+        self.service, self.listener = self._compose()
+        self.holding = Holding(self._load, report, metrics.forget, lambda: os.sched_setaffinity(0, self._cores))
+        self._sockets = sockets
+        self._taking = False
+
+    def _compose(self) -> tuple[Service, Listener]:
+        config, limits = self.config, self.config.limits
+        batcher = Batcher(
+            Budget(limits.serving),
+            loop=asyncio.get_running_loop(),
+            clock=self.clock,
+            observer=self._observer(),
+            inline_max_s=_inline_max_s(config),
+        )
+        service = Service(limits, batcher, self.metrics, _allow_empty(config))
+        limit = limits.serving.max_queue_bytes
+        service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
+        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json))
+        methods = inference_methods(service, self.state) | standard_methods(self.health)
+        calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
+        behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)
+        listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)
+        batcher.answered = listener.flush
+        self.balance.turn = listener.accepting.resume
+        return service, listener
+
+    def _observer(self) -> Observer:
+        """What is told of every batch: the metrics, behind the access log where one is wanted."""
+        share = self.config.logging.access_share
+        return AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics
+
+    def configure(self, config: Config) -> None:
+        """New settings. What is bound to sockets and sessions stays as it is; versions with other settings come as other versions."""
+        self.config = config
+        self._source = None
+        self.service.allow_empty(_allow_empty(config))
+        self.service.batcher.inline_max_s = _inline_max_s(config)
+
+    # --- versions --------------------------------------------------------------------------------------------------------------
+
+    def _load(self, held: Held, say: Say) -> tuple[Version, int]:
+        """In the loading thread. What is loaded is what was asked for, also where somebody changes files meanwhile."""
+        config = self.config
+        self._source = source = self._source or open_repository(config.repository)
+        ref = source.ref(held.model, held.version)
+        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child)
+        version, size = loader.load(ref, say)
+        if content_of(held.identity) not in {ref.content, ""} or source.ref(held.model, held.version).content != ref.content:
+            raise RegistryError(Kind.CONFLICT, f"the files of version {held.version} of model '{held.model}' changed meanwhile")
+        return version, size
+
+    def route(self, table: Table) -> None:
+        """Serve by a table, whole."""
+        routes = routes_of(table, self.holding.find)
+        self.service.set_routes(routes)
+        first = table.ready and not self.state.ready
+        self.state.ready = table.ready
+        self.state.started |= table.ready
+        if first:
+            _settle_collector()
+        self.health.update(statuses(ready=table.ready, models=routes.readiness()))
+        if not self._taking:
+            self._take()
+
+    def _take(self) -> None:
+        """Take connections from now on."""
+        self._taking = True
+        context = TlsContext(self.config.tls).context if self.config.tls is not None else None
+        for fd in self._sockets.values():
+            self.listener.listen(socket.socket(fileno=fd), context)
+        self.balance.begin()
+
+    def gauge(self, region: Region) -> None:
+        """What the metrics page shows of this process."""
+        budget = self.service.batcher.budget
+        region["refused_connections"] = self.listener.refused
+        region["inflight_requests"] = budget.requests
+        region["inflight_bytes"] = budget.bytes
+
+    # --- the end ---------------------------------------------------------------------------------------------------------------
+
+    async def drain(self, grace_s: float) -> None:
+        """No new connections, open requests finish, then everything closes."""
+        listener = self.listener
+        self.state.ready, self.state.draining = False, True
+        self.balance.end()
+        self.health.update(statuses(ready=False, models=self.service.routes.readiness()))
+        self.health.close()
+        listener.drain()
+        until = self.clock.now() + grace_s
+        while (listener.peers or self.service.batcher.budget.requests) and self.clock.now() < until:
+            listener.sweep()
+            await asyncio.sleep(_LOOK_S)
+        await listener.close()
+        self.holding.close()
+
+
+def share_of(limits: WireLimits, workers: int) -> WireLimits:
+    """What one of so many workers may hold. Connections are spread evenly, so an equal share of the limits of a server is enough."""
+    return msgspec.structs.replace(
+        limits,
+        max_connections=-(-limits.max_connections // workers),
+        max_connections_per_peer=-(-limits.max_connections_per_peer // workers),
+    )
+
+
+def _allow_empty(config: Config) -> set[str]:
+    return {name for name, model in config.models.items() if model.allow_empty}
+
+
+def _inline_max_s(config: Config) -> float:
+    """On one core a thread cannot overlap anything with a run, it only interrupts it: somewhat longer runs then stay inline too."""
+    seconds = config.batching.inline_max_us / 1e6
+    return max(seconds, _ONE_CORE_INLINE_S) if seconds and len(os.sched_getaffinity(0)) == 1 else seconds
+
+
+def _settle_collector() -> None:
+    """Requests die by reference counts, so the cycle collector may look rarely; what is loaded now lives on and is not looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_EVERY, 20, 20)
+
+
+def _router(calls: GrpcRouter, rest: Rest, limits: WireLimits) -> Router:
+    """gRPC by content type, everything else is HTTP: on either port."""
+
+    def route(head: RequestHead) -> Acceptor:
+        if head.content_type.startswith(b"application/grpc") and head.content_type[16:17] in (b"", b"+", b";"):
+            return calls.route(head)
+        return route_http(rest, head, limits)
+
+    return route

@@ -1,0 +1,293 @@
+"""The process that stays: owns the sockets, the arena, the workers and the view of the repository, and answers probes and scrapes.
+
+Nothing that serves a request waits for it. It knows no runtime and no kernel, so that what can crash a worker cannot crash it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from gateway.clock import SystemClock, seeded_random
+from gateway.config import Config, ConfigError, pins, worker_count
+from gateway.control.board import Board
+from gateway.control.changes import differences
+from gateway.control.counting import Counting
+from gateway.control.fleet import Fleet, Member
+from gateway.control.inheritance import Inheritance
+from gateway.control.lookout import Lookout
+from gateway.control.messages import FromWorker, Reports, Routed, Table, Wake
+from gateway.control.monitor import Monitor
+from gateway.control.notify import notify
+from gateway.control.sockets import addresses, bind
+from gateway.control.state import ServerState
+from gateway.control.steering import Outcome, Steering
+from gateway.control.verifying import Verifying
+from gateway.observe import logs, saved
+from gateway.observe.arena import Arena
+from gateway.observe.totals import Totals
+from gateway.serving.lifecycle import Wanted
+from gateway.serving.sources import Wish
+from registry.checkpoint import CheckpointFile
+from registry.errors import RegistryError
+from registry.state_directory import StateDirectory
+
+_log = logging.getLogger(__name__)
+_SPARES = 2  # places beside the workers': one that has died is taken before it is free
+_SAVE_S = 10.0
+_USE_S = 1.0
+
+Reload = Callable[[], Config]
+
+
+def run(config: Config, reload: Reload | None = None) -> int:
+    """Serve until SIGTERM or SIGINT: the exit status. `reload` reads the settings anew, for SIGHUP."""
+    logs.configure(config.logging)
+    try:
+        with contextlib.ExitStack() as held:
+            state = _state_directory(config.processes.state, held)
+            return uvloop.run(Supervisor(config, bind(config.server), state, reload).serve())
+    except OSError as error:
+        _log.error("cannot listen: %s", error)
+    except RegistryError as error:
+        _log.error("cannot serve: %s", error.message)
+    return 1
+
+
+class Supervisor:
+    """The composition of the process."""
+
+    def __init__(self, config: Config, sockets: dict[str, socket.socket], state: StateDirectory | None, reload: Reload | None) -> None:
+        self.config = config
+        self.clock = SystemClock()
+        self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
+        self._sockets = sockets
+        self._reload = reload
+        self._file = None if state is None else CheckpointFile(state)
+        self._stop = asyncio.Event()
+        self._status = 0
+        self._ready_from = 0  # the first generation that was ready
+        self._served_by: dict[int, int] = {}  # worker → generation of its table
+
+    async def serve(self) -> int:
+        """Until a signal. Returns the exit status."""
+        self._loop = asyncio.get_running_loop()
+        self._compose()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self.monitor.listener.listen(self._sockets["metrics_port"])
+        found = addresses(self._sockets)
+        _log.info("listening: http %s, grpc %s, metrics %s", found["http_port"], found["grpc_port"], found["metrics_port"])
+        self.lookout.start()
+        await self.fleet.begin()
+        tasks = [self._loop.create_task(task) for task in (self._save_often(), self._watch_use())]
+        await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        await self._drain()
+        return self._status
+
+    def _compose(self) -> None:
+        config, cores = self.config, sorted(os.sched_getaffinity(0))
+        workers = worker_count(config.processes, len(cores))
+        places = workers + _SPARES
+        arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
+        self.totals = Totals(arena, config.limits.observe)
+        if self._file is not None and (problem := saved.restore(self.totals, self._file)):
+            _log.error("totals: %s", problem)
+        self.board = Board.create(places)
+        given = Inheritance(
+            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd,
+            sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
+        )  # fmt: skip
+        self.fleet = Fleet(
+            config,
+            self.board,
+            given,
+            workers=workers,
+            cores=tuple(cores) if pins(config, workers, len(cores)) else (),
+            clock=self.clock,
+            joined=self._joined,
+            said=self._said,
+            left=self._left,
+        )
+        self.steering = Steering(self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed)
+        self.counting = Counting(
+            arena, self.totals, config.limits.observe,
+            state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
+        )  # fmt: skip
+        self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random())
+        self.verifying = Verifying(trials=config.processes.trials)
+        self.lookout = Lookout(config, self._seen, self._unseen)
+
+    # --- workers ---------------------------------------------------------------------------------------------------------------
+
+    def _joined(self, member: Member) -> None:
+        self.steering.joined(member.number)
+
+    def _said(self, member: Member, message: FromWorker) -> None:
+        match message:
+            case Reports():
+                self.steering.reported(member.number, message)
+            case Routed(generation):
+                self._acknowledged(member, generation)
+            case Wake(model):
+                self.steering.wake(model)
+
+    def _left(self, member: Member) -> None:
+        self.totals.fold(member.place)
+        self._served_by.pop(member.number, None)
+        self.steering.died(member.number)
+
+    # --- what a decision needs done (`steering.Actions`) -----------------------------------------------------------------------
+
+    def verify(self, wanted: Wanted) -> asyncio.Future[Outcome]:
+        """Begin to look into a version. It is wanted, so the lookout has a source."""
+        source = self.lookout.source
+        assert source is not None
+        return self.verifying.begin(source, wanted)
+
+    def tell(self, message: msgspec.Struct, worker: int | None = None) -> None:
+        """Send a message to one worker, or to all."""
+        if worker is None:
+            self.fleet.tell(message)
+        elif worker in self.fleet.members:
+            self.fleet.members[worker].channel.send(message)
+
+    def end(self, worker: int) -> None:
+        """A worker that cannot load what the others serve."""
+        if worker in self.fleet.members:
+            _log.error("worker %d cannot load what the others serve: killed", worker)
+            self.fleet.members[worker].process.kill()
+
+    def open_slot(self, model: str, version: int) -> int:
+        """Where a version counts."""
+        return self.totals.open((model, str(version)))
+
+    def close_slot(self, model: str, version: int) -> None:
+        """It counts no more; what it counted stays."""
+        self.totals.close((model, str(version)))
+
+    # --- what serves -----------------------------------------------------------------------------------------------------------
+
+    def _seen(self, wish: Wish) -> None:
+        """In the lookout's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self.steering.wants, wish)
+
+    def _unseen(self, error: RegistryError) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._give_up, error)
+
+    def _give_up(self, error: RegistryError) -> None:
+        _log.error("cannot serve: %s", error.message)
+        self._status = 1
+        self._stop.set()
+
+    def _routed(self, table: Table) -> None:
+        """There is another table; workers have it when they say so."""
+        if not table.ready:
+            self.state.ready = False
+        elif not self._ready_from:
+            self._ready_from = table.generation
+
+    def _acknowledged(self, member: Member, generation: int) -> None:
+        """A worker serves by a table. The server is ready when all of them do by one that is."""
+        self._served_by[member.number] = generation
+        if member.served_s is None:
+            member.served_s = self.clock.now()
+        if self.state.ready or self.state.draining or not self._ready_from:
+            return
+        if all(self._served_by.get(worker, 0) >= self._ready_from for worker in self.steering.snapshot.serving):
+            self._become_ready()
+
+    def _become_ready(self) -> None:
+        table = self.steering.table
+        self.state.ready = self.state.started = True
+        _log.info("ready: %d versions, %d failed", sum(map(len, table.models.values())), sum(map(len, table.failed.values())))
+        notify("READY=1")
+        self._loop.create_task(self.fleet.keep_spare())
+
+    # --- signals ---------------------------------------------------------------------------------------------------------------
+
+    def _hang_up(self) -> None:
+        """SIGHUP: read the settings and the repository anew, and try again what failed."""
+        notify("RELOADING=1", now_s=self.clock.now())
+        try:
+            config = self.config if self._reload is None else self._reload()
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("reload: %s; the settings stay as they are", problem)
+            config = self.config
+        applied, restart = differences(self.config, config)
+        for change in restart:
+            _log.warning("reload: %s needs a restart", change)
+        for change in applied:
+            _log.info("reload: %s", change)
+        self.config = msgspec.structs.replace(self.config, **{name: getattr(config, name) for name in ("models", "batching", "logging")})
+        logs.configure(self.config.logging)
+        self.fleet.configure(self.config)
+        self.steering.retry()
+        self._loop.run_in_executor(None, self.lookout.configure, self.config)
+        notify("READY=1")
+
+    async def _save_often(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_S)
+            await self._save()
+
+    async def _watch_use(self) -> None:
+        """Which models were asked since the last look, for those that sleep when they are not."""
+        counted: dict[tuple[str, str], int] = {}
+        while True:
+            await asyncio.sleep(_USE_S)
+            if self.steering.lazy:
+                now = {key: int(slab.requests.sum()) for key, slab in self.totals.snapshot().items()}
+                self.steering.used({key[0] for key, count in now.items() if count != counted.get(key, 0)})
+                counted = now
+
+    async def _save(self) -> None:
+        """What is counted is taken here, written in a thread."""
+        if self._file is None:
+            return
+        try:
+            await asyncio.to_thread(self._file.save, saved.checkpoint(self.totals, now_s=self.clock.wall()))
+        except RegistryError as error:
+            _log.error("totals: %s", error.message)
+
+    async def _drain(self) -> None:
+        """Not ready; a while later no new connections; open requests finish, then everything ends."""
+        notify("STOPPING=1")
+        processes = self.config.processes
+        self.state.ready, self.state.draining = False, True
+        self.lookout.stop()
+        self.steering.drain()
+        self.verifying.close()
+        await asyncio.sleep(processes.drain_delay_s if not self._status else 0.0)
+        for name in ("http_port", "grpc_port"):
+            self._sockets[name].close()
+        if not await self.fleet.drain(processes.drain_grace_s):
+            self._status = 1
+        await self._save()
+        self.monitor.listener.drain()
+        await self.monitor.listener.close()
+        _log.info("stopped")
+
+
+def _state_directory(path: Path | None, held: contextlib.ExitStack) -> StateDirectory | None:
+    if path is None:
+        return None
+    directory = StateDirectory.hold(path, now_s=SystemClock().wall())
+    held.callback(directory.close)
+    return directory

@@ -1,0 +1,35 @@
+"""What serves, as the supervisor says it to workers. Pure: what is wished and what is routed to one table."""
+
+from __future__ import annotations
+
+from gateway.control.messages import Table
+from gateway.serving.lifecycle import Desired, RouteTable
+from gateway.serving.sources import Wish
+
+
+def table_of(wish: Wish, routes: RouteTable, awake: Desired, *, generation: int, partial: bool, ready: bool) -> Table:
+    """The table that workers get. What is wanted and not routed has a reason there, so that callers are told.
+
+    `awake` is what of the wish is to be loaded now.
+    """
+    failed: dict[str, dict[int, str]] = {}
+    for wanted in sorted(awake.versions):
+        if wanted.version not in routes.models.get(wanted.model, {}):
+            failed.setdefault(wanted.model, {})[wanted.version] = "it is being loaded"
+    for one in routes.failed:
+        if one.version is not None:
+            failed.setdefault(one.model, {})[one.version] = one.reason
+    names = {*routes.models, *failed}
+    refused = {one.model for one in routes.failed if one.version is not None}
+    pointed: dict[str, int | None] = {**wish.desired.defaults, **routes.defaults} | dict.fromkeys(wish.undecided)
+    return Table(
+        generation=generation,
+        partial=partial,
+        ready=ready,
+        models={model: dict(numbers) for model, numbers in routes.models.items()},
+        aliases={model: {**known, **routes.labels.get(model, {})} for model, known in wish.aliases.items()},
+        defaults={model: number for model, number in pointed.items() if model in names},
+        failed={model: numbers for model, numbers in failed.items() if model not in wish.lazy or model in refused},
+        asleep=tuple(sorted(wish.lazy - routes.models.keys() - refused)),
+        idle=dict(wish.idle),
+    )

@@ -1,0 +1,125 @@
+"""Shared memory that workers count into: one anonymous file, a fixed layout, offsets only.
+
+A header, then one region per worker; a region is a page of gauges and counters, then one slab per slot. Each worker writes its own region
+and nobody else's; the supervisor reads all, and empties the region of a worker that is dead. The file is sparse: what was never touched
+costs no memory. It is sealed against another size, because a map of a file that shrank would kill its reader.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+
+import numpy as np
+
+from gateway.observe.slabs import LAYOUT, SLAB_WORDS, Slab
+
+FORMAT = 1  # of this layout; another number or another LAYOUT is another program
+MAX_WORKERS, MAX_SLOTS = 1_024, 1 << 20
+
+_MAGIC = int.from_bytes(b"tidegate", "little")
+_PAGE_WORDS = mmap.PAGESIZE // 8
+_SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+# What a worker says of itself in the first words of its region. Gauges end with the worker, counters are kept.
+INT_GAUGES = ("pid", "generation", "connections", "inflight_requests", "inflight_bytes")
+FLOAT_GAUGES = ("heartbeat_s", "started_s", "busy_s")  # seconds of the monotonic clock, which all processes of a machine share
+COUNTERS = ("refused_connections", "accepted_connections")
+_FLOATS_AT, _COUNTERS_AT = 32, 48
+_INTS = dict(zip(INT_GAUGES, range(_FLOATS_AT), strict=False)) | dict(zip(COUNTERS, range(_COUNTERS_AT, 64), strict=False))
+_FLOATS = dict(zip(FLOAT_GAUGES, range(_FLOATS_AT, _COUNTERS_AT), strict=False))
+
+
+class ArenaError(Exception):
+    """A descriptor that is no arena of this program; the text says why."""
+
+
+class Region:
+    """What one worker writes: gauges and counters by name, and `slabs`, int64 [slots, SLAB_WORDS]."""
+
+    def __init__(self, memory: mmap.mmap, start: int, size: int, slots: int) -> None:
+        self._memory, self._start, self._size = memory, start, size
+        words = np.frombuffer(memory, np.int64, _PAGE_WORDS + slots * SLAB_WORDS, start)
+        self._ints = words[:_PAGE_WORDS]
+        self._floats = self._ints.view(np.float64)
+        self.slabs = words[_PAGE_WORDS:].reshape(slots, SLAB_WORDS)
+
+    def slab(self, slot: int) -> Slab:
+        """The counters of one slot, in place."""
+        return Slab(self.slabs[slot])
+
+    def __getitem__(self, name: str) -> float:
+        """A gauge or counter. Raises `KeyError` for another name."""
+        return float(self._floats[_FLOATS[name]]) if name in _FLOATS else int(self._ints[_INTS[name]])
+
+    def __setitem__(self, name: str, value: float) -> None:
+        """Set a gauge or counter. Raises `KeyError` for another name."""
+        if name in _FLOATS:
+            self._floats[_FLOATS[name]] = value
+        else:
+            self._ints[_INTS[name]] = value
+
+    def clear(self) -> None:
+        """Everything is 0 and its memory given back. For a worker that is dead: what a live one adds at this moment is lost."""
+        self._memory.madvise(mmap.MADV_REMOVE, self._start, self._size)
+
+
+class Arena:
+    """The regions of all workers. `fd` is for passing on to them, and for `attach` there."""
+
+    def __init__(self, fd: int, memory: mmap.mmap, *, workers: int, slots: int) -> None:
+        self.fd, self.workers, self.slots = fd, workers, slots
+        size = _region_bytes(slots)
+        self._regions = [Region(memory, mmap.PAGESIZE + index * size, size, slots) for index in range(workers)]
+
+    @classmethod
+    def create(cls, *, workers: int, slots: int) -> Arena:
+        """A new one, all 0. `slots` includes those for what is unknown and what is over. Raises `OSError`."""
+        if not (1 <= workers <= MAX_WORKERS and 2 <= slots <= MAX_SLOTS):
+            raise ArenaError(f"an arena has 1 to {MAX_WORKERS} workers and 2 to {MAX_SLOTS} slots, not {workers} and {slots}")
+        fd = os.memfd_create("tidegate-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(fd, _size(workers, slots))
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            memory = mmap.mmap(fd, _size(workers, slots))
+        except BaseException:
+            os.close(fd)
+            raise
+        np.frombuffer(memory, np.int64, 5)[:] = _MAGIC, FORMAT, LAYOUT, workers, slots
+        return cls(fd, memory, workers=workers, slots=slots)
+
+    @classmethod
+    def attach(cls, fd: int) -> Arena:
+        """The arena behind an inherited descriptor, which it takes over. Raises `ArenaError`."""
+        try:
+            size, seals = os.fstat(fd).st_size, fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+        except OSError as error:
+            raise ArenaError(f"descriptor {fd} is no memory file: {error.strerror}") from None
+        if size < mmap.PAGESIZE or seals & _SEALS != _SEALS:
+            raise ArenaError(f"descriptor {fd} is no arena: {size} bytes, seals {seals:#x}")
+        memory = mmap.mmap(fd, size)
+        magic, number, layout, workers, slots = np.frombuffer(memory, np.int64, 5).tolist()
+        if magic != _MAGIC:
+            raise ArenaError(f"descriptor {fd} is no arena")
+        if (number, layout) != (FORMAT, LAYOUT):
+            raise ArenaError(f"the arena has format {number} and layout {layout:#x}, this program {FORMAT} and {LAYOUT:#x}")
+        if not (1 <= workers <= MAX_WORKERS and 2 <= slots <= MAX_SLOTS and size == _size(workers, slots)):
+            raise ArenaError(f"the arena says {workers} workers and {slots} slots, which are not {size} bytes")
+        return cls(fd, memory, workers=workers, slots=slots)
+
+    def region(self, worker: int) -> Region:
+        """The region of the worker with this index."""
+        return self._regions[worker]
+
+    def close(self) -> None:
+        """Close the descriptor. The memory lives as long as somebody has it mapped."""
+        os.close(self.fd)
+
+
+def _region_bytes(slots: int) -> int:
+    return -(-(_PAGE_WORDS + slots * SLAB_WORDS) // _PAGE_WORDS) * mmap.PAGESIZE
+
+
+def _size(workers: int, slots: int) -> int:
+    return mmap.PAGESIZE + workers * _region_bytes(slots)

@@ -1,0 +1,87 @@
+"""Where models come from, as the settings name it, and what of it shall serve. Imports no runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from gateway.config import Config, Repository, Versions
+from gateway.serving.lifecycle import Desired, Wanted
+from gateway.serving.selection import remedy, select
+from registry.discovery import Source, open_source
+from registry.verified import Listing, ModelVersionRef
+
+
+def open_repository(settings: Repository) -> Source:
+    """The source that the settings name, with what they say of it. Raises `RegistryError`."""
+    if not settings.keys:
+        return open_source(settings.path, options=settings.options, cache=settings.cache)
+    from registry.signatures import trusted  # most registries ask for none
+
+    return open_source(settings.path, signers=trusted(settings.keys), options=settings.options, cache=settings.cache)
+
+
+def by_model(listing: Listing) -> dict[str, dict[int, ModelVersionRef]]:
+    """Model → number → version, sorted by name."""
+    found: dict[str, dict[int, ModelVersionRef]] = {}
+    for ref in sorted(listing.versions, key=lambda ref: ref.model):
+        found.setdefault(ref.model, {})[ref.version] = ref
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What shall serve, by settings and source, and what callers are told of the rest."""
+
+    desired: Desired
+    aliases: Mapping[str, Mapping[str, int]]  # of all versions, also of those that do not serve
+    undecided: frozenset[str] = frozenset()  # models where a request without a version is refused
+    lazy: frozenset[str] = frozenset()  # models that are loaded when somebody asks for them
+    idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
+    problems: tuple[str, ...] = ()  # one sentence each
+
+    @classmethod
+    def nothing(cls) -> Wish:
+        """Before anything is known."""
+        return cls(Desired(), {})
+
+
+def wish(config: Config, source: Source, listing: Listing) -> Wish:
+    """What the settings choose of what a source has."""
+    versions: set[Wanted] = set()
+    defaults: dict[str, int] = {}
+    undecided, lazy, idle, problems = set(), set(), {}, list(listing.problems)
+    for model, refs in by_model(listing).items():
+        aliases = listing.aliases_of(model)
+        if source.config_text(model) is not None:
+            problems.append(f"config.pbtxt of model '{model}' is not read: set what it says in this server's own settings")
+        chosen = select(config.versions(model), refs, aliases)
+        settings = settings_key(config, model)
+        versions |= {Wanted(model, number, f"{refs[number].content}/{settings}") for number in chosen.versions}
+        problems += [f"model '{model}' has no {absent}, which the settings choose" for absent in chosen.absent]
+        if chosen.champion is not None:
+            defaults[model] = chosen.champion
+        elif not chosen.newest:
+            undecided.add(model)
+        if chosen.versions and config.is_lazy(model):
+            lazy.add(model)
+        if not chosen.versions:
+            idle[model] = chosen.reason
+            problems.append(f"model '{model}' serves no version: {chosen.reason}; {remedy(model, config.repository.path, aliases)}")
+    labels = {model: dict(known) for model, known in (listing.aliases or {}).items()}
+    return Wish(Desired(frozenset(versions), labels, defaults), labels, frozenset(undecided), frozenset(lazy), idle, tuple(problems))
+
+
+def settings_key(config: Config, model: str) -> str:
+    """A few letters that change with the settings a loaded version depends on, so that other settings are another version to load."""
+    own = msgspec.structs.replace(config.model(model), versions=Versions(), allow_empty=False, lazy=None)
+    content = msgspec.json.encode((config.batching, own, config.limits.serving))
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def content_of(identity: str) -> str:
+    """What an identity says of a version's files."""
+    return identity.rpartition("/")[0]
