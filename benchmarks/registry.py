@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks import command
+from benchmarks import command, render
 from benchmarks.machine import describe_machine, describe_versions
 from registry.contract import Contract, encode
 from registry.desired import Desired
@@ -186,7 +186,10 @@ def main(arguments: list[str] | None = None) -> int:
         measurements = measure(Path(directory), QUICK_ROUNDS if options.quick else ROUNDS, options.seed)
     bars = judge(measurements)
     result = {"machine": machine, "versions": describe_versions(), "seed": options.seed, "measurements": measurements, "bars": bars}
-    return command.conclude(result, options.json, RESULT)
+    status = command.conclude(result, options.json, RESULT)
+    if not options.json:
+        render.refresh()
+    return status
 
 
 if __name__ == "__main__":

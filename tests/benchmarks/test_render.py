@@ -37,9 +37,16 @@ def test_the_page_says_how_the_reload_bench_is_run_and_what_came_of_it():
     """Its bars stand there once it was run whole."""
     bare = render.page(RESULT)
     assert "make bench-reload" in bare
-    page = render.page(RESULT, RESULT | {"bars": [{"name": "kills_wrong", "value": 0.0, "op": "==", "bound": 0, "holds": True}]})
+    page = render.page(RESULT, None, RESULT | {"bars": [{"name": "kills_wrong", "value": 0.0, "op": "==", "bound": 0, "holds": True}]})
     assert "| kills_wrong | 0 | == 0 | yes |" not in bare
     assert "| kills_wrong | 0 | == 0 | yes |" in page
+
+
+def test_the_page_says_what_a_large_registry_costs():
+    """Once it was measured."""
+    bar = {"name": "models_s", "value": 0.5, "op": "<=", "bound": 1.0, "holds": True}
+    assert "| models_s | 0.5 | <= 1 | yes |" in render.page(RESULT, RESULT | {"bars": [bar]})
+    assert "make bench-registry" in render.page(RESULT)
 
 
 def test_the_headline_stands_beside_its_baselines():
