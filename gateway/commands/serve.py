@@ -28,6 +28,7 @@ def serve(
     grpc_port: Annotated[int | None, typer.Option(help="gRPC [8001].")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Metrics and health [8002].")] = None,
     insecure: Annotated[bool | None, typer.Option("--insecure", help="Allow a host that others can reach without TLS.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-w", help="Processes that serve [one a core, at most 4].")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     assignments: Assignments = None,
     as_json: Annotated[bool, typer.Option("--json", help="Log JSON lines on a terminal too.")] = False,
@@ -44,6 +45,7 @@ def serve(
         "server.grpc_port": grpc_port,
         "server.metrics_port": metrics_port,
         "server.insecure": insecure,
+        "processes.workers": workers,
         "logging.level": log_level,
         "logging.format": "json" if as_json else None,
     }
