@@ -74,7 +74,22 @@ def test_flags_reach_the_worker(served: list[Config], tmp_path: Path) -> None:
     """Over the settings file."""
     path = tmp_path / "tidegate.yaml"
     path.write_text("repository: {path: m}\nserver: {http_port: 1, name: n}\n")
-    done("serve", "-c", path, "--http-port", 0, "--grpc-port", 7, "--log-level", "debug", "-w", 3, "--set", "limits.wire.max_streams=9", "--json")
+    done(
+        "serve",
+        "-c",
+        path,
+        "--http-port",
+        0,
+        "--grpc-port",
+        7,
+        "--log-level",
+        "debug",
+        "-w",
+        3,
+        "--set",
+        "limits.wire.max_streams=9",
+        "--json",
+    )
     (config,) = served
     assert 3 == config.processes.workers
     assert (0, 7, "n", "debug", "json", 9) == (
