@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-from functools import partial
 
 import msgspec
 import uvloop
@@ -44,7 +43,7 @@ class Worker:
         board = Board(inheritance.board, inheritance.bells)
         self._balance = Balance(board, inheritance.place, self._clock.now)
         self._region = Arena.attach(inheritance.arena).region(inheritance.place)
-        self._balance.counted = partial(self._region.__setitem__, "connections")
+        self._balance.counted = self._counted
         self._slots: dict[tuple[str, str], int] = {}
         self._metrics = Metrics(self._region, lambda key: self._slots.get(key, 1))
         self._channel: Channel[ToWorker] = Channel(ToWorker, self._received, self._orphaned)
@@ -111,6 +110,12 @@ class Worker:
     def _rung(self, bell: int) -> None:
         answer(bell)
         self._balance.turn()
+
+    def _counted(self, connections: int) -> None:
+        """A connection came or went: what the metrics page shows of it is told at once, the rest with every beat."""
+        self._region["connections"] = connections
+        if self._serving is not None:
+            self._serving.gauge(self._region)
 
     def _beat(self) -> None:
         self._balance.beat()
