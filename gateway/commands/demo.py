@@ -91,10 +91,10 @@ def _stay(console: Console, server: Server) -> None:
         f"tidegate infer flights --url {server.grpc}": "the same on the command line; add --csv FILE to ask",
         f"tidegate bench flights --url {server.grpc}": "a short load",
     }
-    console.print("\nThe server stays up; Ctrl-C ends it. Look at", style="bold")
-    for page, what in pages.items():
-        console.print(f"  {page:45} {what}", soft_wrap=True)
     try:
+        console.print("\nThe server stays up; Ctrl-C ends it. Look at", style="bold")
+        for page, what in pages.items():
+            console.print(f"  {page:45} {what}", soft_wrap=True)
         status = server.child.wait()
     except KeyboardInterrupt:
         console.print("\nstopping")
