@@ -59,7 +59,7 @@ class RegistrySource:
         """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
         from registry.watch import Watch, signals  # a server that only lists does without
 
-        Watch(self._store, lambda state: changed(self._listing(state))).run(signals(self._store.medium, stop))
+        Watch(self._store, lambda state: changed(self._listing(state)), last=self._last).run(signals(self._store.medium, stop))
 
     def _listing(self, said: Desired) -> Listing:
         self._last = said

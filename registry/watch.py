@@ -29,8 +29,9 @@ _QUIET_MS, _LONGEST_MS = 20, 200  # a burst of changes is one change
 class Watch:
     """What was last seen of one registry."""
 
-    def __init__(self, store: Store, changed: Callable[[Desired], None]) -> None:
-        self.last: Desired | None = None
+    def __init__(self, store: Store, changed: Callable[[Desired], None], *, last: Desired | None = None) -> None:
+        """`last` is what was seen before, if anything: it is not handed over again, and is kept of a model whose log is damaged."""
+        self.last = last
         self.failure: RegistryError | None = None  # of the last look, where the registry could not be reached; `last` still holds
         self._store = store
         self._changed = changed

@@ -183,3 +183,21 @@ class TestObjectStore:
         calls.away = True
         with pytest.raises(RegistryError, match=r"desired.json is not a kept list of versions"):
             desired_or_kept(store)
+
+
+def test_what_was_seen_before_the_watch_began_is_kept_beside_damage_and_not_handed_over_again(
+    store: Store, add: Callable[..., int]
+) -> None:
+    """A log that breaks between a first listing and the first look takes no alias away."""
+    add(store, b"one")
+    store.aliases("m").move("champion", to=1, expected_from=None, **BY)
+    before = desired(store)
+    seen: list[Desired] = []
+    assert not Watch(store, seen.append, last=before).look()
+    for key in ("models/m/head.json", "models/m/log/00000002.json"):
+        path = store.medium.root / key  # type: ignore[operator]
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:-3])
+    assert Watch(store, seen.append, last=before).look()
+    assert [before.models] == [state.models for state in seen]
+    assert [problem for problem in seen[0].problems if "models/m/log/00000002.json" in problem]
