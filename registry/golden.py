@@ -117,6 +117,15 @@ def difference(expected: Tensor, found: Tensor, tolerance: Tolerance) -> str | N
     return f"{worst.size} of {ours.size} values differ, by up to {np.max(worst):.3g}"
 
 
+def otherwise(golden: Golden, number: int, found: Mapping[str, Tensor]) -> str | None:
+    """What of the answer `found` to request `number`, from 1, is not as it was when the version was published; None where all is."""
+    for name, expected in golden.requests[number - 1].outputs.items():
+        different = difference(expected, found[name], golden.tolerance) if name in found else "no such output"
+        if different is not None:
+            return f"golden request {number} is answered otherwise: output '{name}' has {different}"
+    return None
+
+
 def check(golden: Golden) -> Golden:
     """`golden` itself. Raises `Kind.INVALID_MODEL` where it holds nothing, too much, or tensors that are not what they declare."""
     problem = _problem(golden)

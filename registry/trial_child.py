@@ -18,7 +18,7 @@ import msgspec
 
 from registry.confinement import forsake_network, limit
 from registry.errors import Kind, RegistryError, refused
-from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, difference, tensor_of
+from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, otherwise, tensor_of
 from registry.trial import Answer, Task
 
 if TYPE_CHECKING:
@@ -103,10 +103,8 @@ def answered(session: onnxruntime.InferenceSession, task: Task) -> Golden | None
     answered = []
     for number, request in enumerate(task.golden.requests, 1):
         found = _asked(session, request, task, f"golden request {number}")
-        for name, expected in request.outputs.items():
-            different = difference(expected, found[name], task.golden.tolerance)
-            if different is not None:
-                raise refused(f"golden request {number} is answered otherwise: output '{name}' has {different}")
+        if (problem := otherwise(task.golden, number, found)) is not None:
+            raise refused(problem)
         answered.append(GoldenRequest(inputs=request.inputs, outputs=request.outputs or found))
     return msgspec.structs.replace(task.golden, requests=tuple(answered))
 

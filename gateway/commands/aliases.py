@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 from gateway.commands import moves, place
-from gateway.commands.output import Json, UsageError, command, document, printable, say, table
+from gateway.commands.output import Json, UsageError, command, document, performed, printable, say, table
 from gateway.commands.watching import watched
 from registry.names import check_alias_name
 
 if TYPE_CHECKING:
-    from registry.aliases import Performed
     from registry.policy import AliasRule
     from registry.store import Store
 
@@ -96,11 +95,7 @@ def approve(
 ) -> None:
     """Say that an alias may stand for a version. It stays, until the same person rejects."""
     store = place.existing(registry, option)
-    place.check_model(store, check_alias_name(name) and model)
-    number = place.version(store, model, version)
-    proofs = moves.evidence_of(store, model, number, evidence or ())
-    done = store.aliases(model).approve(name, number, evidence=proofs, **place.who(actor, reason, operation_id))
-    _tell(done, f"approves version {number} as {name}", as_json=as_json)
+    _say_of(store, model, name, version, evidence, approved=True, as_json=as_json, **place.who(actor, reason, operation_id))
 
 
 @command
@@ -119,18 +114,19 @@ def reject(
 ) -> None:
     """Object to an alias standing for a version. It stays, until the same person approves."""
     store = place.existing(registry, option)
+    _say_of(store, model, name, version, evidence, approved=False, as_json=as_json, **place.who(actor, reason, operation_id))
+
+
+def _say_of(
+    store: Store, model: str, name: str, label: str, evidence: list[str] | None, *, approved: bool, as_json: bool, **who: Any
+) -> None:
+    """One person's opinion of an alias standing for a version."""
     place.check_model(store, check_alias_name(name) and model)
-    number = place.version(store, model, version)
+    number = place.version(store, model, label)
     proofs = moves.evidence_of(store, model, number, evidence or ())
-    done = store.aliases(model).reject(name, number, evidence=proofs, **place.who(actor, reason, operation_id))
-    _tell(done, f"rejects version {number} as {name}", as_json=as_json)
-
-
-def _tell(done: Performed, text: str, *, as_json: bool) -> None:
-    if as_json:
-        document(msgspec.to_builtins(done.entry) | {"new": done.new})
-    else:
-        say(printable(f"{done.entry.actor} {text}{'' if done.new else ', as before'}"))
+    aliases = store.aliases(model)
+    done = (aliases.approve if approved else aliases.reject)(name, number, evidence=proofs, **who)
+    performed(done, f"{done.entry.actor} {_word(approved)} version {number} as {name}", as_json=as_json)
 
 
 def _expected(store: Store, model: str, name: str, text: str | None, operation_id: str | None) -> int | None:

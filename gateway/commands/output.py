@@ -9,13 +9,17 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
 
+import msgspec
 import typer
 
 from gateway.config import ConfigError
 from gateway.errors import Code, TidegateError
 from registry.errors import RegistryError
+
+if TYPE_CHECKING:
+    from registry.aliases import Performed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,6 +137,14 @@ def size(count: int) -> str:
 def short(digest: str | None) -> str:
     """Enough of a digest to tell it from its neighbours."""
     return (digest or "").removeprefix("sha256:")[:12]
+
+
+def performed(done: Performed, text: str, *, as_json: bool) -> None:
+    """What an operation of the registry did; one that was repeated, or changed nothing, says so."""
+    if as_json:
+        document(msgspec.to_builtins(done.entry) | {"new": done.new})
+    else:
+        say(printable(text if done.new else f"{text}, as before"))
 
 
 def _exit_of(error: TidegateError) -> Exit:

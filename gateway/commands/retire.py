@@ -9,10 +9,9 @@ import typer
 
 from gateway.clock import SystemClock
 from gateway.commands import place
-from gateway.commands.output import Json, command, document, printable, say, short, size, table
+from gateway.commands.output import Json, command, document, performed, say, short, size, table
 
 if TYPE_CHECKING:
-    from registry.aliases import Performed
     from registry.gc import Collected
 
 DAY_S = 86400.0
@@ -38,7 +37,7 @@ def delete(
     store = place.existing(registry, option)
     number = place.version(store, model, version)
     done = store.deletion(model).delete(number, **place.who(actor, reason, operation_id))
-    _tell(done, f"{model} version {number} deleted; `tidegate gc --collect` takes its files after the grace period", as_json=as_json)
+    performed(done, f"{model} version {number} deleted; `tidegate gc --collect` takes its files after the grace period", as_json=as_json)
 
 
 @command
@@ -58,7 +57,7 @@ def hold(
     store = place.existing(registry, option)
     number = place.version(store, model, version)
     done = store.deletion(model).hold(name, number, **place.who(actor, reason, operation_id))
-    _tell(done, f"hold {name} placed on {model} version {number}", as_json=as_json)
+    performed(done, f"hold {name} placed on {model} version {number}", as_json=as_json)
 
 
 @command
@@ -75,7 +74,7 @@ def release(
 ) -> None:
     """End a hold."""
     done = place.existing(registry, option).deletion(model).release(name, **place.who(actor, reason, operation_id))
-    _tell(done, f"hold {name} of {model} released", as_json=as_json)
+    performed(done, f"hold {name} of {model} released", as_json=as_json)
 
 
 @command
@@ -117,10 +116,3 @@ def _show(found: Collected) -> None:
         say(f"{what}: {len(items):,} blobs, {size(sum(item.size_bytes for item in items))}")
     if found.dry_run and rows:
         say("nothing was changed; --collect does it")
-
-
-def _tell(done: Performed, text: str, *, as_json: bool) -> None:
-    if as_json:
-        document(msgspec.to_builtins(done.entry) | {"new": done.new})
-    else:
-        say(printable(text if done.new else f"{text}, as before"))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from gateway.config import Config
 
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
 TAKEN_OVER = (("models",), ("batching",), ("logging", "level"), ("logging", "format"))  # what a reload changes
+_SECRET = ("repository", "options")  # may hold credentials: named, never shown
 
 
 def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
@@ -17,8 +21,22 @@ def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
     restart: list[str] = []
     for path, before, after in _changes(msgspec.to_builtins(old, enc_hook=str), msgspec.to_builtins(new, enc_hook=str)):
         target = taken if any(path[: len(prefix)] == prefix for prefix in TAKEN_OVER) else restart
-        target.append(f"{'.'.join(path)}: {_shown(before)} -> {_shown(after)}")
+        target.append(f"{'.'.join(path)}: {'changed' if path[: len(_SECRET)] == _SECRET else f'{_shown(before)} -> {_shown(after)}'}")
     return taken, restart
+
+
+def taken_over(old: Config, new: Config) -> Config:
+    """`old` with what a reload changes as `new` has it."""
+    return _replaced(old, new, TAKEN_OVER)
+
+
+def _replaced(old: Struct, new: Struct, paths: Sequence[tuple[str, ...]]) -> Struct:
+    changes = {}
+    for name in {path[0] for path in paths}:
+        below = [path[1:] for path in paths if path[0] == name]
+        before, after = getattr(old, name), getattr(new, name)
+        changes[name] = _replaced(before, after, below) if all(below) else after
+    return msgspec.structs.replace(old, **changes)
 
 
 def _changes(old: object, new: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object, object]]:

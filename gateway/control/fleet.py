@@ -22,7 +22,7 @@ from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
 from gateway.control.messages import Begin, Drain, FromWorker, Hello
 from gateway.control.respawn import Respawn
-from gateway.control.spawning import Process, spawn
+from gateway.control.spawning import Spawned, spawn
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.5
@@ -43,7 +43,6 @@ class Member:
     begun: bool = False  # a worker, no spare
     core: int | None = None  # that it is bound to
     served_s: float | None = None  # since when it serves by a table
-    draining: bool = False
 
 
 class Fleet:
@@ -61,7 +60,7 @@ class Fleet:
         joined: Callable[[Member], None],
         said: Callable[[Member, FromWorker], None],
         left: Callable[[Member], None],
-        start: Callable[[Inheritance], Process] = spawn,
+        start: Callable[[Inheritance], Spawned] = spawn,
     ) -> None:
         """Workers are bound to one of `cores` each, if there are any.
 
@@ -82,6 +81,7 @@ class Fleet:
         self._ending = False
         self._empty = asyncio.Event()  # ending, and nobody is left
         self._loop = asyncio.get_running_loop()
+        self._adding = asyncio.Lock()  # who counts, promotes or ends processes waits for one that is being added
         self._reaping: set[asyncio.Task[None]] = set()
 
     @property
@@ -91,12 +91,17 @@ class Fleet:
 
     async def begin(self) -> None:
         """Start all; the spare last, once the workers serve."""
-        for _ in range(self._workers):
-            await self._add(begin=True)
+        async with self._adding:
+            for _ in range(self._workers):
+                await self._add(begin=True)
         self._loop.call_later(_WATCH_S, self._watch)
 
     async def keep_spare(self) -> None:
         """Have one process in reserve, where the settings want one."""
+        async with self._adding:
+            await self._keep_spare()
+
+    async def _keep_spare(self) -> None:
         if with_spare(self._config.processes, self._workers) and not self._ending and all(member.begun for member in self.members.values()):
             await self._add(begin=False)
 
@@ -116,9 +121,9 @@ class Fleet:
         """End all; whether they ended by themselves. Those that do not within the time are killed."""
         self._ending = True
         self._settle()
-        for member in list(self.members.values()):
-            member.draining = True
-            member.channel.send(Drain(grace_s if member.begun else 0.0))
+        async with self._adding:
+            for member in self.members.values():
+                member.channel.send(Drain(grace_s if member.begun else 0.0))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._empty.wait(), grace_s + _REAP_S)
         late = list(self.members.values())
@@ -184,16 +189,21 @@ class Fleet:
         _log.error("%s %d ended after %.1f s: %s", what, member.number, lived_s, fate(status))
         self.exits[fate(status)] = self.exits.get(fate(status), 0) + 1
         delay_s = self._respawn.after(0.0 if member.served_s is None else self._clock.now() - member.served_s)
-        spare = next((other for other in self.members.values() if not other.begun), None)
-        if member.begun and spare is not None:
-            self._make_worker(spare)
+        if member.begun:
+            await self._promote()
         if delay_s:
             _log.warning("processes die young: the next one starts in %.1f s", delay_s)
             await asyncio.sleep(delay_s)
-        if not self._ending:
-            if len(self.workers) < self._workers:
+        async with self._adding:
+            if len(self.workers) < self._workers and not self._ending:
                 await self._add(begin=True)
-            await self.keep_spare()
+            await self._keep_spare()
+
+    async def _promote(self) -> None:
+        async with self._adding:
+            spare = next((other for other in self.members.values() if not other.begun), None)
+            if spare is not None and not self._ending:
+                self._make_worker(spare)
 
     def _settle(self) -> None:
         if self._ending and not self.members:

@@ -13,6 +13,7 @@ MAX_REQUESTS = 1_024
 _SWEEP_S = 0.05
 CROWDED = TidegateError(Code.OVERLOADED, "too many requests wait for models that are being loaded")
 LATE = TidegateError(Code.DEADLINE_EXCEEDED, EXPIRED)
+ENDING = TidegateError(Code.UNAVAILABLE, "the server is shutting down")
 
 
 class Waiting(Protocol):
@@ -48,12 +49,16 @@ class Parking:
         self._bytes = 0
         self._asked: set[str] = set()
         self._sweeping = False
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def park(self, model: str, request: Waiting) -> None:
-        """Have a request wait for `model`; it fails at once where too much waits already."""
+        """Have a request wait for `model`; it fails at once where too much waits already, or none is loaded any more."""
+        if self._closed:
+            request.fail(ENDING)
+            return
         if len(self._waiting) >= MAX_REQUESTS or self._bytes + request.size > self._max_bytes:
             request.fail(CROWDED)
             return
@@ -77,6 +82,14 @@ class Parking:
         for request in waiting:
             if not request.cancelled:
                 request.again()
+
+    def close(self) -> None:
+        """Nothing more is loaded: whoever waits is told, another replica may answer."""
+        self._closed = True
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        for request in waiting:
+            if not request.cancelled:
+                request.fail(ENDING)
 
     def _sweep(self) -> None:
         """Those whose caller is gone or whose time is up."""

@@ -47,6 +47,7 @@ from gateway.wire.timeouts import TimedHttp2
 from gateway.wire.tls import TlsContext
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
+from registry.verified import ModelVersionRef
 
 _LOOK_S = 0.02  # between two looks at what is still open while draining
 _ONE_CORE_INLINE_S = 5e-3  # far below the 50 ms in which health must answer
@@ -127,11 +128,14 @@ class Serving:
         """In the loading thread. What is loaded is what was asked for, also where somebody changes files meanwhile."""
         config = self.config
         self._source = source = self._source or open_repository(config.repository)
-        ref = source.ref(held.model, held.version)
+        ref = _wanted(source, held)
         loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child)
         version, size = loader.load(ref, say)
-        if content_of(held.identity) not in {ref.content, ""} or source.ref(held.model, held.version).content != ref.content:
-            raise RegistryError(Kind.CONFLICT, f"the files of version {held.version} of model '{held.model}' changed meanwhile")
+        try:
+            _wanted(source, held)
+        except RegistryError:
+            version.end()
+            raise
         return version, size
 
     def route(self, table: Table) -> None:
@@ -171,6 +175,8 @@ class Serving:
         self.balance.end()
         self.health.update(statuses(ready=False, models=self.service.routes.readiness()))
         self.health.close()
+        if self.service.parking is not None:
+            self.service.parking.close()
         listener.drain()
         until = self.clock.now() + grace_s
         while (listener.peers or self.service.batcher.budget.requests) and self.clock.now() < until:
@@ -178,6 +184,14 @@ class Serving:
             await asyncio.sleep(_LOOK_S)
         await listener.close()
         self.holding.close()
+
+
+def _wanted(source: Source, held: Held) -> ModelVersionRef:
+    """What a source has now, where it is what the supervisor has seen. Raises `Kind.CONFLICT`, and as `Source.ref`."""
+    ref = source.ref(held.model, held.version)
+    if ref.content != content_of(held.identity):
+        raise RegistryError(Kind.CONFLICT, f"the files of version {held.version} of model '{held.model}' changed meanwhile")
+    return ref
 
 
 def share_of(limits: WireLimits, workers: int) -> WireLimits:

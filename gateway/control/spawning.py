@@ -16,14 +16,14 @@ _QUIET = {"ORT_DISABLE_TELEMETRY": "1"}  # else ONNX Runtime opens a database in
 
 
 @dataclass(slots=True)
-class Process:
+class Spawned:
     """A worker's process, and this end of the channel to it."""
 
     child: subprocess.Popen[bytes]
     channel: socket.socket
 
 
-def spawn(inheritance: Inheritance) -> Process:
+def spawn(inheritance: Inheritance) -> Spawned:
     """Start a worker. `inheritance.channel` is set here. Raises `OSError`."""
     ours, theirs = socket.socketpair()
     with theirs:
@@ -34,4 +34,4 @@ def spawn(inheritance: Inheritance) -> Process:
         except OSError:
             ours.close()
             raise
-    return Process(child, ours)
+    return Spawned(child, ours)

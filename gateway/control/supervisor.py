@@ -21,7 +21,7 @@ import uvloop
 from gateway.clock import SystemClock, seeded_random
 from gateway.config import Config, ConfigError, pins, worker_count
 from gateway.control.board import Board
-from gateway.control.changes import differences
+from gateway.control.changes import differences, taken_over
 from gateway.control.counting import Counting
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
@@ -37,7 +37,7 @@ from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
 from gateway.serving.lifecycle import Wanted
-from gateway.serving.sources import Wish
+from gateway.serving.sources import Wish, open_repository
 from registry.checkpoint import CheckpointFile
 from registry.errors import RegistryError
 from registry.state_directory import StateDirectory
@@ -128,7 +128,7 @@ class Supervisor:
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random())
-        self.verifying = Verifying(trials=config.processes.trials)
+        self.verifying = Verifying(lambda: open_repository(config.repository), trials=config.processes.trials)
         self.lookout = Lookout(config, self._seen, self._unseen)
 
     # --- workers ---------------------------------------------------------------------------------------------------------------
@@ -153,10 +153,8 @@ class Supervisor:
     # --- what a decision needs done (`steering.Actions`) -----------------------------------------------------------------------
 
     def verify(self, wanted: Wanted) -> asyncio.Future[Outcome]:
-        """Begin to look into a version. It is wanted, so the lookout has a source."""
-        source = self.lookout.source
-        assert source is not None
-        return self.verifying.begin(source, wanted)
+        """Begin to look into a version."""
+        return self.verifying.begin(wanted)
 
     def tell(self, message: msgspec.Struct, worker: int | None = None) -> None:
         """Send a message to one worker, or to all."""
@@ -235,7 +233,7 @@ class Supervisor:
             _log.warning("reload: %s needs a restart", change)
         for change in applied:
             _log.info("reload: %s", change)
-        self.config = msgspec.structs.replace(self.config, **{name: getattr(config, name) for name in ("models", "batching", "logging")})
+        self.config = taken_over(self.config, config)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
         self.steering.retry()

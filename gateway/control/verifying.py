@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from gateway.control.steering import Outcome
@@ -24,8 +25,9 @@ IDLE_S = 5.0  # until a child that has nothing to do is ended
 class Verifying:
     """Verifications of one server."""
 
-    def __init__(self, *, trials: bool) -> None:
-        """Without `trials`, files are checked and nothing is loaded."""
+    def __init__(self, source: Callable[[], Source], *, trials: bool) -> None:
+        """`source` opens the repository, in the thread, which shares it with nobody. Without `trials`, files are checked and not loaded."""
+        self._open = source
         self._trials = trials
         self._source: Source | None = None
         self._child = TrialChild()
@@ -34,12 +36,12 @@ class Verifying:
         self._waiting = 0
         self._idle: asyncio.TimerHandle | None = None
 
-    def begin(self, source: Source, wanted: Wanted) -> asyncio.Future[Outcome]:
-        """Look into a version of `source`."""
+    def begin(self, wanted: Wanted) -> asyncio.Future[Outcome]:
+        """Look into a version."""
         self._waiting += 1
         if self._idle is not None:
             self._idle.cancel()
-        future = self._loop.run_in_executor(self._thread, self._verified, source, wanted)
+        future = self._loop.run_in_executor(self._thread, self._verified, wanted)
         future.add_done_callback(self._done)
         return future
 
@@ -53,10 +55,10 @@ class Verifying:
         if not self._waiting:
             self._idle = self._loop.call_later(IDLE_S, self._thread.submit, self._child.close)
 
-    def _verified(self, source: Source, wanted: Wanted) -> Outcome:
+    def _verified(self, wanted: Wanted) -> Outcome:
         """In the thread. Never raises."""
         try:
-            return self._looked_into(source, wanted)
+            return self._looked_into(wanted)
         except RegistryError as error:
             return Outcome(error.message, Failure.UNREACHABLE if error.kind is Kind.STORAGE else Failure.MODEL)
         except OSError as error:
@@ -65,7 +67,8 @@ class Verifying:
             _log.exception("verifying failed: %s/%d", wanted.model, wanted.version)
             return Outcome(f"internal error: {type(error).__name__}")
 
-    def _looked_into(self, source: Source, wanted: Wanted) -> Outcome:
+    def _looked_into(self, wanted: Wanted) -> Outcome:
+        self._source = source = self._source or self._open()
         ref = source.ref(wanted.model, wanted.version)
         if ref.content != content_of(wanted.identity):
             return Outcome("its files have changed since they were listed")

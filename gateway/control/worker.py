@@ -27,6 +27,7 @@ from gateway.control.serving import Serving
 from gateway.observe import logs
 from gateway.observe.arena import Arena
 from gateway.observe.metrics import Metrics
+from gateway.observe.totals import OVERFLOW_SLOT
 from gateway.serving.model import bound_memory
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Worker:
         self._region = Arena.attach(inheritance.arena).region(inheritance.place)
         self._balance.counted = self._counted
         self._slots: dict[tuple[str, str], int] = {}
-        self._metrics = Metrics(self._region, lambda key: self._slots.get(key, 1))
+        self._metrics = Metrics(self._region, lambda key: self._slots.get(key, OVERFLOW_SLOT))
         self._channel: Channel[ToWorker] = Channel(ToWorker, self._received, self._orphaned)
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()

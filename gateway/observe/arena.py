@@ -23,12 +23,9 @@ _PAGE_WORDS = mmap.PAGESIZE // 8
 _SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 # What a worker says of itself in the first words of its region. Gauges end with the worker, counters are kept.
-INT_GAUGES = ("pid", "generation", "connections", "inflight_requests", "inflight_bytes")
-FLOAT_GAUGES = ("heartbeat_s", "started_s", "busy_s")  # seconds of the monotonic clock, which all processes of a machine share
-COUNTERS = ("refused_connections", "accepted_connections")
-_FLOATS_AT, _COUNTERS_AT = 32, 48
-_INTS = dict(zip(INT_GAUGES, range(_FLOATS_AT), strict=False)) | dict(zip(COUNTERS, range(_COUNTERS_AT, 64), strict=False))
-_FLOATS = dict(zip(FLOAT_GAUGES, range(_FLOATS_AT, _COUNTERS_AT), strict=False))
+GAUGES = ("pid", "connections", "inflight_requests", "inflight_bytes")
+COUNTERS = ("refused_connections",)
+_WORDS = {name: word for word, name in enumerate((*GAUGES, *COUNTERS))}
 
 
 class ArenaError(Exception):
@@ -41,24 +38,20 @@ class Region:
     def __init__(self, memory: mmap.mmap, start: int, size: int, slots: int) -> None:
         self._memory, self._start, self._size = memory, start, size
         words = np.frombuffer(memory, np.int64, _PAGE_WORDS + slots * SLAB_WORDS, start)
-        self._ints = words[:_PAGE_WORDS]
-        self._floats = self._ints.view(np.float64)
+        self._words = words[:_PAGE_WORDS]
         self.slabs = words[_PAGE_WORDS:].reshape(slots, SLAB_WORDS)
 
     def slab(self, slot: int) -> Slab:
         """The counters of one slot, in place."""
         return Slab(self.slabs[slot])
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: str) -> int:
         """A gauge or counter. Raises `KeyError` for another name."""
-        return float(self._floats[_FLOATS[name]]) if name in _FLOATS else int(self._ints[_INTS[name]])
+        return int(self._words[_WORDS[name]])
 
-    def __setitem__(self, name: str, value: float) -> None:
+    def __setitem__(self, name: str, value: int) -> None:
         """Set a gauge or counter. Raises `KeyError` for another name."""
-        if name in _FLOATS:
-            self._floats[_FLOATS[name]] = value
-        else:
-            self._ints[_INTS[name]] = value
+        self._words[_WORDS[name]] = value
 
     def clear(self) -> None:
         """Everything is 0 and its memory given back. For a worker that is dead: what a live one adds at this moment is lost."""

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gateway.errors import Code
-from gateway.limits import ObserveLimits
-from gateway.observe.arena import Arena, Region
+from gateway.observe.arena import Region
 from gateway.observe.slabs import DURATION_EDGES_S, GRPC, HTTP, ROWS_EDGES, Slab
-from gateway.observe.totals import UNKNOWN_SLOT, Key, Totals
+from gateway.observe.totals import UNKNOWN_SLOT, Key
 from gateway.serving.batch import Batch, Item
 from gateway.serving.versions import Version
 from kernels.buckets import add_batch
@@ -79,11 +78,3 @@ def outcomes(batch: Batch) -> Iterator[tuple[Item, Code]]:
             yield item, Code.CANCELLED
         else:
             yield item, faults.get(id(item), Code.OK)
-
-
-def alone(limits: ObserveLimits) -> tuple[Metrics, Totals]:
-    """The counting of a process that is its own supervisor: a version has a slot from its first request on."""
-    arena = Arena.create(workers=1, slots=limits.max_versions + 2)
-    totals = Totals(arena, limits)
-    arena.close()  # nobody else attaches
-    return Metrics(arena.region(0), totals.open), totals

@@ -139,7 +139,7 @@ class Totals:
         """Keep what a dead worker counted, and empty its region: a second call adds nothing."""
         region = self._arena.region(worker)
         words = region.slabs[: self._slots.used].copy()
-        counters = {name: int(region[name]) for name in COUNTERS}
+        counters = {name: region[name] for name in COUNTERS}
         region.clear()
         names = {slot: key for key, slot in self._slots.own.items()}
         for slot in np.flatnonzero(words.any(axis=1)).tolist():
@@ -178,7 +178,7 @@ class Totals:
 
     def counters(self) -> dict[str, int]:
         """The counters of regions, of all workers that there ever were."""
-        return {name: kept + sum(int(region[name]) for region in self._regions()) for name, kept in self._counters.items()}
+        return {name: kept + sum(region[name] for region in self._regions()) for name, kept in self._counters.items()}
 
     def gauge(self, name: str) -> float:
         """A gauge of regions, summed over all workers."""

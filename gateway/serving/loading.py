@@ -13,7 +13,7 @@ from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFile
 from gateway.serving.lifecycle import State
 from gateway.serving.model import Model, ModelFault, RunFault, Runnable, SessionSettings
 from gateway.serving.versions import Release, Version
-from registry.golden import Golden, array_of, difference, tensor_of
+from registry.golden import Golden, array_of, otherwise, tensor_of
 from registry.verified import ModelVersionRef, VerifiedModel
 
 Say = Callable[[State], None]
@@ -33,11 +33,15 @@ class Loader:
         with ref.open() as verified:
             say(State.LOAD)
             version = self._version(ref.version, verified)
-            say(State.WARM)
-            version.warm(self.now)
-            if verified.golden is not None:
-                say(State.GOLDEN)
-                check_golden(version.model, verified.golden)
+            try:
+                say(State.WARM)
+                version.warm(self.now)
+                if verified.golden is not None:
+                    say(State.GOLDEN)
+                    check_golden(version.model, verified.golden)
+            except BaseException:
+                version.end()  # it may have a process of its own
+                raise
             return version, verified.size_bytes
 
     def _version(self, number: int, verified: VerifiedModel) -> Version:
@@ -71,11 +75,9 @@ def check_golden(model: Runnable, golden: Golden) -> None:
             outputs = model.run([np.ascontiguousarray(array_of(request.inputs[spec.name])) for spec in specs])
         except RunFault as error:
             raise ModelFault(f"golden request {number} fails: {error}") from None
-        found = dict(zip(names, outputs, strict=True))
-        for name, expected in request.outputs.items():
-            different = difference(expected, tensor_of(found[name]), golden.tolerance) if name in found else "no such output"
-            if different is not None:
-                raise ModelFault(f"golden request {number} is answered otherwise: output '{name}' has {different}")
+        found = {name: tensor_of(output) for name, output in zip(names, outputs, strict=True) if name in request.outputs}
+        if (problem := otherwise(golden, number, found)) is not None:
+            raise ModelFault(problem)
 
 
 def _check_plan(model: str, plan: ModelPlan) -> None:

@@ -18,7 +18,6 @@ from gateway.control.serving import _router
 from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
 from gateway.limits import Limits
-from gateway.observe.metrics import alone
 from gateway.pb import inference_pb2 as pb
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher
@@ -27,6 +26,7 @@ from gateway.serving.versions import Version
 from gateway.wire.grpc import GrpcRouter
 from gateway.wire.head import RequestHead
 from gateway.wire.stream import Acceptor
+from tests.gateway.observe.counted import alone
 from tests.gateway.serving.mixed_models import ROWS, TEXTS, WHOLE, MixedModel, built
 from tests.gateway.serving.serving_fakes import FakeLoop, FakeRunner
 from tests.gateway.wire import http1_wire, http2_wire

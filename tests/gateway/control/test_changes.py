@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Batching, Config, Logging, ModelSettings, Repository, Server, Versions
-from gateway.control.changes import differences
+from gateway.control.changes import differences, taken_over
 from gateway.control.fleet import fate
 from gateway.control.notify import notify
 from gateway.control.respawn import AT_ONCE, FIRST_S, LONGEST_S, YOUNG_S, Respawn
@@ -37,6 +37,22 @@ def test_a_reload_takes_models_over_and_says_what_needs_a_restart() -> None:
     assert [line for line in taken if line.startswith("models.m: unset -> ")]
     back, _ = differences(changed, PLAIN)
     assert [line for line in back if line.startswith("models.m: ") and line.endswith(" -> unset")]
+
+
+def test_what_needs_a_restart_stays_and_is_said_at_every_reload() -> None:
+    """Also where its neighbours in the same section are taken over."""
+    wanted = Config(repository=Repository(path=Path("other")), logging=Logging(level="debug", access_share=0.5))
+    running = taken_over(PLAIN, wanted)
+    assert ("debug", 0.0, Path("r")) == (running.logging.level, running.logging.access_share, running.repository.path)
+    assert ([], ["logging.access_share: 0.0 -> 0.5", 'repository.path: "r" -> "other"']) == differences(running, wanted)
+
+
+def test_what_may_be_a_credential_is_named_and_not_shown() -> None:
+    """It would stand in the log."""
+    options = {"aws_secret_access_key": "hunter2"}
+    for old, new in (({}, options), (options, {"aws_secret_access_key": "hunter3"}), (options, {})):
+        before, after = (Config(repository=Repository(path="s3://bucket", options=one)) for one in (old, new))
+        assert ([], ["repository.options.aws_secret_access_key: changed"]) == differences(before, after)
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -20,7 +20,7 @@ from gateway.control.board import Board
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
 from gateway.control.messages import FromWorker
-from gateway.control.spawning import Process
+from gateway.control.spawning import Spawned
 
 OBEYS = """
 import socket, sys
@@ -32,6 +32,14 @@ while True:
     if len(size) < 4 or b'"Drain"' in peer.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL):
         break
 """
+ANSWERS = OBEYS.replace(
+    "while True:",
+    """
+begun = b'{"type":"Routed","generation":1}'
+peer.recv(int.from_bytes(peer.recv(4, socket.MSG_WAITALL), "big"), socket.MSG_WAITALL)
+peer.sendall(len(begun).to_bytes(4, "big") + begun)
+while True:""",
+)  # to the first message, whatever it is
 DEAF = "import signal, sys, socket\npeer = socket.socket(fileno=int(sys.argv[1]))\nwhile True: signal.pause()"
 
 
@@ -51,11 +59,11 @@ class Yard:
             start=self._start,
         )  # fmt: skip
 
-    def _start(self, inheritance: Inheritance) -> Process:
+    def _start(self, inheritance: Inheritance) -> Spawned:
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-c", self.program, str(theirs.fileno())]
-            return Process(subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours)
+            return Spawned(subprocess.Popen(command, pass_fds=[theirs.fileno()]), ours)
 
     def _said(self, member: Member, message: FromWorker) -> None:
         self._note("said", member)
@@ -125,6 +133,28 @@ def test_a_spare_takes_the_place_of_a_worker_at_once_and_another_spare_is_kept()
         assert [2, 3] == yard.numbers()
 
     yarded(deed, spare=True)
+
+
+def test_a_spare_that_is_only_being_added_becomes_a_worker_when_it_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that dies at that moment is replaced by it, and what it is told is not lost."""
+    opened, gate = fleets.Channel.open, asyncio.Event()
+
+    async def slow(channel: fleets.Channel[FromWorker], sock: socket.socket) -> None:
+        await gate.wait()
+        await opened(channel, sock)
+
+    async def deed(yard: Yard) -> None:
+        monkeypatch.setattr(fleets.Channel, "open", slow)
+        adding = asyncio.create_task(yard.fleet.keep_spare())
+        await yard.until(lambda: 3 in yard.fleet.members or bool(yard.changed.set()))  # type: ignore[func-returns-value]
+        yard.fleet.workers[0].process.kill()
+        await yard.until(lambda: ("left", 1) in yard.events)
+        gate.set()
+        await adding
+        await yard.until(lambda: ("said", 3) in yard.events)
+        assert [2, 3] == yard.numbers()
+
+    yarded(deed, ANSWERS, spare=True)
 
 
 def test_each_worker_is_bound_to_a_core_that_no_other_has() -> None:

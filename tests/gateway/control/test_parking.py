@@ -80,6 +80,19 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [] == other.woken
 
 
+def test_whoever_waits_when_the_server_ends_is_told_at_once_and_so_is_who_comes_later() -> None:
+    """Nothing is loaded any more; another replica may answer. One whose caller is gone is told nothing."""
+    lot = Lot()
+    waits, gone, later = Request(), Request(), Request()
+    lot.parking.park("a", waits)
+    lot.parking.park("a", gone)
+    gone.cancelled = True
+    lot.parking.close()
+    lot.parking.park("a", later)
+    assert [Code.UNAVAILABLE, None, Code.UNAVAILABLE] == [request.error and request.error.code for request in (waits, gone, later)]
+    assert (["a"], 0) == (lot.woken, len(lot.parking))
+
+
 def sleeping() -> tuple[Desk, Routes, list[str]]:
     """A desk whose model of rows sleeps, the table in which it is awake, and what is awakened."""
     desk = Desk()

@@ -209,7 +209,7 @@ def test_a_version_that_is_let_go_is_drained_and_closed(tmp_path: Path) -> None:
 
 
 def test_a_drained_worker_is_not_ready_and_waits_for_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readiness goes first, connections last; requests that are open are waited for, within the grace."""
+    """Readiness goes first, connections last; who waits for a model is told, requests that are open are waited for, within the grace."""
     seen: list[tuple[str, bool]] = []
 
     async def go() -> Serving:
@@ -226,7 +226,8 @@ def test_a_drained_worker_is_not_ready_and_waits_for_what_is_open(monkeypatch: p
 
         await made.listener.close()
         made.listener = SimpleNamespace(peers=(), drain=lambda: seen.append(("drain", made.state.ready)), sweep=sweep, close=close)  # type: ignore[assignment]
-        made.service = SimpleNamespace(batcher=SimpleNamespace(budget=budget), routes=Desk().service.routes)  # type: ignore[assignment]
+        parking = SimpleNamespace(close=lambda: seen.append(("told", made.state.ready)))
+        made.service = SimpleNamespace(batcher=SimpleNamespace(budget=budget), routes=Desk().service.routes, parking=parking)  # type: ignore[assignment]
         made.state.ready = True
         await made.drain(20.0)
         for sock in place.sockets.values():
@@ -234,5 +235,5 @@ def test_a_drained_worker_is_not_ready_and_waits_for_what_is_open(monkeypatch: p
         return made
 
     made = asyncio.run(go())
-    assert [(name, False) for name in ("drain", "sweep", "sweep", "close")] == seen
+    assert [(name, False) for name in ("told", "drain", "sweep", "sweep", "close")] == seen
     assert (True, {False}) == (made.state.draining, set(made.health._serving.values()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from gateway.config import Config, Repository
@@ -15,11 +14,9 @@ from gateway.control.verifying import Verifying
 from gateway.serving.lifecycle import Failure, Wanted
 from gateway.serving.sources import open_repository, wish
 from registry.discovery import Source
-from registry.golden import Golden, GoldenRequest, tensor_of
 from registry.names import blob_key
-from registry.parts import Parts
 from tests.gateway.serving import graphs
-from tests.gateway.serving.registries import published
+from tests.gateway.serving.registries import golden, published
 
 
 def outcomes(root: Path, *, trials: bool = True, source: Source | None = None, wanted: list[Wanted] | None = None) -> list[Outcome]:
@@ -29,17 +26,12 @@ def outcomes(root: Path, *, trials: bool = True, source: Source | None = None, w
     wanted = wanted or sorted(wish(config, source, source.listing()).desired.versions)
 
     async def run() -> list[Outcome]:
-        made = Verifying(trials=trials)
-        found = list(await asyncio.gather(*(made.begin(source, one) for one in wanted)))
+        made = Verifying(lambda: source, trials=trials)
+        found = list(await asyncio.gather(*(made.begin(one) for one in wanted)))
         made.close()
         return found
 
     return asyncio.run(run())
-
-
-def golden(factor: float) -> Parts:
-    x = np.array([[1.0, 2.0]], np.float32)
-    return Parts(golden=Golden(format=1, requests=(GoldenRequest(inputs={"x": tensor_of(x)}, outputs={"y": tensor_of(x * factor)}),)))
 
 
 def test_a_version_that_answers_its_golden_requests_passes(tmp_path: Path) -> None:
@@ -117,10 +109,10 @@ def test_a_child_that_has_nothing_to_do_is_ended(tmp_path: Path, monkeypatch: py
     (wanted,) = wish(config, source, source.listing()).desired.versions
 
     async def run() -> list[int | None]:
-        made = Verifying(trials=True)
+        made = Verifying(lambda: source, trials=True)
         pids = []
         for _ in range(2):
-            await made.begin(source, wanted)
+            await made.begin(wanted)
             pids.append(made._child.pid)
             while made._child.pid is not None:
                 await asyncio.get_running_loop().run_in_executor(made._thread, lambda: None)

@@ -18,10 +18,11 @@ from gateway.errors import Code
 from gateway.limits import ObserveLimits
 from gateway.observe import logs
 from gateway.observe.access import AccessLog
-from gateway.observe.metrics import Metrics, alone
+from gateway.observe.metrics import Metrics
 from gateway.observe.slabs import GRPC, HTTP
 from gateway.serving.batch import Batch, Item
 from gateway.serving.model import RunFault
+from tests.gateway.observe.counted import alone
 
 
 class FakeVersion:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gateway.observe import arena as layout
-from gateway.observe.arena import COUNTERS, FLOAT_GAUGES, INT_GAUGES, Arena, ArenaError
+from gateway.observe.arena import COUNTERS, GAUGES, Arena, ArenaError
 from gateway.observe.slabs import DURATION_EDGES_S, ROWS_EDGES, SLAB_WORDS
 from kernels.buckets import add_batch
 
@@ -36,7 +36,7 @@ def test_what_one_process_writes_the_other_reads(arena: Arena) -> None:
     assert (2, 10) == (other.workers, other.slots)
     number = 0
     for worker in range(2):
-        for name in (*INT_GAUGES, *COUNTERS, *FLOAT_GAUGES):
+        for name in (*GAUGES, *COUNTERS):
             number += 1
             arena.region(worker)[name] = number
         for slot in range(10):
@@ -46,7 +46,7 @@ def test_what_one_process_writes_the_other_reads(arena: Arena) -> None:
                 number += array.size
     read: list[float] = []
     for worker in range(2):
-        read += [other.region(worker)[name] for name in (*INT_GAUGES, *COUNTERS, *FLOAT_GAUGES)]
+        read += [other.region(worker)[name] for name in (*GAUGES, *COUNTERS)]
         for slot in range(10):
             slab = other.region(worker).slab(slot)
             read += [value for array in (slab.requests, slab.counts, slab.sums) for value in array.ravel().tolist()]

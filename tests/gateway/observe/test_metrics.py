@@ -16,13 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import Code
 from gateway.limits import ObserveLimits
-from gateway.observe.metrics import alone, outcomes
+from gateway.observe.metrics import outcomes
 from gateway.observe.page import Page
 from gateway.observe.slabs import DURATION_EDGES_S, GRPC, HTTP, PROTOCOLS, ROWS_EDGES, Slab
 from gateway.observe.totals import Totals
 from gateway.serving.batch import Batch, Item
 from gateway.serving.model import RunFault
 from tests import naive
+from tests.gateway.observe.counted import alone
 
 LABELS = ("model", "version", "arm", "protocol", "code", "le")
 Samples = dict[tuple[str, ...], float]

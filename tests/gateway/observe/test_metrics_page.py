@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.limits import ObserveLimits
-from gateway.observe.metrics import alone
 from gateway.observe.page import Page
+from tests.gateway.observe.counted import alone
 
 
 class Server:

@@ -17,8 +17,9 @@ import numpy as np
 
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import Arena
-from gateway.observe.metrics import Metrics, alone
+from gateway.observe.metrics import Metrics
 from gateway.serving.batch import Batch, Item
+from tests.gateway.observe.counted import alone
 
 REQUESTS = 3
 

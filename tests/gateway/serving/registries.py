@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 
+from registry.golden import Golden, GoldenRequest, tensor_of
 from registry.parts import Parts
 from registry.publish import publish
 from registry.store import Store
@@ -24,3 +26,9 @@ def published(
     for alias, number in (aliases or {}).items():
         store.aliases(model).move(alias, to=number, expected_from=None, actor="ann", reason="", now_s=1e9)
     return store
+
+
+def golden(factor: float) -> Parts:
+    """One golden request, which a graph that multiplies by `factor` answers."""
+    x = np.array([[1.0, 2.0]], np.float32)
+    return Parts(golden=Golden(format=1, requests=(GoldenRequest(inputs={"x": tensor_of(x)}, outputs={"y": tensor_of(x * factor)}),)))

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.clock import SystemClock
 from gateway.config import Batching, Config, ModelSettings, Repository, Versions
 from gateway.errors import TidegateError
+from gateway.serving.loading import Loader
+from gateway.serving.model import ModelFault
 from gateway.serving.routing import Routes
 from gateway.serving.sources import open_repository
 from registry.errors import RegistryError
@@ -21,7 +24,8 @@ from registry.serving import Serving
 from registry.signatures import attach, generate, sign
 from registry.store import Store
 from tests.gateway.serving import graphs
-from tests.gateway.serving.registries import published
+from tests.gateway.serving.isolation import Starter
+from tests.gateway.serving.registries import golden, published
 from tests.gateway.serving.served import served
 
 ONE, TWO, THREE = (graphs.twice(weight=float(number)) for number in (1, 2, 3))
@@ -159,6 +163,18 @@ def test_what_a_version_asks_for_in_vain_fails_it(tmp_path: Path, said: dict[str
     """Nothing is passed over; the reason says which setting decides instead."""
     published(tmp_path / "r", "m", ONE, aliases={"champion": 1}, parts=Parts(serving=Serving(format=1, **said)))
     assert {("m", 1): f"its serving.json asks for {text}"} == load(tmp_path / "r").failed
+
+
+def test_an_isolated_model_that_answers_its_golden_requests_otherwise_leaves_no_process(tmp_path: Path) -> None:
+    """Nobody else knows of it."""
+    published(tmp_path / "r", "m", TWO, aliases={"champion": 1}, parts=golden(3.0))
+    config = Config(repository=Repository(path=tmp_path / "r"), models={"m": ModelSettings(isolation="process")})
+    start = Starter()
+    loader = Loader(config, lambda version, item, code: None, SystemClock.now, start)
+    with pytest.raises(ModelFault, match="golden request 1 is answered otherwise"):
+        loader.load(open_repository(config.repository).ref("m", 1), lambda state: None)
+    (process,) = start.started
+    assert process.status is not None
 
 
 def test_a_damaged_part_fails_its_version_alone(tmp_path: Path) -> None:
