@@ -9,6 +9,7 @@ The server's own processor time is compared, because with one request in flight 
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from contextlib import ExitStack
@@ -61,11 +62,12 @@ def measure(folder: Path, *, pace: Pace, cores: Cores, seed: int, python: str) -
         spread = _spread(one, many, pace, seed)
         after = _hot(one, many, pace, seed)
         page = [_page_ms(many) for _ in range(5)]
+        index = [_index_ms(many, pace.models) for _ in range(5)]
     with serving(folder, folder / "coming" / "registry", SETTINGS, cores=cores.server, python=python) as gateway:
         cycles = _cycles(gateway, coming, pace)
     return {"many_models": {"models": pace.models, "ready_s": round(many.server.ready_s, 1)}, "hot": {"runs": hot},
             "hot_after_spread": {"runs": after}, "spread": {"runs": spread},
-            "page": {"runs": page}, "cycles": cycles}  # fmt: skip
+            "page": {"runs": page}, "index": {"runs": index}, "cycles": cycles}  # fmt: skip
 
 
 def bars(measurements: dict[str, Any]) -> list[dict[str, Any]]:
@@ -79,6 +81,7 @@ def bars(measurements: dict[str, Any]) -> list[dict[str, Any]]:
         bar("many_models_spread_cost_vs_alone", statistics.median(run["ratio"] for run in spread), "<=", 1.0),
         bar("many_models_wrong", sum(run["wrong"] for run in spread), "==", 0),
         bar("many_models_page_ms", max(run["ms"] for run in measurements["page"]["runs"]), "<=", 150),
+        bar("many_models_index_ms", max(run["ms"] for run in measurements["index"]["runs"]), "<=", 50),
         bar("many_models_rss_growth", cycles["growth"], "<=", 0.05),
     ]
 
@@ -132,6 +135,16 @@ def _page_ms(gateway: Gateway) -> dict[str, float]:
     if status != 200:
         raise LoadError(f"the metrics page answers {status}")
     return {"ms": round((time.perf_counter() - start) * 1e3, 2), "bytes": len(page)}
+
+
+def _index_ms(gateway: Gateway, models: int) -> dict[str, float]:
+    """Over HTTP; the first of them writes the index, the others find it written."""
+    start = time.perf_counter()
+    status, content = gateway.get("/v2/repository/index", gateway.http, "POST")
+    taken = time.perf_counter() - start
+    if status != 200 or [one["state"] for one in json.loads(content)] != ["READY"] * models:
+        raise LoadError(f"the index answers {status}: {content[:200]!r}")
+    return {"ms": round(taken * 1e3, 2), "bytes": len(content)}
 
 
 def _cycles(gateway: Gateway, store: Store, pace: Pace) -> dict[str, Any]:

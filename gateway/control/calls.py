@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.control.index import RepositoryIndex
 from gateway.control.service import Service
 from gateway.control.standard_calls import unary
 from gateway.control.state import ServerState
@@ -19,7 +20,7 @@ _REFUSED = {
 }
 
 
-def inference_methods(service: Service, state: ServerState) -> dict[bytes, Method]:
+def inference_methods(service: Service, state: ServerState, index: RepositoryIndex) -> dict[bytes, Method]:
     """All calls of inference.GRPCInferenceService by path. Those that this server does not have are refused by name."""
     answers: dict[str, Callable[[Message], bytes]] = {
         "ServerLive": lambda _: v2_grpc_metadata.server_live(True),
@@ -27,6 +28,7 @@ def inference_methods(service: Service, state: ServerState) -> dict[bytes, Metho
         "ServerMetadata": lambda _: v2_grpc_metadata.server_metadata(name=state.name, version=state.version, extensions=state.extensions),
         "ModelReady": lambda message: _model_ready(service, message),
         "ModelMetadata": lambda message: _model_metadata(service, message),
+        "RepositoryIndex": index.grpc,
     }
     methods = {path(name): Method(unary=unary(answer)) for name, answer in answers.items()}
     methods[path("ModelInfer")] = Method(unary=service.grpc_infer)

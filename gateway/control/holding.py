@@ -175,6 +175,7 @@ def routes_of(table: Table, find: Callable[[Key], Version | None]) -> Routes:
     return Routes(
         versions,
         failed,
+        loading=frozenset([(model, number) for model, numbers in table.loading.items() for number in numbers]),
         aliases=table.aliases,
         defaults=table.defaults,
         idle=table.idle,

@@ -39,7 +39,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, dict[int, str]] = {}  # model → number → identity
     aliases: dict[str, dict[str, int]] = {}
     defaults: dict[str, int | None] = {}  # as `routing.Routes` has them
-    failed: dict[str, dict[int, str]] = {}  # should serve and cannot → why
+    failed: dict[str, dict[int, str]] = {}  # should serve and cannot → why; one that serves by settings of before can be among them
+    loading: dict[str, tuple[int, ...]] = {}  # shall serve, and nothing says that they cannot
     asleep: tuple[str, ...] = ()  # models that are loaded on demand and are not loaded
     idle: dict[str, str] = {}  # models of which nothing was chosen → why
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
+from gateway.control.index import NO_REPOSITORY_NAMES, RepositoryIndex
 from gateway.control.probes import live, ready, started
 from gateway.control.rest_infer import RestInference, fail
 from gateway.control.service import Service
@@ -28,8 +29,9 @@ Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 class Rest:
     """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
 
-    def __init__(self, service: Service, state: ServerState, inference: RestInference) -> None:
+    def __init__(self, service: Service, state: ServerState, inference: RestInference, index: RepositoryIndex) -> None:
         self._service = service
+        self._index = index
         self._state = state
         self._infer: Action = inference.infer
         self._fixed: dict[bytes, HttpHandler] = {
@@ -49,6 +51,8 @@ class Rest:
             raise HttpRefusal(404, "Not Found")
         if parts[2:3] == [b"models"]:
             return self._model_route(method, [_name(part) for part in parts[3:]], headers)
+        if parts[2:3] == [b"repository"]:
+            return self._repository_route(method, parts[3:], headers)
         if len(parts) > 2 and parts[2].decode("latin-1") in _SHARED_MEMORY:
             raise HttpRefusal(501, "shared memory is not supported: tensors travel in the request")
         raise HttpRefusal(404, "Not Found")
@@ -74,6 +78,16 @@ class Rest:
         _allow(method, "GET", "HEAD")
         return lambda exchange: answer(exchange, model, version)
 
+    def _repository_route(self, method: str, parts: list[bytes], headers: Headers) -> HttpHandler:
+        """`repository[/NAME]/index`."""
+        if parts[-1:] != [b"index"] or len(parts) > 2:
+            raise HttpRefusal(404, "Not Found")
+        if len(parts) == 2:
+            raise HttpRefusal(501, NO_REPOSITORY_NAMES)
+        _allow(method, "POST")
+        _check_type(headers)
+        return self._listed
+
     # --- answers ---------------------------------------------------------------------------------------------------------------
 
     def _server(self, exchange: HttpExchange) -> None:
@@ -82,6 +96,12 @@ class Rest:
 
     def _models(self, exchange: HttpExchange) -> None:
         _json(exchange, {"models": sorted(self._service.routes.versions)})
+
+    def _listed(self, exchange: HttpExchange) -> None:
+        try:
+            self._index.http(exchange)
+        except TidegateError as error:
+            fail(exchange, error.code, error.message)
 
     def _metadata(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:

@@ -20,6 +20,7 @@ from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods
 from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
+from gateway.control.index import RepositoryIndex
 from gateway.control.messages import Held, Report, Table
 from gateway.control.model_child import start_model_child
 from gateway.control.parking import Parking
@@ -101,8 +102,9 @@ class Serving:
         service = Service(limits, batcher, self.metrics, _allow_empty(config))
         limit = limits.serving.max_queue_bytes
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
-        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json))
-        methods = inference_methods(service, self.state) | standard_methods(self.health)
+        index = RepositoryIndex(service)
+        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), index)
+        methods = inference_methods(service, self.state, index) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
         behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)
         listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)

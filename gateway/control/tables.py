@@ -13,14 +13,14 @@ def table_of(wish: Wish, routes: RouteTable, awake: Desired, *, generation: int,
     `awake` is what of the wish is to be loaded now.
     """
     failed: dict[str, dict[int, str]] = {}
-    for wanted in sorted(awake.versions):
-        if wanted.version not in routes.models.get(wanted.model, {}):
-            failed.setdefault(wanted.model, {})[wanted.version] = "it is being loaded"
     for one in routes.failed:
         if one.version is not None:
             failed.setdefault(one.model, {})[one.version] = one.reason
-    names = {*routes.models, *failed}
-    refused = {one.model for one in routes.failed if one.version is not None}
+    loading: dict[str, tuple[int, ...]] = {}
+    for wanted in sorted(awake.versions):
+        if wanted.version not in {**routes.models.get(wanted.model, {}), **failed.get(wanted.model, {})}:
+            loading[wanted.model] = (*loading.get(wanted.model, ()), wanted.version)
+    names = {*routes.models, *failed, *loading}
     pointed: dict[str, int | None] = {**wish.desired.defaults, **routes.defaults} | dict.fromkeys(wish.undecided)
     return Table(
         generation=generation,
@@ -29,7 +29,8 @@ def table_of(wish: Wish, routes: RouteTable, awake: Desired, *, generation: int,
         models={model: dict(numbers) for model, numbers in routes.models.items()},
         aliases={model: {**known, **routes.labels.get(model, {})} for model, known in wish.aliases.items()},
         defaults={model: number for model, number in pointed.items() if model in names},
-        failed={model: numbers for model, numbers in failed.items() if model not in wish.lazy or model in refused},
-        asleep=tuple(sorted(wish.lazy - routes.models.keys() - refused)),
+        failed=failed,
+        loading=loading,
+        asleep=tuple(sorted(wish.lazy - routes.models.keys() - failed.keys())),
         idle=dict(wish.idle),
     )

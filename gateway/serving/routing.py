@@ -20,17 +20,18 @@ class Routes:
     """Which versions serve, as one source was seen at one moment."""
 
     versions: Mapping[str, Mapping[int, Version]] = field(default_factory=dict)  # model → number → what serves
-    failed: Mapping[tuple[str, int], str] = field(default_factory=dict)  # should serve and cannot → why
+    failed: Mapping[tuple[str, int], str] = field(default_factory=dict)  # should serve and cannot (with settings that are new) → why
+    loading: frozenset[tuple[str, int]] = frozenset()  # shall serve soon
     aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # model → alias → number, of whatever version
     defaults: Mapping[str, int | None] = field(default_factory=dict)
     # model → what a request without a version means; None: nothing; not in it: the highest number that serves
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
     asleep: frozenset[str] = frozenset()  # models that are loaded on demand, and are not loaded
     partial: bool = False  # the source has not been read yet: what is not here may come
-    _failing: frozenset[str] = field(init=False, compare=False)  # models of `failed`
+    _coming: frozenset[str] = field(init=False, compare=False)  # models of `failed` and `loading`
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_failing", frozenset([name for name, _ in self.failed]))
+        object.__setattr__(self, "_coming", frozenset([name for name, _ in (*self.failed, *self.loading)]))
 
     def resolve(self, model: str, version: str) -> Version:
         """The version that a request means: a number in digits, or an alias; an empty text means the model's default.
@@ -65,7 +66,7 @@ class Routes:
 
     def readiness(self) -> dict[str, bool]:
         """Every model that there is, and whether a request without a version is answered, be it after the model was loaded."""
-        names = {*self.versions, *self.idle, *self.asleep, *self._failing}
+        names = {*self.versions, *self.idle, *self.asleep, *self._coming}
         return {name: self.ready(name, "") for name in sorted(names)}
 
     def numbers(self, model: str) -> list[int]:
@@ -79,7 +80,7 @@ class Routes:
     def _refusal(self, model: str, version: str) -> TidegateError:
         """Why `resolve` found nothing."""
         asked = f"Request for unknown model: '{shown(model)}'"
-        if model not in self.versions and model not in self.idle and model not in self._failing:
+        if model not in self.versions and model not in self.idle and model not in self._coming:
             return _unavailable("the server is starting") if self.partial else TidegateError(Code.NOT_FOUND, f"{asked} is not found")
         alias = version or CHAMPION
         number = self.aliases.get(model, _EMPTY).get(alias) if version else self.defaults.get(model)
@@ -91,7 +92,7 @@ class Routes:
             return _unavailable(f"{asked} has no version that is ready")
         if not version:
             return _unavailable(f"model '{shown(model)}' has no champion: name a version or alias")
-        if (model, _number(version)) in self.failed:
+        if (model, _number(version)) in self.failed or (model, _number(version)) in self.loading:
             return _unavailable(f"{asked} version {version} is not at ready state")
         what = "alias" if ALIAS_NAME.fullmatch(version) else "version"
         return TidegateError(Code.NOT_FOUND, f"{asked} {what} {shown(version)} is not found")

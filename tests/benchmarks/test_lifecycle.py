@@ -189,7 +189,7 @@ def test_short_forms_of_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     reload.main(["--quick", "--json", "-"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     bars = {one["name"]: one for one in result["bars"]}
-    speed = ("_p99", "_cost", "_vs_", "slowest", "capacity", "page_ms")
+    speed = ("_p99", "_cost", "_vs_", "slowest", "capacity", "page_ms", "index_ms")
     numbers = {"many_models", "health_probes", "many_models_rss_growth"}
     unmet = [name for name, one in bars.items() if not one["holds"] and name not in numbers and not any(word in name for word in speed)]
     assert [] == unmet

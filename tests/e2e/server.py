@@ -34,10 +34,11 @@ class Server:
 
     # --- probes ----------------------------------------------------------------------------------------------------------------
 
-    def get(self, path: str, port: int | None = None) -> tuple[int, bytes]:
-        """GET on a connection of its own."""
+    def get(self, path: str, port: int | None = None, method: str = "GET") -> tuple[int, bytes]:
+        """One request without a body on a connection of its own."""
+        request = urllib.request.Request(f"http://127.0.0.1:{port or self.http_port}{path}", method=method)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port or self.http_port}{path}", timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=10) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:

@@ -161,10 +161,17 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_serving(tmp_path: Pa
         assert {"1"} == set(callers.versions)
         status, body = server.get(f"/v2/models/{MODEL}/versions/3/ready")
         assert (503, False) == (status, json.loads(body)["ready"])
+        states = {line["version"]: (line["state"], bool(line.get("reason"))) for line in index(server)}
+        assert {"1": ("READY", False), "3": ("UNAVAILABLE", True)} == states
         champion(store, 2)
         callers.until(lambda: callers.versions["2"] > 20)
     assert {"grpc OK", "http OK"} == set(callers.outcomes)
     assert [] == callers.wrong
+
+
+def index(server: Server) -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = json.loads(server.get("/v2/repository/index", method="POST")[1])
+    return listed
 
 
 def test_an_alias_that_was_just_removed_is_not_found_from_one_moment_to_the_next(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_an_answer_that_contradicts_itself_is_an_error(datatype: str, shape: lis
         tensors.decode(message)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(sorted(set(DATATYPES) - {"BYTES", "BF16"})))
 def test_every_array_survives_encoding(data: st.DataObject, name: str) -> None:
     """Bit for bit, for every datatype and shape."""
@@ -228,7 +228,7 @@ def test_every_array_survives_encoding(data: st.DataObject, name: str) -> None:
     np.testing.assert_array_equal(array, tensors.decode(message)["a"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=5), max_size=8))
 def test_every_text_survives_encoding(values: list[str]) -> None:
     """Lengths and UTF-8, lone surrogates aside."""

@@ -212,7 +212,7 @@ def test_a_path_of_a_flag_is_relative_to_the_current_folder() -> None:
     assert Path("m") == typed_yaml.read(root, Root, folder=Path("/etc")).leaf.file
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=30))
 def test_values_written_as_json_are_read_back(number: int, ratio: float, word: str) -> None:
     """JSON is YAML: what msgspec writes, the reader returns."""
@@ -224,7 +224,7 @@ def test_values_written_as_json_are_read_back(number: int, ratio: float, word: s
     assert math.isclose(ratio, leaf.ratio, rel_tol=1e-15)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(st.text(alphabet="leaf:count on{}[]&*!|>'\"#-\n 0123.", max_size=60), st.binary(max_size=40)))
 def test_no_text_does_more_than_complain(text: str | bytes) -> None:
     """Whatever the file holds, the outcome is settings or a `YamlError`."""

@@ -40,14 +40,14 @@ def decode_all(blocks: list[bytes]) -> list[int]:
     return sizes
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.lists(st.binary(max_size=120), max_size=6))
 def test_octets_never_leave_their_buffers(blocks: list[bytes]) -> None:
     """Garbage ends in an error or in fields, within the stated room."""
     decode_all(blocks)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from((b"a", b"name", b":path", b"x" * 90)), st.binary(max_size=300), st.booleans()), max_size=20),

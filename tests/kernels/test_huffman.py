@@ -29,7 +29,7 @@ def test_appendix_b_every_octet_has_the_rfcs_code() -> None:
         assert huffman.decode(huffman.encode(data)) == data
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=300))
 @example(b"")
 def test_rfc7541_5_2_strings_survive_the_code(data: bytes) -> None:
@@ -39,7 +39,7 @@ def test_rfc7541_5_2_strings_survive_the_code(data: bytes) -> None:
     assert huffman.decode(coded) == data
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.binary(max_size=60) | st.text("0123456789abcdef-", max_size=80).map(str.encode).map(huffman.encode), st.binary(max_size=4))
 def test_rfc7541_5_2_any_octets_decode_as_the_oracle_does(head: bytes, tail: bytes) -> None:
     """Arbitrary octets give the oracle's string or an error where it gives one."""

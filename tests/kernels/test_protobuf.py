@@ -26,7 +26,7 @@ def decoded(data: bytes, room: int) -> tuple[int, list[int]]:
     return varints(data, out), out.tolist()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), max_size=20))
 def test_varints_are_protobufs(values: list[int]) -> None:
     """Signed 64-bit numbers of a packed field come back as their two's complement."""
@@ -74,7 +74,7 @@ def test_collect_refuses_a_second_field_with_elements() -> None:
     assert b"\1" == collected(wanted + bytes([UINT << 3 | 5, 0, 0, 0, 0]), INT64)  # another wire type is an unknown field
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_collect_agrees_with_protobuf_on_garbage(message: bytes) -> None:
     """What protobuf refuses within one level is malformed here; the elements of what it takes are the same."""
@@ -159,7 +159,7 @@ def test_scan_finds_what_is_malformed(message: bytes) -> None:
         pb.ModelStreamInferResponse.FromString(message.replace(b"\x0a", b"\x12", 1))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=80))
 def test_scan_takes_what_protobuf_takes(message: bytes) -> None:
     """No message that protobuf reads is malformed here."""

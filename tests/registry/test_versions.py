@@ -283,7 +283,7 @@ class TestJournal:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1), st.sampled_from(["", "head", "log entry"])), max_size=12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_sequence(steps: list[tuple[int, int, str]]) -> None:
     """Publish ids in any order, repeated and conflicting, with lost caches and unwritten last log entries: as a dictionary would say."""
     with TemporaryDirectory() as directory:

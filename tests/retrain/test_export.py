@@ -90,7 +90,7 @@ def test_another_model_does_not_pass_for_it(model: bytes) -> None:
     assert parity.labels_differ > 200
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(x=st.floats(width=32, allow_nan=False, allow_infinity=False), t=st.text(max_size=4))
 def test_any_row_gets_the_same_answer(model: bytes, pipeline: Pipeline, x: float, t: str) -> None:
     """Extreme numbers and unseen texts included."""

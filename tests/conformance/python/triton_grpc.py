@@ -27,6 +27,12 @@ def server(client: triton.InferenceServerClient) -> None:
     equal([-1, 4], list(client.get_model_metadata("plus_one").inputs[0].shape))
 
 
+def repository_index(client: triton.InferenceServerClient) -> None:
+    """A line for each version, READY."""
+    listed = {(one.name, one.version): one.state for one in client.get_model_repository_index().models}
+    equal("READY", listed["plus_one", "1"])
+
+
 def infer(client: triton.InferenceServerClient) -> None:
     """One row, with an id, a chosen output, a header and a timeout of the client."""
     answer = client.infer(
@@ -94,4 +100,4 @@ def errors(client: triton.InferenceServerClient) -> None:
 
 if __name__ == "__main__":
     with triton.InferenceServerClient(os.environ["TARGET"]) as shared:
-        report.run([server, infer, datatypes, tensor_2mib, asynchronous, stream, errors], shared)
+        report.run([server, repository_index, infer, datatypes, tensor_2mib, asynchronous, stream, errors], shared)

@@ -27,6 +27,12 @@ def server(client: triton.InferenceServerClient) -> None:
     equal(False, client.is_model_ready("no_such_model"))
 
 
+def repository_index(client: triton.InferenceServerClient) -> None:
+    """A line for each version, READY."""
+    listed = {(one["name"], one["version"]): one["state"] for one in client.get_model_repository_index()}
+    equal("READY", listed["plus_one", "1"])
+
+
 def infer(client: triton.InferenceServerClient) -> None:
     """Input and output, each as JSON and as binary."""
     for binary_in in (True, False):
@@ -85,4 +91,4 @@ def errors(client: triton.InferenceServerClient) -> None:
 
 if __name__ == "__main__":
     with triton.InferenceServerClient(os.environ["HTTP_TARGET"], concurrency=8) as shared:
-        report.run([server, infer, datatypes, tensor_2mib, compressed, asynchronous, errors], shared)
+        report.run([server, repository_index, infer, datatypes, tensor_2mib, compressed, asynchronous, errors], shared)

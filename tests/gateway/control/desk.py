@@ -11,6 +11,7 @@ import numpy as np
 
 from gateway.control.calls import inference_methods
 from gateway.control.health import Health
+from gateway.control.index import RepositoryIndex
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
@@ -84,9 +85,10 @@ class Desk:
         self.service = Service(self.limits, self.batcher, self.metrics, {"rows"})
         self.state = ServerState("desk", "9.9", ready=True)
         self.health = Health()
-        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json))
+        index = RepositoryIndex(self.service)
+        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), index)
         self.calls = GrpcRouter(
-            inference_methods(self.service, self.state) | standard_methods(self.health), self.limits, compression=compression
+            inference_methods(self.service, self.state, index) | standard_methods(self.health), self.limits, compression=compression
         )
         self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}
         self.threaded = threaded

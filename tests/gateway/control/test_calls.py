@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.control.calls import inference_methods, path
 from gateway.control.health import CHECK, WATCH, statuses
+from gateway.control.index import RepositoryIndex
 from gateway.control.reflection import PATHS
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS
@@ -17,7 +18,7 @@ from gateway.serving.routing import Routes
 from tests.gateway.control.desk import Desk
 
 OK, INVALID, NOT_FOUND, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 5, 12, 13, 14
-SERVED = {"ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer"}
+SERVED = {"ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer", "RepositoryIndex"}
 
 
 def call(desk: Desk, rpc: str, **fields: str):
@@ -30,7 +31,7 @@ def call(desk: Desk, rpc: str, **fields: str):
 def test_every_call_of_the_contract_has_a_method_of_one_kind() -> None:
     """Streaming only where the contract streams."""
     desk = Desk()
-    methods = inference_methods(desk.service, desk.state)
+    methods = inference_methods(desk.service, desk.state, RepositoryIndex(desk.service))
     assert {rpc.path.encode() for rpc in RPCS.values()} == set(methods)
     streaming = {name for name in RPCS if methods[path(name)].streaming is not None}
     assert {"ModelStreamInfer"} == streaming

@@ -124,7 +124,7 @@ requests = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(requests)
 def test_every_mix_of_one_read_is_answered_to_each_its_own_in_order(asked: list) -> None:
     """Pipelined requests of any sizes, ids and selections."""

@@ -103,7 +103,7 @@ asked = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(asked, st.booleans())
 def test_every_mix_of_one_tick_is_answered_to_each_its_own(asked: list, threaded: bool) -> None:
     """Rows, ids and selections of any kind in one batch, unary and streamed, short answers and long ones: message by message."""
@@ -136,7 +136,7 @@ def test_every_mix_of_one_tick_is_answered_to_each_its_own(asked: list, threaded
     assert 0 == desk.batcher.budget.requests
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.sampled_from(["", "a", "b", "cc", "x" * 30]), min_size=4, max_size=12), st.sampled_from([(), ("y",)]), st.integers(1, 3))
 def test_like_requests_of_one_batch_are_answered_by_columns_whatever_their_ids(
     ids: list[str], outputs: tuple[str, ...], count: int

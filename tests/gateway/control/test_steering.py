@@ -127,17 +127,17 @@ def test_a_version_is_verified_then_held_then_routed_once_all_have_it() -> None:
         floor.steering.wants(wished(ONE, champion=1))
         await floor.settle()
         assert () == floor.holds(1).versions
-        assert {"m": {1: "it is being loaded"}} == floor.table(1).failed
+        assert ({"m": (1,)}, {}) == (floor.table(1).loading, floor.table(1).failed)
         await floor.verified(ONE)
         assert [("m", 1, "a/0", 2)] == [(one.model, one.version, one.identity, one.slot) for one in floor.holds(2).versions]
         for state in (State.LOAD, State.WARM, State.GOLDEN, State.READY):
             await floor.report(1, (ONE, state))
         assert ({}, False) == (floor.table(1).models, floor.steering.table.ready)
         await floor.report(2, (ONE, State.READY))
-        expected = ({"m": {1: "a/0"}}, {"m": {"champion": 1}}, {"m": 1}, {}, True)
+        expected = ({"m": {1: "a/0"}}, {"m": {"champion": 1}}, {"m": 1}, {}, {}, True)
         for worker in (1, 2):
             table = floor.table(worker)
-            assert expected == (table.models, table.aliases, table.defaults, table.failed, table.ready)
+            assert expected == (table.models, table.aliases, table.defaults, table.failed, table.loading, table.ready)
 
     steered(deed)
 

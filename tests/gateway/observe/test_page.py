@@ -58,7 +58,7 @@ labels = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sam
 numbers = st.floats(allow_nan=False) | st.integers(-5, 1 << 50)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(labels, labels), unique=True, max_size=5),
     st.integers(0, 1 << 30),

@@ -119,7 +119,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestLife.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_slots_are_given_lowest_first_and_again_when_they_are_free() -> None:

@@ -257,7 +257,7 @@ def with_field(message: bytes, field: bytes) -> bytes:
     return message[:at] + field + message[at:]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.lists(messages(), min_size=1, max_size=3), st.integers(0, 1 << 32))
 def test_a_template_finds_nothing_or_what_the_long_way_finds(known: list[bytes], seed: int) -> None:
     """8,000 mutated messages, and the whole ones, against templates that were learned from their like."""

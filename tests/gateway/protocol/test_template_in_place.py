@@ -12,7 +12,7 @@ TEMPLATES = taught(*MESSAGES)
 AROUND = st.binary(max_size=12) | st.sampled_from([b"\x1a", b"\x1a\x01a", b"\x12\x012", *MESSAGES])
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(AROUND, st.sampled_from(MESSAGES), AROUND, st.integers(0, 60), st.tuples(st.integers(0, 60), st.integers(0, 255)) | st.none())
 @example(b"", b"\x0a\x01m", b"\x1a" + MESSAGES[0], 0, None)
 @example(b"", b"\x0a", MESSAGES[0][1:], 0, None)

@@ -12,7 +12,7 @@ from gateway.protocol.texts import REMEMBERED_CHARACTERS, REMEMBERED_TEXTS, Text
 PACKER = TextPacker()  # one for all examples, so that strings come again
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.text(), st.sampled_from(["a", "é", ""]))))
 def test_packed_strings_are_length_and_utf8(texts: list[str]) -> None:
     """Each element is its own length and UTF-8, remembered or not, and joined they are the whole tensor."""

@@ -30,7 +30,7 @@ def expected(id_: str, outputs: list[tuple[str, str, tuple[int, ...]]], raws: li
     return pb.ModelInferResponse(model_name="m", model_version="3", id=id_, outputs=heads, raw_output_contents=raws)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=300), st.integers(1, 200))
 def test_an_answer_is_what_protobuf_would_write(id_: str, rows: int) -> None:
     """All outputs, strings among them, for any id and number of rows."""
@@ -122,7 +122,7 @@ def test_an_error_of_a_stream_names_its_request(id_: str) -> None:
     assert ("es ging schief: ü" * 20, id_, bool(id_)) == (got.error_message, got.infer_response.id, got.HasField("infer_response"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, (1 << 64) - 1))
 def test_varints_are_protobufs(value: int) -> None:
     """Any unsigned number is written as protobuf writes it."""

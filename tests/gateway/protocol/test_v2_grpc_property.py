@@ -55,7 +55,7 @@ def sent(array: np.ndarray) -> list[bytes] | bytes:
 CLIENT_DATATYPES = [name for name in DATATYPES if name != "BF16"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(arrays(CLIENT_DATATYPES), min_size=1, max_size=4), NAMES, st.lists(NAMES, max_size=4), st.booleans())
 def test_the_official_clients_requests_arrive_whole(
     inputs: list[tuple[str, np.ndarray]], id_: str, outputs: list[str], large: bool
@@ -73,7 +73,7 @@ def test_the_official_clients_requests_arrive_whole(
     assert [(d, a.shape, sent(a)) for d, a in inputs] == [(t.datatype, t.shape, held(t)) for t in decoded.inputs]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(arrays([*FIELDS, "BYTES"]))
 def test_typed_contents_mean_what_protobuf_says(tensor: tuple[str, np.ndarray]) -> None:
     """Typed elements as protobuf serializes them give the bytes that numpy holds for them."""
@@ -138,7 +138,7 @@ def alike(one: InferRequest | TidegateError, other: InferRequest | TidegateError
     return one == other
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(REQUESTS)
 def test_every_way_to_decode_agrees(message: bytes) -> None:
     """A fresh decoder, one that has met many heads, and one that scans the wire first agree on the request."""
@@ -148,7 +148,7 @@ def test_every_way_to_decode_agrees(message: bytes) -> None:
     assert alike(fresh, outcome(DECODER, message + LARGE))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(REQUESTS, st.data())
 def test_fields_may_come_in_any_order(message: bytes, data: st.DataObject) -> None:
     """A request cut into its top-level fields and put together in another order that keeps repeated fields in theirs is the same."""
@@ -161,14 +161,14 @@ def test_fields_may_come_in_any_order(message: bytes, data: st.DataObject) -> No
 _FIELD_NAMES = [field.name for field in pb.ModelInferRequest.DESCRIPTOR.fields]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300), st.booleans())
 def test_garbage_raises_nothing_but_our_error(message: bytes, large: bool) -> None:
     """Random bytes are a request or a TidegateError."""
     outcome(DECODER, message + (LARGE if large else b""))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(REQUESTS, st.data())
 def test_damaged_requests_raise_nothing_but_our_error(message: bytes, data: st.DataObject) -> None:
     """Requests with bytes changed, removed or repeated are a request or a TidegateError, and the scan agrees."""

@@ -34,7 +34,7 @@ def fresh(counter: list[int], rows: int, features: int, *, poison: bool) -> np.n
     return block
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(steps=STEPS, threaded=st.booleans(), batched=st.booleans(), delay=st.sampled_from([0.0, 2e-3]))
 def test_every_caller_gets_its_own_rows_or_its_own_error_once(steps, threaded, batched, delay) -> None:
     """Whatever mix of sizes, shapes, cancels, timeouts and failures arrives."""

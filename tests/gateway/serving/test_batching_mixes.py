@@ -257,7 +257,7 @@ class Hall:
             assert alone == answer or (caller.cancelled and answer in (Code.INTERNAL, Code.INVALID_ARGUMENT))
 
 
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=600, derandomize=True)
 @given(
     seed=st.integers(0, 2**32 - 1),
     length=st.integers(10, 100),

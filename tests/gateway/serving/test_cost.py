@@ -19,7 +19,7 @@ def learned(*runs: tuple[int, float]) -> Cost:
     return cost
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     per_row=SECONDS, per_run=SECONDS, sizes=st.lists(st.integers(1, 256), min_size=2, max_size=40).filter(lambda sizes: len(set(sizes)) > 1)
 )
@@ -34,7 +34,7 @@ def test_a_line_is_found_again(per_row: float, per_run: float, sizes: list[int])
         assert per_row * rows + per_run == pytest.approx(cost.predict(rows), rel=1e-3)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(RUNS, st.integers(0, 10_000), st.integers(0, 300))
 def test_no_run_is_predicted_to_take_less_than_nothing(runs: list[tuple[int, float]], rows: int, limit: int) -> None:
     """Whatever was seen, also runs that were faster the larger they were."""
@@ -42,7 +42,7 @@ def test_no_run_is_predicted_to_take_less_than_nothing(runs: list[tuple[int, flo
     assert min(cost.per_run_s, cost.per_row_s, cost.predict(rows), cost.drain_time(rows, limit)) >= 0.0
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.integers(0, 500), st.integers(1, 64))
 def test_the_time_to_drain_is_the_sum_of_its_runs(rows: int, limit: int) -> None:
     """Full runs and a last one that is not; without batching every row is a run."""

@@ -42,7 +42,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(STEPS)
 def test_each_deadline_fires_once_on_time_unless_it_was_forgotten(steps: list[tuple[str, float]]) -> None:
     """In the order of the deadlines, with at most one timer at any moment, and none where nothing is watched."""

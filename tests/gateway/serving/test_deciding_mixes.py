@@ -152,7 +152,7 @@ class Mixes(RuleBasedStateMachine):
 
 
 TestMixes = Mixes.TestCase
-TestMixes.settings = settings(max_examples=60, stateful_step_count=60, deadline=None, derandomize=True)
+TestMixes.settings = settings(max_examples=60, stateful_step_count=60, derandomize=True)
 
 
 ONE, TWO = Wanted("a", 1, "x"), Wanted("a", 2, "x")

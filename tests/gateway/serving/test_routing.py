@@ -116,7 +116,7 @@ def test_a_thousand_models_that_do_not_serve_yet_are_looked_up_in_no_time() -> N
             asked += 1
             return super().__iter__()
 
-    routes = Routes(failed=Failed({(f"m{number}", 1): "it is being loaded" for number in range(1_000)}))
+    routes = Routes(failed=Failed({(f"m{number}", 1): "no memory" for number in range(1_000)}))
     assert 1_000 == len(routes.readiness())
     assert not any(routes.readiness().values())
     assert asked <= 1

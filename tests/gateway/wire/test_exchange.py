@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.wire.exchange import MAX_MESSAGE_BYTES, HttpExchange, HttpRefusal, error_body
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=900))
 @example("\x7f\x1b[2J")
 @example("x" + "ü" * 500)

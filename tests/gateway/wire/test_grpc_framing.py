@@ -31,7 +31,7 @@ def raw_deflate(message: bytes) -> bytes:
     return machine.compress(message) + machine.flush()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.binary(max_size=300), max_size=8), st.lists(st.integers(0, 2_500), max_size=12))
 def test_messages_are_the_same_however_the_body_is_cut(messages: list[bytes], cuts: list[int]) -> None:
     """And every wire byte is told once: with its message, or before as part of one that is not finished."""
@@ -113,14 +113,14 @@ def test_a_bomb_is_not_inflated() -> None:
     assert (Code.TOO_LARGE, True) == (code, most < 200_000)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=1_200), st.binary(max_size=30))
 def test_a_unary_body_gives_its_first_message(message: bytes, rest: bytes) -> None:
     """What follows is ignored, as gRPC's own servers do; large ones are views."""
     assert message == bytes(payload(frame(message) + rest, limit=4_096, encoding=b"", compression=False))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=120))
 def test_a_status_text_can_be_read_back(text: str) -> None:
     """Printable ASCII only on the wire, no stray percent signs; what is no Unicode scalar becomes a question mark."""

@@ -156,7 +156,7 @@ VALUES = st.sampled_from((b"", b"4999m", b"trailers", b"v" * 126, b"v" * 127, b"
 FIELDS = st.lists(st.tuples(NAMES | st.binary(max_size=20), VALUES, st.booleans()), max_size=8)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.tuples(FIELDS, st.booleans(), st.none() | st.integers(0, 4096) | st.sampled_from((0, 31, 32, 33, 100))), max_size=4))
 def test_rfc7541_any_sequence_of_blocks_decodes_to_what_was_encoded(blocks: list[Any]) -> None:
     """The library encodes, with and without Huffman, sensitive fields and table sizes that change; lists and tables agree throughout."""
@@ -203,7 +203,7 @@ def write(parts: list[Any], entries: int) -> bytes:
     return block
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(REPRESENTATIONS, max_size=4), st.sampled_from((0, 64, 300, 4096, 60_000)))
 def test_rfc7541_6_every_representation_decodes_as_in_the_library(blocks: list[list[Any]], table: int) -> None:
     """Indices of one and more octets, all literals, mixed plain and Huffman-coded strings, tables that evict and large ones."""
@@ -231,7 +231,7 @@ def agree(decoder: Decoder, oracle: hpack.Decoder, block: bytes) -> bool:
     return actual is not None
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.lists(st.binary(max_size=64), min_size=1, max_size=4))
 def test_rfc7541_garbage_is_refused_exactly_where_the_library_refuses_it(blocks: list[bytes]) -> None:
     """Arbitrary octets never raise anything but HpackError, and mean what the library says they mean."""
@@ -242,7 +242,7 @@ def test_rfc7541_garbage_is_refused_exactly_where_the_library_refuses_it(blocks:
     assert list(oracle.header_table.dynamic_entries) == decoder.entries
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(REPRESENTATIONS, st.data())
 def test_rfc7541_damaged_blocks_are_refused_exactly_where_the_library_refuses_them(parts: list[Any], data: st.DataObject) -> None:
     """One octet changed, or the end cut off: the near misses that garbage does not reach."""
@@ -472,7 +472,7 @@ def test_rfc7541_7_3_many_small_literals_cost_bounded_memory() -> None:
 # --- Encoding -----------------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.tuples(NAMES | st.binary(max_size=200), VALUES) | st.sampled_from(STATIC), max_size=12))
 def test_rfc7541_6_encoded_headers_decode_and_leave_no_trace(fields: Fields) -> None:
     """The library reads them as they were, and its dynamic table stays empty."""

@@ -33,7 +33,7 @@ packers = st.sampled_from([("gzip", 31, 6), ("deflate", 15, 1), ("deflate", -15,
 plains = st.one_of(st.binary(max_size=3_000), st.integers(0, 400 * KIB).map(bytes))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(plains, packers, st.binary(max_size=3), st.booleans(), st.lists(st.integers(0, 4_000), max_size=5), st.booleans())
 def test_the_outcome_does_not_depend_on_the_cut(
     plain: bytes, packer: tuple[str, int, int], tail: bytes, damage: bool, cuts: list[int], knows_length: bool

@@ -85,7 +85,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return block
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_500)
 @given(damaged())
 def test_llhttp_agrees_with_every_head_that_is_accepted(block: bytes) -> None:
     """We may refuse more than llhttp; what we accept, it accepts, with the same method, target, fields, length and persistence."""
@@ -112,7 +112,7 @@ def test_llhttp_agrees_with_every_head_that_is_accepted(block: bytes) -> None:
         assert witness.keep_alive == keeps or (head.line.is_http10 and not keeps)  # both tokens in HTTP/1.0: we close
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(damaged(), min_size=2, max_size=6))
 def test_remembered_lines_change_nothing(blocks: list[bytes]) -> None:
     """A parser that has seen other heads reads each as one that has seen none."""

@@ -60,7 +60,7 @@ def run(pieces: list[bytes], order: list[int], *, keep_continue: bool = False) -
     return caller.output if keep_continue else caller.output.replace(CONTINUE, b""), caller.closed
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(streams, st.lists(st.integers(0, 2000), max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=4))
 def test_any_cut_of_the_stream_gives_the_same_answers(stream: bytes, cuts: list[int], order: list[int]) -> None:
     """One read, some reads, or one byte a read: the same bytes back and the same end."""
@@ -71,7 +71,7 @@ def test_any_cut_of_the_stream_gives_the_same_answers(stream: bytes, cuts: list[
     assert expected == run([stream[index : index + 1] for index in range(len(stream))], [0])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     streams,
     st.lists(st.sampled_from(["answer", "drain", "eof", "lost", "tick", "late", "block", "unblock"]), max_size=8),
@@ -103,7 +103,7 @@ def test_no_stream_and_no_turn_of_events_raises_or_leaks(stream: bytes, events: 
     assert before == caller.output
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(streams)
 def test_whatever_comes_back_can_be_read(stream: bytes) -> None:
     """Every answer is whole and well-formed to the standard library's reader; errors carry their text as JSON."""
@@ -114,7 +114,7 @@ def test_whatever_comes_back_can_be_read(stream: bytes) -> None:
         assert answer.status == 200 or answer.body.startswith(b'{"error": "')
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.binary(min_size=1, max_size=300), st.sampled_from(["", ";a=b", ' ; c="d;e"'])), max_size=20), st.integers(1, 50)
 )
@@ -127,7 +127,7 @@ def test_chunks_of_any_size_give_the_body_back(pieces: list[tuple[bytes, str]], 
     assert [b"".join([piece for piece, _ in pieces]), b'{"live":true}'] == [answer.body for answer in caller.answers()]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.permutations(range(8)), st.sets(st.integers(0, 7)))
 def test_answers_are_in_order_and_written_as_they_become_ready(order: list[int], cancelled: set[int]) -> None:
     """One write for all that an answer releases; a request answered early waits for those before it."""

@@ -163,7 +163,7 @@ def joined_data(frames: list[Frame]) -> list[bytes]:
 cut_lists = st.lists(st.integers(0, 1 << 20), max_size=12)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(byte_streams(), cut_lists)
 def test_any_cut_of_a_byte_stream_gives_the_same_bytes_and_the_same_calls(stream: bytes, cuts: list[int]) -> None:
     """Good and hostile frames; windows so wide that none is given back, which is the one thing that goes by reads."""
@@ -173,7 +173,7 @@ def test_any_cut_of_a_byte_stream_gives_the_same_bytes_and_the_same_calls(stream
         assert (calls(whole.program), whole.closes) == (calls(other.program), other.closes)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(byte_streams(), cut_lists)
 def test_any_cut_of_a_byte_stream_gives_the_same_frames_and_windows_where_windows_are_narrow(stream: bytes, cuts: list[int]) -> None:
     """What is given back goes by reads, so that the sums may differ by what is still held back: less than half a window."""

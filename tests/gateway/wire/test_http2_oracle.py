@@ -248,7 +248,7 @@ def perform(client: Client, step: tuple[object, ...]) -> None:
         getattr(client, name)(*values)
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=500, derandomize=True)
 @given(st.lists(steps, max_size=40))
 def test_every_answer_arrives_once_whole_and_in_order_and_both_ends_count_the_same_windows(script: list[tuple[object, ...]]) -> None:
     """Bodies, padding, priorities, trailers, CONTINUATION, interleaving, changing windows, resets and pings, in any order."""

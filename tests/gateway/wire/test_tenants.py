@@ -78,7 +78,7 @@ requests = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=800, deadline=None, derandomize=True)
+@settings(max_examples=800, derandomize=True)
 @given(tenant_lists(), st.lists(requests, min_size=2, max_size=12))
 def test_rfc7541_7_1_every_request_carries_exactly_its_own_fields_whatever_other_tenants_sent(
     tenants: list[Tenant], steps: list[dict[str, object]]
