@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from registry.contract import Contract
 from registry.gate import DEFAULT_GATE, Gate
 from registry.golden import Golden
 from registry.limits import DEFAULT_LIMITS, GIB, RegistryLimits
+from registry.niceness import give_way, kept_waiting_s
 from registry.trial import signal_name
 from registry.verified import VerifiedModel
 
@@ -40,6 +41,8 @@ _CHILD = Path(__file__).with_name("trials_child.py")
 _PREFIX_BYTES = 4
 _REASON_CHARACTERS = 600  # of the child's own text
 _GRACE_S = 2.0  # between SIGTERM and SIGKILL
+_LITTLE = 0.01  # of a time limit, for which nobody waits any more
+_STARVED = 20.0  # time limits after which a trial is over although the child hardly ever had a core
 _DESCRIPTORS = 64  # beside those of the files
 
 
@@ -129,7 +132,8 @@ class TrialChild:
         self._child: _Child | None = None
 
     def tried(self, model: VerifiedModel, *, golden: Golden | None = None, examine: bool = False, gate: Gate = DEFAULT_GATE) -> Tried:
-        """Load a version and ask its golden requests. Blocks, at most for about twice the time limit.
+        """Load a version and ask its golden requests. Blocks, at most for about twice the time limit, in which the child has
+        a core: it takes what serving leaves.
 
         `examine` for what did not come through `publish`: the scanner looks at it first, by `gate`. Raises `OSError` where no process
         can be started.
@@ -210,6 +214,7 @@ class _Child:
         except BaseException:
             self._socket.close()
             raise
+        give_way(self.pid)
         self._bounds: Bounds | None = bounds
 
     @property
@@ -262,7 +267,7 @@ class _Child:
 
     def _guard(self, timeout_s: float, late: threading.Event, done: threading.Event) -> None:
         """SIGTERM; then the end of the connection, of which there may be other holders, whereupon `close` kills what is left."""
-        if done.wait(timeout_s):
+        if done_within(done, timeout_s, lambda: kept_waiting_s(self.pid)):
             return
         late.set()
         self._process.terminate()
@@ -288,6 +293,17 @@ class _Child:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def done_within(done: threading.Event, limit_s: float, kept_waiting: Callable[[], float]) -> bool:
+    """Wait for `done` for so many seconds, of which those do not count for which the child was kept waiting for a core."""
+    before, passed, left = kept_waiting(), 0.0, limit_s
+    while left > _LITTLE * limit_s:
+        if done.wait(left):
+            return True
+        passed += left
+        left = min(limit_s - passed + kept_waiting() - before, _STARVED * limit_s - passed)
+    return False
 
 
 def _obituary(status: int | None, task: TrialTask) -> Tried:

@@ -13,6 +13,7 @@ from gateway.config import Config
 from gateway.serving.sources import Wish, open_repository, wish
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
+from registry.niceness import give_way
 from registry.verified import Listing
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Lookout:
             _log.error("repository: %s; what was seen last still holds", error.message)
 
     def _run(self) -> None:
+        give_way()
         try:
             source = self._opened()
             if source is not None:

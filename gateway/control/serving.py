@@ -48,6 +48,7 @@ from gateway.wire.timeouts import TimedHttp2
 from gateway.wire.tls import TlsContext
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
+from registry.niceness import give_way
 from registry.verified import ModelVersionRef
 
 _LOOK_S = 0.02  # between two looks at what is still open while draining
@@ -73,7 +74,7 @@ class Serving:
     ) -> None:
         """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep.
 
-        Versions are loaded on any of `cores`, so that loading does not take the event loop's.
+        Versions are loaded on any of `cores`, so that loading does not take the event loop's, which comes first on any.
         """
         self.config = config
         self.metrics = metrics
@@ -85,6 +86,7 @@ class Serving:
         self._wire = share_of(config.limits.wire, workers)
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
         self._source: Source | None = None
+        self._gives_way = False  # the loading thread
         self.service, self.listener = self._compose()
         self.holding = Holding(self._load, report, metrics.forget, lambda: os.sched_setaffinity(0, self._cores))
         self._sockets = sockets
@@ -127,7 +129,13 @@ class Serving:
     # --- versions --------------------------------------------------------------------------------------------------------------
 
     def _load(self, held: Held, say: Say) -> tuple[Version, int]:
-        """In the loading thread. What is loaded is what was asked for, also where somebody changes files meanwhile."""
+        """In the loading thread. What is loaded is what was asked for, also where somebody changes files meanwhile.
+
+        Until the server was ready once there is nobody to give way to; and a worker that takes another one's place is in a hurry.
+        """
+        if self.state.started and not self._gives_way:
+            self._gives_way = True
+            give_way()
         config = self.config
         self._source = source = self._source or open_repository(config.repository)
         ref = _wanted(source, held)

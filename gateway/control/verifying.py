@@ -16,6 +16,7 @@ from gateway.serving.lifecycle import Failure, Wanted
 from gateway.serving.sources import content_of
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
+from registry.niceness import give_way
 from registry.trials import TrialChild, Verdict
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Verifying:
         self._trials = trials
         self._source: Source | None = None
         self._child = TrialChild()
-        self._thread = ThreadPoolExecutor(1, "verify")
+        self._thread = ThreadPoolExecutor(1, "verify", give_way)
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
         self._idle: asyncio.TimerHandle | None = None

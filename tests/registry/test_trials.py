@@ -17,6 +17,7 @@ from registry import trials
 from registry.gate import Gate
 from registry.golden import Golden, GoldenRequest, golden_of, tensor_of
 from registry.limits import RegistryLimits
+from registry.niceness import STEPS
 from registry.parts import Parts
 from registry.publish import publish
 from registry.sealed import seal_copy
@@ -123,6 +124,35 @@ def test_a_version_that_hangs(good: VerifiedModel, monkeypatch: pytest.MonkeyPat
         patient = TrialChild(program=PROGRAM)
         with patient:
             assert PASSED == patient.tried(good)
+
+
+class Waited:
+    """An event that comes after so many seconds of a clock that only it moves."""
+
+    def __init__(self, comes_s: float) -> None:
+        self.now_s, self.comes_s = 0.0, comes_s
+
+    def wait(self, seconds: float) -> bool:
+        self.now_s = min(self.now_s + seconds, self.comes_s)
+        return self.now_s >= self.comes_s
+
+
+@pytest.mark.parametrize(
+    ("share", "comes_s", "in_time"),
+    [(1.0, 59.0, True), (1.0, 61.0, False), (0.1, 590.0, True), (0.1, 610.0, False), (0.0, 1190.0, True), (0.0, 1210.0, False)],
+)
+def test_only_time_with_a_core_counts(share: float, comes_s: float, in_time: bool) -> None:
+    """A child that gives way is not taken for one that hangs; one that hardly ever runs is given up in the end."""
+    done = Waited(comes_s)
+    assert in_time is trials.done_within(done, 60.0, lambda: 7.0 + (1 - share) * done.now_s)  # type: ignore[arg-type]
+
+
+def test_the_child_gives_way(good: VerifiedModel) -> None:
+    """To whoever serves beside it."""
+    with TrialChild(program=PROGRAM) as child:
+        assert PASSED == child.tried(good)
+        assert child.pid is not None
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + STEPS)
 
 
 def test_a_version_that_takes_too_much_memory(good: VerifiedModel) -> None:

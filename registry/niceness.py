@@ -1,0 +1,38 @@
+"""Work that can wait, beside work that cannot: looking into a new version must not cost the callers of the one that serves.
+
+Linux gives each thread a niceness of its own, and processes that share a session share a niceness above it where the kernel groups them by
+session (`sched_autogroup_enabled`): without that one, a child that leads a session would get half a core, however nice it is itself.
+Sources: man 7 sched, "The autogroup feature"; man 2 setpriority; kernel documentation scheduler/sched-stats, /proc/<pid>/schedstat.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+STEPS = 10  # about a tenth of a core beside a thread that would take all of it, the whole core beside one that sleeps
+_NICEST = 19
+
+
+def give_way(pid: int = 0) -> None:
+    """Let the process `pid` of one thread, and the session that it leads, have what others leave; 0 is the calling thread alone.
+
+    A system that does not allow it, or a process that is gone, is left as it is.
+    """
+    if not pid and sys.platform != "linux":  # elsewhere it would be the whole process
+        return
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(_NICEST, os.getpriority(os.PRIO_PROCESS, pid) + STEPS))
+    with suppress(OSError):
+        if pid and os.getsid(pid) == pid:
+            Path(f"/proc/{pid}/autogroup").write_text(str(STEPS), "ascii")
+
+
+def kept_waiting_s(pid: int) -> float:
+    """Seconds for which the first thread of a process could have run and had no core; 0 where nobody counts them."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text("ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -1,0 +1,54 @@
+"""Niceness: of one thread, or of a child with the session that it leads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from registry.niceness import STEPS, give_way, kept_waiting_s
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
+
+
+def niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+@LINUX
+def test_a_thread_gives_way_alone() -> None:
+    """The others of its process stay as they are."""
+    before, found = niceness(0), []
+
+    def work() -> None:
+        give_way()
+        found.append(niceness(threading.get_native_id()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert ([min(19, before + STEPS)], before) == (found, niceness(0))
+
+
+@LINUX
+def test_a_child_gives_way_with_its_session() -> None:
+    """Where the kernel groups by session, the group is what counts."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        group = Path(f"/proc/{child.pid}/autogroup")
+        grouped = group.exists()
+        give_way(child.pid)
+        assert min(19, niceness(0) + STEPS) == niceness(child.pid)
+        assert not grouped or group.read_text("ascii").endswith(f" nice {STEPS}\n")
+        assert kept_waiting_s(child.pid) >= 0.0
+
+
+def test_who_is_gone_is_left_alone() -> None:
+    """No error, and no time."""
+    with subprocess.Popen(["true"]) as child:
+        pass
+    give_way(child.pid)
+    assert 0.0 == kept_waiting_s(child.pid)
