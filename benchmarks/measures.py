@@ -227,8 +227,9 @@ class Bench:
     def _gateway(self, repository: Path) -> Iterator[tuple[Server, Target, Target]]:
         http, grpc, metrics = free_port(), free_port(), free_port()
         command = gateway_command(repository, http=http, grpc=grpc, metrics=metrics)
-        with Server(command, core=self._cores.server, ready=says_ready(http), log=self._folder / f"gateway-{http}.log") as server:
-            yield server, Target(HOST, grpc, server.cpu_s, metrics), Target(HOST, http, server.cpu_s, metrics)
+        log = self._folder / f"gateway-{http}.log"
+        with Server(command, core=self._cores.server, ready=says_ready(http), log=log) as server:
+            yield server, Target(HOST, grpc, server.cpu_s, metrics, log), Target(HOST, http, server.cpu_s, metrics, log)
 
     @contextmanager
     def _peer(self, name: str) -> Iterator[Target]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from benchmarks.load.headers import CONSTANT, HeaderStyle
 from benchmarks.replayer import Load, LoadError, Report, replay_grpc, replay_http
@@ -14,19 +15,25 @@ from benchmarks.scrape import Counts, scrape, settled
 from benchmarks.workloads import Workload
 
 MAX_FAULTS = 5
+_LAST_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a server listens. `metrics_port` is the gateway's; baselines have none, and only their answers are checked.
 
-    `cpu_s` tells the processor time that the server has used.
+    `cpu_s` tells the processor time that the server has used, `log` is where it says what happens to it.
     """
 
     host: str
     port: int
     cpu_s: Callable[[], float]
     metrics_port: int | None = None
+    log: Path | None = None
+
+    def last_words(self) -> list[str]:
+        """The end of its log, for a run that failed."""
+        return self.log.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:] if self.log else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ def run(target: Target, workload: Workload, load: Load, style: HeaderStyle = CON
         cpu = target.cpu_s() - cpu
         added = settled(target.metrics_port or 0, before, report.ok) if before else None
     except (LoadError, OSError) as error:
-        return Run(rate=0.0, faults=[str(error)[:500]])
+        return Run(rate=0.0, faults=[text[:500] for text in (str(error), *target.last_words())])
     batch = added.rows / added.batches if added and added.batches else None
     return Run(
         rate=report.rate, mean_us=report.mean_us, p50_us=report.p50_us, p99_us=report.p99_us, mean_batch=batch,

@@ -77,7 +77,7 @@ def _line(measurement: dict[str, Any]) -> str:
     shown = {key: value for key, value in measurement["median"].items() if value and key not in ("answers", "compared")}
     figures = "  ".join(f"{key} {value:,.6g}" for key, value in shown.items())
     faults = [fault for run in measurement["runs"] for fault in run["faults"]]
-    return figures + (f"  DOES NOT COUNT: {faults[0]}" if faults else "")
+    return figures + "".join(["\n    DOES NOT COUNT: " + fault for fault in faults])
 
 
 def _write(result: dict[str, Any], options: argparse.Namespace) -> None:

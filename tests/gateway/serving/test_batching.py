@@ -116,6 +116,19 @@ def test_interleaved_shapes_keep_their_batches() -> None:
     assert [8, 8] == bench.model.batches
 
 
+@pytest.mark.parametrize(("run_s", "given"), [(10e-6, [5]), (60e-6, [3, 2]), (200e-6, [2, 2, 1])])
+def test_answers_of_one_tick_leave_together_and_none_waits_long(run_s: float, given: list[int]) -> None:
+    """With one write for all lanes where runs are short; a long one lets leave what was answered before it, and only then it is counted."""
+    bench, left = Bench(max_batch_size=16, per_run_s=run_s, per_row_s=0.0), []
+    bench.batcher.answered = lambda: left.append((sum(len(caller.answers) for caller in callers), bench.counts.ended))
+    bench.version.cost.learn(1, 10e-6)
+    callers = [bench.submit(one(features=1 + lane))[0] for lane in range(5)]
+    bench.loop.tick()
+    answered = [sum(given[: place + 1]) for place in range(len(given))]
+    assert list(zip(answered, [0, *answered], strict=False)) == left
+    assert 5 == bench.counts.ended
+
+
 def test_a_request_above_max_batch_size_is_split_and_answered_whole() -> None:
     """Size alone is no reason to refuse."""
     bench = Bench(max_batch_size=8)
