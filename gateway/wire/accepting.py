@@ -49,7 +49,7 @@ class Accepting:
 
     def __init__(self, connect: Connect, gate: Gate, *, handshake_timeout_s: float) -> None:
         self.gate = gate
-        self.opening = 0  # taken from a socket, not yet a connection: TLS may take a while
+        self.opening: set[asyncio.Protocol] = set()  # taken from a socket; a connection at last, when TLS is done
         self._connect = connect
         self._handshake_timeout_s = handshake_timeout_s
         self._loop = asyncio.get_running_loop()
@@ -105,21 +105,22 @@ class Accepting:
             self._open(sock, self._sockets[listening])
 
     def _open(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
-        self.opening += 1
+        peer = self._connect()
+        self.opening.add(peer)
         self._counted()
-        task = self._loop.create_task(self._opened(sock, context))
+        task = self._loop.create_task(self._opened(peer, sock, context))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _opened(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+    async def _opened(self, peer: asyncio.Protocol, sock: socket.socket, context: ssl.SSLContext | None) -> None:
         try:
             sock.setblocking(False)
             with contextlib.suppress(OSError):  # not TCP, or gone
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             timeout_s = None if context is None else self._handshake_timeout_s
-            await self._loop.connect_accepted_socket(self._connect, sock, ssl=context, ssl_handshake_timeout=timeout_s)
+            await self._loop.connect_accepted_socket(lambda: peer, sock, ssl=context, ssl_handshake_timeout=timeout_s)
         except (TimeoutError, OSError, ssl.SSLError):  # the peer's handshake, or its departure
             sock.close()
         finally:
-            self.opening -= 1
+            self.opening.discard(peer)
             self._counted()

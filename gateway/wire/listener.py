@@ -83,7 +83,8 @@ class Listener:
         self.accepting.add(sock, context, self._count)
 
     def _count(self) -> None:
-        self.accepting.gate.holds(len(self.peers) + self.accepting.opening)
+        """Each once: who was just admitted may still be opening, and one too many makes another process take two in a row."""
+        self.accepting.gate.holds(len(self.peers) + len(self.accepting.opening - self.peers))
 
     # --- output of one tick ----------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class Hall:
         self.changed = asyncio.Event()
         self.gate = gate
         self.accepting = Accepting(self._connect, gate, handshake_timeout_s=1.0)
-        self.accepting.add(self.sock, None, lambda: gate.holds(len(self.peers) + self.accepting.opening))
+        self.accepting.add(self.sock, None, lambda: gate.holds(len(self.peers)))
         self.callers: list[socket.socket] = []
 
     def _connect(self) -> asyncio.Protocol:

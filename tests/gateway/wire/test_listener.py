@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -366,3 +367,42 @@ def test_the_writes_of_one_tick_leave_together() -> None:
         assert 1 == len(writes)
 
     floored(deed)
+
+
+class Book:
+    """A gate that lets everybody in and notes what it was told."""
+
+    def __init__(self, expected: int) -> None:
+        self.held: list[int] = []
+        self.full = asyncio.Event()
+        self._expected = expected
+
+    def may_accept(self) -> bool:
+        return True
+
+    def holds(self, connections: int) -> None:
+        self.held.append(connections)
+        if connections >= self._expected:
+            self.full.set()
+
+
+def test_a_connection_counts_once_from_the_moment_it_is_taken() -> None:
+    """Also between its admission and the end of what opened it: one too many for a moment lets another process take two in a row."""
+    sockets = 40
+
+    async def run() -> list[int]:
+        floor, book = Floor(), Book(sockets)
+        listener = Listener(floor.listener.limits, floor.listener.behind, clock=floor, rng=random.Random(1), gate=book)  # type: ignore[arg-type]
+        sock = socket.create_server(("127.0.0.1", 0), backlog=sockets)
+        listener.listen(sock)
+        callers = [socket.create_connection(sock.getsockname(), timeout=5) for _ in range(sockets)]
+        await asyncio.wait_for(book.full.wait(), 10)
+        for caller in callers:
+            caller.close()
+        await listener.close()
+        await floor.listener.close()
+        return book.held
+
+    held = asyncio.run(run())
+    assert sockets == max(held)
+    assert [1, 2, 3] == [count for place, count in enumerate(held) if count > max(held[:place], default=0)][:3]
