@@ -7,13 +7,18 @@ from kernels.jit import kernel
 __all__ = ["add_batch"]
 
 
-@kernel("void(float64[::1], float64, float64, float64, float64[::1], float64[::1], int64[:, ::1], float64[::1])", releases_gil=False)
-def add_batch(arrivals, started, ended, rows, edges_s, edges_rows, counts, sums):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba takes no keywords
+@kernel(
+    "void(float64[::1], float64, float64, float64, float64, float64, float64, float64[::1], float64[::1], int64[:, ::1], float64[::1])",
+    releases_gil=False,
+)
+def add_batch(arrivals, started, ended, assembling, answering, wall, rows, edges_s, edges_rows, counts, sums):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba takes no keywords
     """Count the durations of a batch and of its requests.
 
-    arrivals: [requests] seconds. edges_s: [bins] and edges_rows: [bins or fewer] ascending upper bounds, inclusive as Prometheus' `le`.
-    counts: [4, bins + 1], rows of it: requests from arrival to end, requests from arrival to start, the run, the batch's rows; the last
-    bin is for values above every edge. sums: [4] in the same order.
+    arrivals: [requests] seconds. assembling, answering: seconds that the batch took before and after its run, for which each of its
+    requests waited. wall: seconds since the Unix epoch. edges_s: [bins] and edges_rows: [bins or fewer] ascending upper bounds,
+    inclusive as Prometheus' `le`. counts: [4, bins + 1], rows of it: requests from arrival to end, requests from arrival to start,
+    the run, the batch's rows; the last bin is for values above every edge. sums: [7], the same four, assembling and answering over
+    requests, the latest `wall`.
     """
     bins = edges_s.shape[0]
     for i in range(arrivals.shape[0]):
@@ -39,3 +44,6 @@ def add_batch(arrivals, started, ended, rows, edges_s, edges_rows, counts, sums)
         at += 1
     counts[3, at] += 1
     sums[3] += rows
+    sums[4] += assembling * arrivals.shape[0]
+    sums[5] += answering * arrivals.shape[0]
+    sums[6] = max(sums[6], wall)

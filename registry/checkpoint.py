@@ -29,7 +29,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     version: str
     requests: dict[str, Count]  # by outcome
     counts: dict[str, tuple[Count, ...]]  # by histogram: one for each edge, and one for what is above all
-    sums: dict[str, float]  # by histogram
+    sums: dict[str, float]  # by histogram, and by what else is summed
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from gateway.control.index import RepositoryIndex
 from gateway.control.service import Service
 from gateway.control.standard_calls import unary
 from gateway.control.state import ServerState
+from gateway.control.statistics import Statistics
 from gateway.errors import Code, TidegateError
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS
@@ -20,7 +21,7 @@ _REFUSED = {
 }
 
 
-def inference_methods(service: Service, state: ServerState, index: RepositoryIndex) -> dict[bytes, Method]:
+def inference_methods(service: Service, state: ServerState, index: RepositoryIndex, statistics: Statistics) -> dict[bytes, Method]:
     """All calls of inference.GRPCInferenceService by path. Those that this server does not have are refused by name."""
     answers: dict[str, Callable[[Message], bytes]] = {
         "ServerLive": lambda _: v2_grpc_metadata.server_live(True),
@@ -31,6 +32,7 @@ def inference_methods(service: Service, state: ServerState, index: RepositoryInd
         "RepositoryIndex": index.grpc,
     }
     methods = {path(name): Method(unary=unary(answer)) for name, answer in answers.items()}
+    methods[path("ModelStatistics")] = Method(unary=statistics.grpc)
     methods[path("ModelInfer")] = Method(unary=service.grpc_infer)
     methods[path("ModelStreamInfer")] = Method(streaming=service.grpc_stream_infer)
     for name in RPCS:

@@ -14,7 +14,8 @@ from gateway.control.steering import Steering
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import Arena
 from gateway.observe.page import Page, Values
-from gateway.observe.totals import SERIES_PER_VERSION, Totals
+from gateway.observe.statistics import ModelStats, stats_of
+from gateway.observe.totals import OVERFLOW, SERIES_PER_VERSION, UNKNOWN, Totals
 
 
 class Counting:
@@ -28,6 +29,11 @@ class Counting:
         self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
         most = limits.max_series // SERIES_PER_VERSION
         self.page = Page(totals, build=_build(state), gauges=self._gauges, max_labelled=most, now=clock.now).page
+
+    def statistics(self, model: str) -> tuple[ModelStats, ...]:
+        """Of every version of a model that was ever counted; "" is all models."""
+        rows = self._totals.snapshot().items()
+        return tuple([stats_of(*key, slab) for key, slab in rows if key not in (UNKNOWN, OVERFLOW) and model in ("", key[0])])
 
     def _gauges(self) -> Mapping[str, Values]:
         totals, snapshot = self._totals, self._steering.snapshot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.observe.statistics import ModelStats
 from gateway.serving.lifecycle import State
 
 Key = tuple[str, int, str]  # model, number, identity: what makes two versions the same
@@ -74,6 +75,13 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
     grace_s: float
 
 
+class Counted(msgspec.Struct, frozen=True, tag=True):
+    """What all workers together counted of a model that somebody asked about."""
+
+    model: str
+    versions: tuple[ModelStats, ...]
+
+
 # From a worker
 
 
@@ -100,5 +108,11 @@ class Wake(msgspec.Struct, frozen=True, tag=True):
     model: str
 
 
-ToWorker = Begin | Hold | Route | Drain
-FromWorker = Hello | Reports | Routed | Wake
+class Asked(msgspec.Struct, frozen=True, tag=True):
+    """Somebody wants the statistics of a model; "" is all of them."""
+
+    model: str
+
+
+ToWorker = Begin | Hold | Route | Drain | Counted
+FromWorker = Hello | Reports | Routed | Wake | Asked

@@ -11,6 +11,7 @@ from gateway.control.probes import live, ready, started
 from gateway.control.rest_infer import RestInference, fail
 from gateway.control.service import Service
 from gateway.control.state import ServerState
+from gateway.control.statistics import Statistics
 from gateway.errors import TidegateError
 from gateway.protocol.tensors import TensorSpec
 from gateway.protocol.v2_grpc_metadata import PLATFORM
@@ -29,15 +30,18 @@ Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 class Rest:
     """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
 
-    def __init__(self, service: Service, state: ServerState, inference: RestInference, index: RepositoryIndex) -> None:
+    def __init__(
+        self, service: Service, state: ServerState, inference: RestInference, index: RepositoryIndex, statistics: Statistics
+    ) -> None:
         self._service = service
         self._index = index
+        self._statistics = statistics
         self._state = state
         self._infer: Action = inference.infer
         self._fixed: dict[bytes, HttpHandler] = {
             b"/v2": self._server, b"/v2/": self._server, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
             b"/v2/health/startup": started(state),
-            b"/v2/models": self._models,
+            b"/v2/models": self._models, b"/v2/models/stats": lambda exchange: statistics.http(exchange, "", ""),
         }  # fmt: skip
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
@@ -58,7 +62,7 @@ class Rest:
         raise HttpRefusal(404, "Not Found")
 
     def _model_route(self, method: str, names: list[str], headers: Headers) -> HttpHandler:
-        """`models/M[/versions/V][/ready|/infer]`."""
+        """`models/M[/versions/V][/ready|/infer|/stats]`."""
         model, version = names[0], ""
         rest = names[1:]
         if rest[:1] == ["versions"] and len(rest) > 1:
@@ -72,7 +76,7 @@ class Rest:
             return lambda exchange: self._infer(exchange, model, version)
         if action in _REFUSED_ACTIONS:
             raise HttpRefusal(501, _REFUSED_ACTIONS[action])
-        answer = {"metadata": self._metadata, "ready": self._ready}.get(action)
+        answer = {"metadata": self._metadata, "ready": self._ready, "stats": self._statistics.http}.get(action)
         if answer is None:
             raise HttpRefusal(404, "Not Found")
         _allow(method, "GET", "HEAD")

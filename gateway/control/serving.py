@@ -29,6 +29,7 @@ from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
 from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
+from gateway.control.statistics import Statistics
 from gateway.limits import WireLimits
 from gateway.observe.access import AccessLog
 from gateway.observe.arena import Region
@@ -71,8 +72,10 @@ class Serving:
         cores: set[int],
         report: Callable[[tuple[Report, ...]], None],
         wake: Callable[[str], None],
+        ask: Callable[[str], None],
     ) -> None:
-        """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep.
+        """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep;
+        `ask` sends for the statistics of a model.
 
         Versions are loaded on any of `cores`, so that loading does not take the event loop's, which comes first on any.
         """
@@ -81,7 +84,7 @@ class Serving:
         self.balance = balance
         self.clock = clock
         self.health = Health()
-        self._wake = wake
+        self._wake, self._ask = wake, ask
         self._cores = cores
         self._wire = share_of(config.limits.wire, workers)
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
@@ -105,8 +108,9 @@ class Serving:
         limit = limits.serving.max_queue_bytes
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
         index = RepositoryIndex(service)
-        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), index)
-        methods = inference_methods(service, self.state, index) | standard_methods(self.health)
+        self.statistics = Statistics(service, asyncio.get_running_loop(), self._ask)
+        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), index, self.statistics)
+        methods = inference_methods(service, self.state, index, self.statistics) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
         behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)
         listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)

@@ -26,7 +26,7 @@ from gateway.control.counting import Counting
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
 from gateway.control.lookout import Lookout
-from gateway.control.messages import FromWorker, Reports, Routed, Table, Wake
+from gateway.control.messages import Asked, Counted, FromWorker, Reports, Routed, Table, Wake
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.sockets import addresses, bind
@@ -144,6 +144,8 @@ class Supervisor:
                 self._acknowledged(member, generation)
             case Wake(model):
                 self.steering.wake(model)
+            case Asked(model):
+                member.channel.send(Counted(model, self.counting.statistics(model)))
 
     def _left(self, member: Member) -> None:
         self.totals.fold(member.place)

@@ -22,7 +22,7 @@ from gateway.control.balance import Balance
 from gateway.control.board import Board, answer
 from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
-from gateway.control.messages import Begin, Drain, Hello, Hold, Report, Reports, Route, Routed, ToWorker, Wake
+from gateway.control.messages import Asked, Begin, Counted, Drain, Hello, Hold, Report, Reports, Route, Routed, ToWorker, Wake
 from gateway.control.serving import Serving
 from gateway.observe import logs
 from gateway.observe.arena import Arena
@@ -46,7 +46,7 @@ class Worker:
         self._region = Arena.attach(inheritance.arena).region(inheritance.place)
         self._balance.counted = self._counted
         self._slots: dict[tuple[str, str], int] = {}
-        self._metrics = Metrics(self._region, lambda key: self._slots.get(key, OVERFLOW_SLOT))
+        self._metrics = Metrics(self._region, lambda key: self._slots.get(key, OVERFLOW_SLOT), self._clock.wall)
         self._channel: Channel[ToWorker] = Channel(ToWorker, self._received, self._orphaned)
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -74,6 +74,8 @@ class Worker:
             case Route() if self._serving is not None:
                 self._serving.route(message.table)
                 self._channel.send(Routed(message.table.generation))
+            case Counted(model, versions) if self._serving is not None:
+                self._serving.statistics.told(model, versions)
             case Drain():
                 self._drain(message.grace_s)
 
@@ -97,6 +99,7 @@ class Worker:
             cores=cores,
             report=self._report,
             wake=lambda model: self._channel.send(Wake(model)),
+            ask=lambda model: self._channel.send(Asked(model)),
         )
 
     def _hold(self, message: Hold) -> None:

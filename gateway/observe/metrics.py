@@ -19,11 +19,13 @@ from kernels.buckets import add_batch
 
 
 class Metrics:
-    """Counts everything; `batching.Observer` for the batcher. `slot_of` says where a version counts, and is asked once for each."""
+    """Counts everything; `batching.Observer` for the batcher. `slot_of` says where a version counts, and is asked once for each;
+    `wall` tells the seconds since the Unix epoch."""
 
-    def __init__(self, region: Region, slot_of: Callable[[Key], int]) -> None:
+    def __init__(self, region: Region, slot_of: Callable[[Key], int], wall: Callable[[], float]) -> None:
         self.region = region
         self._slot_of = slot_of
+        self._wall = wall
         self._unknown = region.slab(UNKNOWN_SLOT)
         self._slabs: dict[Version, Slab] = {}
 
@@ -43,7 +45,10 @@ class Metrics:
         slab = self.slab(batch.version)
         items = batch.items
         arrivals = np.array([item.arrival for item in items])
-        add_batch(arrivals, batch.started, batch.ended, batch.rows, DURATION_EDGES_S, ROWS_EDGES, slab.counts, slab.sums)  # type: ignore[no-untyped-call]
+        add_batch(  # type: ignore[no-untyped-call]
+            arrivals, batch.started, batch.ended, batch.assembling, batch.answering, self._wall(), batch.rows,
+            DURATION_EDGES_S, ROWS_EDGES, slab.counts, slab.sums,
+        )  # fmt: skip
         if batch.failed or batch.options is not None:
             self._count_one_by_one(slab, batch)
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.errors import Code
-from gateway.observe.slabs import EDGES, HISTOGRAMS, PROTOCOLS, Slab, empty
+from gateway.observe.slabs import EDGES, HISTOGRAMS, PROTOCOLS, SUMS, Slab, empty
 from gateway.observe.totals import Key, Totals
 from registry.checkpoint import Checkpoint, CheckpointFile, Row, moment
 
@@ -43,7 +43,7 @@ def _row(key: Key, slab: Slab) -> Row:
         version=key[1],
         requests={name: requests[row][column] for name, (row, column) in _OUTCOMES.items() if requests[row][column]},
         counts={name: tuple(of_one[: len(_EDGES[name]) + 1]) for name, of_one in zip(HISTOGRAMS, counts, strict=True)},
-        sums=dict(zip(HISTOGRAMS, sums, strict=True)),
+        sums=dict(zip(SUMS, sums, strict=True)),
     )
 
 
@@ -54,7 +54,7 @@ def _slab(row: Row) -> Slab:
         slab.requests[_OUTCOMES[name]] = count
     for index, name in enumerate(HISTOGRAMS):
         slab.counts[index, : len(_EDGES[name]) + 1] = _of_length(row.counts, name)
-        slab.sums[index] = row.sums[name]
+    slab.sums[:] = [row.sums[name] for name in SUMS]
     return slab
 
 

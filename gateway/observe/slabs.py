@@ -1,7 +1,8 @@
 """The counters of one version as a fixed array of words: written once a batch, read by the metrics page.
 
-Everything in a slab merges by addition, so that slabs of several workers, or of a worker that died, can be summed; and nothing in it ever
-falls, so that a reader who meets a writer in the middle of an update sees less than there will be, never more.
+Everything in a slab merges by addition, one moment by the later one, so that slabs of several workers, or of a worker that died, can be
+put together; and nothing in it ever falls, so that a reader who meets a writer in the middle of an update sees less than there will be,
+never more.
 """
 
 from __future__ import annotations
@@ -21,16 +22,19 @@ DURATION_EDGES_S = np.array(
 )
 ROWS_EDGES = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], dtype=np.float64)
 
-HISTOGRAMS = ("request", "queue", "compute", "rows")  # what `Slab.counts` and `Slab.sums` hold, as kernels.buckets.add_batch writes it
-REQUEST, QUEUE, COMPUTE, ROWS = range(4)
+# What `Slab.counts` and `Slab.sums` hold, as kernels.buckets.add_batch writes it: sums in seconds but those of rows, and the last one,
+# which is no sum: when a batch was last answered, in seconds since the Unix epoch.
+HISTOGRAMS = ("request", "queue", "compute", "rows")
+SUMS = (*HISTOGRAMS, "assembling", "answering", "last")
+REQUEST, QUEUE, COMPUTE, ROWS, ASSEMBLING, ANSWERING, LAST = range(7)
 EDGES = (DURATION_EDGES_S, DURATION_EDGES_S, DURATION_EDGES_S, ROWS_EDGES)
 
 REQUESTS = len(PROTOCOLS) * len(Code)
 BINS = len(DURATION_EDGES_S) + 1
 INTS = REQUESTS + len(HISTOGRAMS) * BINS
-_WORDS = INTS + len(HISTOGRAMS)
+_WORDS = INTS + len(SUMS)
 SLAB_WORDS = -(-_WORDS // 8) * 8  # whole cache lines
-LAYOUT = zlib.crc32(repr((PROTOCOLS, [code.name for code in Code], HISTOGRAMS, [edges.tolist() for edges in EDGES])).encode())
+LAYOUT = zlib.crc32(repr((PROTOCOLS, [code.name for code in Code], SUMS, [edges.tolist() for edges in EDGES])).encode())
 
 
 class Slab:
@@ -41,13 +45,20 @@ class Slab:
     def __init__(self, words: np.ndarray) -> None:
         self.requests = words[:REQUESTS].reshape(len(PROTOCOLS), len(Code))
         self.counts = words[REQUESTS:INTS].reshape(len(HISTOGRAMS), BINS)
-        self.sums = words[INTS:_WORDS].view(np.float64)  # seconds of the first three, rows
+        self.sums = words[INTS:_WORDS].view(np.float64)
 
     def add(self, other: Slab) -> None:
         """Everything of `other`, once more."""
         self.requests += other.requests
         self.counts += other.counts
-        self.sums += other.sums
+        merge_sums(self.sums, other.sums)
+
+
+def merge_sums(into: np.ndarray, other: np.ndarray) -> None:
+    """Put `SUMS` [..., SUMS] of two slabs, or of as many pairs of them, together."""
+    last = np.maximum(into[..., LAST], other[..., LAST])
+    into += other
+    into[..., LAST] = last
 
 
 def empty() -> Slab:

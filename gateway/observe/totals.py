@@ -15,14 +15,14 @@ import numpy as np
 
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import COUNTERS, Arena, Region
-from gateway.observe.slabs import BINS, HISTOGRAMS, INTS, REQUESTS, ROWS_EDGES, SLAB_WORDS, Slab
+from gateway.observe.slabs import BINS, INTS, REQUESTS, ROWS_EDGES, SLAB_WORDS, SUMS, Slab, merge_sums
 
 Key = tuple[str, str]  # model, version
 
 UNKNOWN: Key = ("_unknown", "")  # requests that name no version that serves
 OVERFLOW: Key = ("_overflow", "")  # versions without a row of their own
 UNKNOWN_SLOT, OVERFLOW_SLOT = 0, 1
-_SUMS = slice(INTS, INTS + len(HISTOGRAMS))
+_SUMS = slice(INTS, INTS + len(SUMS))
 REASONS = ("slots", "series")  # why a version counts in `OVERFLOW`
 # Of one version, at most: three histograms of durations, one of rows, every protocol with every code, whether it is loaded, its state.
 SERIES_PER_VERSION = 3 * (BINS + 2) + len(ROWS_EDGES) + 3 + REQUESTS + 2
@@ -68,7 +68,7 @@ class Row:
     def __init__(self) -> None:
         self.words = np.zeros(SLAB_WORDS, np.int64)
         self.kept = Slab(self.words)
-        self.shown = np.zeros(len(HISTOGRAMS))
+        self.shown = np.zeros(len(SUMS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,9 @@ class Totals:
         for region in self._regions():
             found = region.slabs[slots]
             words[rows, :INTS] += found[:, :INTS]
-            sums[rows] += found[:, _SUMS].view(np.float64)
+            merged = sums[rows]
+            merge_sums(merged, found[:, _SUMS].view(np.float64))
+            sums[rows] = merged
         np.maximum(sums, [row.shown for row in every], out=sums)
         for row, shown in zip(every, sums.copy(), strict=True):
             row.shown = shown

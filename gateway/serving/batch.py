@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -57,7 +57,10 @@ class Sink(Protocol):
 class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
-    __slots__ = ("alike", "ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "size", "started", "version")
+    __slots__ = (
+        "alike", "answering", "assembling", "ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "size", "started",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
         """`limit`: rows of one run; a single item may have more and runs in pieces."""
@@ -70,11 +73,12 @@ class Batch:
         self.groups: list[tuple[list[Item], Arrays]] = []
         self.failed: list[tuple[Item, RunFault]] = []
         self.started = self.ended = 0.0
+        self.assembling = self.answering = 0.0  # seconds of its inputs, within the run, and of its answers, after it
         self.alike: Sink | None = None  # the one sink of all items, where every one of them was answered by it
         self.options: Terminable | None = None  # set for runs that may be terminated
 
 
-def execute(batch: Batch, model: Runnable) -> None:
+def execute(batch: Batch, model: Runnable, now: Callable[[], float]) -> None:
     """Run the batch. A failing batch is run again member by member, once, so that one bad input costs nobody else an answer.
 
     Where the model's process ended with the run, that holds for a batch of one request too.
@@ -83,7 +87,7 @@ def execute(batch: Batch, model: Runnable) -> None:
     if not items:
         return
     try:
-        batch.groups.append((items, _run(batch, model, items, rows)))
+        batch.groups.append((items, _run(batch, model, items, rows, now)))
         return
     except RunFault as fault:
         lost, single = isinstance(fault, RunLost), len(items) == 1
@@ -93,7 +97,7 @@ def execute(batch: Batch, model: Runnable) -> None:
             batch.failed += [(item, fault) for item in items]
             return
     for item in items:
-        _run_alone(batch, model, item, kills=KILLS if lost and not single else 1)
+        _run_alone(batch, model, item, now, kills=KILLS if lost and not single else 1)
 
 
 def _admitted(batch: Batch, quarantine: Quarantine | None) -> tuple[list[Item], int]:
@@ -104,12 +108,12 @@ def _admitted(batch: Batch, quarantine: Quarantine | None) -> tuple[list[Item], 
     return (batch.items, batch.rows) if len(kept) == len(batch.items) else (kept, sum([item.rows for item in kept]))
 
 
-def _run_alone(batch: Batch, model: Runnable, item: Item, *, kills: int) -> None:
+def _run_alone(batch: Batch, model: Runnable, item: Item, now: Callable[[], float], *, kills: int) -> None:
     """Run a member of a failed batch again. `kills`: what it is blamed for if that ends the model's process."""
     if model.quarantine and _refused(batch, item, model.quarantine):  # its twin went first
         return
     try:
-        batch.groups.append(([item], _run(batch, model, [item], item.rows)))
+        batch.groups.append(([item], _run(batch, model, [item], item.rows, now)))
     except RunFault as fault:
         batch.failed.append((item, fault))
         if isinstance(fault, RunLost):
@@ -137,10 +141,10 @@ def starts_of(items: Sequence[Item], rows: int) -> Sequence[int]:
     return [0, *accumulate(item.rows for item in items[:-1])]
 
 
-def _run(batch: Batch, model: Runnable, items: list[Item], rows: int) -> Arrays:
+def _run(batch: Batch, model: Runnable, items: list[Item], rows: int, now: Callable[[], float]) -> Arrays:
     """All outputs for these items. Raises RunFault and nothing else: a thread that died of another would take its version along."""
     try:
-        return _run_once(batch, model, items, rows)
+        return _run_once(batch, model, items, rows, now)
     except RunFault:
         raise
     except Exception:
@@ -148,9 +152,10 @@ def _run(batch: Batch, model: Runnable, items: list[Item], rows: int) -> Arrays:
         raise RunFault(Code.INTERNAL, "internal error") from None
 
 
-def _run_once(batch: Batch, model: Runnable, items: list[Item], rows: int) -> Arrays:
-    signature = model.signature
+def _run_once(batch: Batch, model: Runnable, items: list[Item], rows: int, now: Callable[[], float]) -> Arrays:
+    signature, begun = model.signature, now()
     arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
+    batch.assembling += now() - begun
     if not signature.max_batch_size:
         outputs = model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
         _check_size(batch, outputs, 1, 1)

@@ -201,7 +201,7 @@ class Batcher:
             batch = lane.take(self._now())
             if batch is not None:
                 batch.started = self._now()
-                execute(batch, version.model)
+                execute(batch, version.model, self._now)
                 batch.ended = self._now()
                 self._deliver(batch)
         version.look_ahead()
@@ -250,6 +250,7 @@ class Batcher:
         for item, fault in batch.failed:
             if not item.done:
                 item.sink.fail(item, fault.code, fault.message)
+        batch.answering = self._now() - batch.ended
         if not self._together:
             self.answered()
             self._observer.batch_done(batch)

@@ -35,7 +35,7 @@ class Runner:
     def _work(self) -> None:
         while (batch := self._queue.get()) is not None:
             batch.started = self._now()
-            execute(batch, self._model)
+            execute(batch, self._model, self._now)
             batch.ended = self._now()
             try:
                 self._loop.call_soon_threadsafe(self._done, batch)

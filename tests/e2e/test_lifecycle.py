@@ -227,7 +227,7 @@ def test_a_client_that_retries_does_not_see_a_worker_die(tmp_path: Path) -> None
 
 
 def test_counts_survive_a_worker(tmp_path: Path) -> None:
-    """What a dead worker counted until its last tick stays on the page, and no number goes down."""
+    """What a dead worker counted until its last tick stays on the page and in the statistics, and no number goes down."""
     with moving(tmp_path) as (server, _):
         with Callers(server, http_callers=0) as callers:
             callers.until(lambda: callers.outcomes["grpc OK"] > 50)
@@ -237,6 +237,12 @@ def test_counts_survive_a_worker(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
         await_(lambda: server.values().get('tidegate_worker_exits_total{reason="killed by SIGKILL"}', 0) >= 2)
         assert counted == ok(server)
+        await_(lambda: server.get(f"/v2/models/{MODEL}/ready")[0] == 200)
+        status, body = server.get(f"/v2/models/{MODEL}/stats")
+        stats = json.loads(body)["model_stats"][0]
+        assert (200, "1", counted) == (status, stats["version"], stats["inference_stats"]["success"]["count"])
+        assert stats["inference_count"] >= counted
+        assert all(stats["inference_stats"][part]["ns"] > 0 for part in ("queue", "compute_input", "compute_infer", "compute_output"))
 
 
 def test_a_server_that_is_stopped_answers_what_it_has_accepted(tmp_path: Path) -> None:

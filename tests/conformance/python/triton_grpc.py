@@ -33,6 +33,15 @@ def repository_index(client: triton.InferenceServerClient) -> None:
     equal("READY", listed["plus_one", "1"])
 
 
+def statistics(client: triton.InferenceServerClient) -> None:
+    """Of one version after a request; of all models."""
+    client.infer("plus_one", [tensor("ROW", "FP32", ROW)])
+    (found,) = client.get_inference_statistics("plus_one", "1").model_stats
+    equal(("plus_one", "1", True), (found.name, found.version, found.inference_stats.success.count > 0))
+    equal(True, found.inference_count >= found.execution_count > 0)
+    equal(True, len(client.get_inference_statistics().model_stats) > 1)
+
+
 def infer(client: triton.InferenceServerClient) -> None:
     """One row, with an id, a chosen output, a header and a timeout of the client."""
     answer = client.infer(
@@ -100,4 +109,4 @@ def errors(client: triton.InferenceServerClient) -> None:
 
 if __name__ == "__main__":
     with triton.InferenceServerClient(os.environ["TARGET"]) as shared:
-        report.run([server, repository_index, infer, datatypes, tensor_2mib, asynchronous, stream, errors], shared)
+        report.run([server, repository_index, statistics, infer, datatypes, tensor_2mib, asynchronous, stream, errors], shared)

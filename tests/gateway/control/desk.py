@@ -18,6 +18,7 @@ from gateway.control.service import Service
 from gateway.control.serving import _router
 from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
+from gateway.control.statistics import Statistics
 from gateway.limits import Limits
 from gateway.pb import inference_pb2 as pb
 from gateway.serving.admission import Budget
@@ -86,9 +87,13 @@ class Desk:
         self.state = ServerState("desk", "9.9", ready=True)
         self.health = Health()
         index = RepositoryIndex(self.service)
-        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), index)
+        self.asked: list[str] = []
+        self.statistics = Statistics(self.service, self.loop, self.asked.append)
+        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), index, self.statistics)
         self.calls = GrpcRouter(
-            inference_methods(self.service, self.state, index) | standard_methods(self.health), self.limits, compression=compression
+            inference_methods(self.service, self.state, index, self.statistics) | standard_methods(self.health),
+            self.limits,
+            compression=compression,
         )
         self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}
         self.threaded = threaded

@@ -18,7 +18,17 @@ from gateway.serving.routing import Routes
 from tests.gateway.control.desk import Desk
 
 OK, INVALID, NOT_FOUND, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 5, 12, 13, 14
-SERVED = {"ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer", "RepositoryIndex"}
+SERVED = {
+    "ServerLive",
+    "ServerReady",
+    "ServerMetadata",
+    "ModelReady",
+    "ModelMetadata",
+    "ModelInfer",
+    "ModelStreamInfer",
+    "RepositoryIndex",
+    "ModelStatistics",
+}
 
 
 def call(desk: Desk, rpc: str, **fields: str):
@@ -31,7 +41,7 @@ def call(desk: Desk, rpc: str, **fields: str):
 def test_every_call_of_the_contract_has_a_method_of_one_kind() -> None:
     """Streaming only where the contract streams."""
     desk = Desk()
-    methods = inference_methods(desk.service, desk.state, RepositoryIndex(desk.service))
+    methods = inference_methods(desk.service, desk.state, RepositoryIndex(desk.service), desk.statistics)
     assert {rpc.path.encode() for rpc in RPCS.values()} == set(methods)
     streaming = {name for name in RPCS if methods[path(name)].streaming is not None}
     assert {"ModelStreamInfer"} == streaming
@@ -50,7 +60,11 @@ def test_the_server_says_what_it_is_and_whether_it_is_ready() -> None:
     """Liveness never depends on readiness."""
     desk = Desk()
     metadata = call(desk, "ServerMetadata")
-    assert ("desk", "9.9", ["binary_tensor_data", "parameters"]) == (metadata.name, metadata.version, list(metadata.extensions))
+    assert ("desk", "9.9", ["binary_tensor_data", "parameters", "statistics"]) == (
+        metadata.name,
+        metadata.version,
+        list(metadata.extensions),
+    )
     for ready in (True, False):
         desk.state.ready = ready
         assert (True, ready) == (call(desk, "ServerLive").live, call(desk, "ServerReady").ready)

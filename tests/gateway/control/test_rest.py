@@ -37,8 +37,8 @@ def rows(tag: int, count: int = 1, features: int = 2) -> list[list[float]]:
 
 
 GOOD = [
-    ("/v2", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters"]}),
-    ("/v2/", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters"]}),
+    ("/v2", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters", "statistics"]}),
+    ("/v2/", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters", "statistics"]}),
     ("/v2/health/live", {"live": True}),
     ("/v2/health/ready", {"ready": True}),
     ("/v2/models", {"models": ["rows", "texts", "whole"]}),

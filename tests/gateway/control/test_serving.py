@@ -54,7 +54,7 @@ class Place:
         self.sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in ("http_port", "grpc_port")}
         self.serving = Serving(
             config,
-            metrics=Metrics(arena.region(0), lambda key: 2),
+            metrics=Metrics(arena.region(0), lambda key: 2, lambda: 1.0),
             balance=self.balance,
             clock=SystemClock(),
             sockets={name: os.dup(sock.fileno()) for name, sock in self.sockets.items()},
@@ -62,6 +62,7 @@ class Place:
             cores=os.sched_getaffinity(0),
             report=self._report,
             wake=lambda model: None,
+            ask=lambda model: None,
         )
 
     def _report(self, versions: tuple[Report, ...]) -> None:

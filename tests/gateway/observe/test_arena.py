@@ -57,9 +57,9 @@ def test_what_one_process_writes_the_other_reads(arena: Arena) -> None:
 def test_the_kernel_writes_into_a_slab_as_it_is(arena: Arena) -> None:
     """Its arrays have the types and the order that the kernel was compiled for."""
     slab = arena.region(1).slab(9)
-    add_batch(np.array([1.0, 2.0]), 3.0, 4.0, 2, DURATION_EDGES_S, ROWS_EDGES, slab.counts, slab.sums)
+    add_batch(np.array([1.0, 2.0]), 3.0, 4.0, 0.25, 0.5, 9.0, 2, DURATION_EDGES_S, ROWS_EDGES, slab.counts, slab.sums)
     seen = Arena.attach(os.dup(arena.fd)).region(1).slab(9)
-    assert ([2, 2, 1, 1], [5.0, 3.0, 1.0, 2.0]) == (seen.counts.sum(axis=1).tolist(), seen.sums.tolist())
+    assert ([2, 2, 1, 1], [5.0, 3.0, 1.0, 2.0, 0.5, 1.0, 9.0]) == (seen.counts.sum(axis=1).tolist(), seen.sums.tolist())
 
 
 def test_a_name_that_no_region_has_is_an_error(arena: Arena) -> None:

@@ -16,7 +16,7 @@ from prometheus_client import exposition
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import Arena
 from gateway.observe.page import GAUGES, OPENMETRICS, PLAIN, Page, Values, wants_openmetrics
-from gateway.observe.slabs import EDGES, ROWS
+from gateway.observe.slabs import EDGES, ROWS, SUMS
 from gateway.observe.totals import OVERFLOW_SLOT, SERIES_PER_VERSION, UNKNOWN_SLOT, Key, Totals
 from tests.gateway.observe.witness import Collector, Samples, heads, read
 
@@ -40,7 +40,7 @@ def fill(arena: Arena, slot: int, rng: np.random.Generator, *, worker: int = 0) 
     slab.requests[...] = rng.integers(0, 1 << 40, slab.requests.shape) * (rng.random(slab.requests.shape) < 0.3)
     slab.counts[...] = rng.integers(0, 1 << 45, slab.counts.shape) >> rng.integers(0, 46, slab.counts.shape)
     slab.counts[ROWS, len(EDGES[ROWS]) + 1 :] = 0
-    slab.sums[...] = rng.random(4) * 10.0 ** rng.integers(-9, 20, 4)
+    slab.sums[...] = rng.random(len(SUMS)) * 10.0 ** rng.integers(-9, 20, len(SUMS))
 
 
 def same(totals: Totals, page: Page, gauges: dict[str, Values]) -> Samples:

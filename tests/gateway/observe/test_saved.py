@@ -13,7 +13,7 @@ import pytest
 from gateway.limits import ObserveLimits
 from gateway.observe import saved
 from gateway.observe.arena import Arena
-from gateway.observe.slabs import Slab
+from gateway.observe.slabs import SUMS, Slab
 from gateway.observe.totals import OVERFLOW_SLOT, UNKNOWN_SLOT, Totals
 from registry.checkpoint import Checkpoint, CheckpointFile
 from registry.state_directory import StateDirectory
@@ -47,7 +47,7 @@ def counted() -> Totals:
             slab.requests[...] = rng.integers(0, 1 << 60, slab.requests.shape) * (rng.random(slab.requests.shape) < 0.3)
             slab.counts[...] = rng.integers(0, 1 << 60, slab.counts.shape)
             slab.counts[3, 12:] = 0
-            slab.sums[...] = rng.random(4)
+            slab.sums[...] = rng.random(len(SUMS))
     assert OVERFLOW_SLOT == slots[-1]
     return totals
 

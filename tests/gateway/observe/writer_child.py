@@ -45,7 +45,7 @@ class Version:
 
 def write(arena: Arena, progress: np.ndarray, worker: int, slot: int) -> None:
     """Until the process is killed."""
-    metrics, made = Metrics(arena.region(worker), lambda key: slot), batch(Version())
+    metrics, made = Metrics(arena.region(worker), lambda key: slot, lambda: 1.0), batch(Version())
     while True:
         progress[0] += 1
         metrics.batch_done(made)

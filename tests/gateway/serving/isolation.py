@@ -92,7 +92,7 @@ def batch_of(*requests: np.ndarray, limit: int = 256, options=None) -> Batch:
 
 def ended(batch: Batch, model) -> list:
     """Run a batch; what became of each request, in order: its rows of the first output, or its fault."""
-    execute(batch, model)
+    execute(batch, model, lambda: 0.0)
     found = {id(item): fault for item, fault in batch.failed}
     for items, outputs in batch.groups:
         at = 0

@@ -113,7 +113,7 @@ class FakeRunner:
     def finish(self) -> None:
         batch, self.batch = self.batch, None
         batch.started = self.now()
-        execute(batch, self.model)
+        execute(batch, self.model, self.now)
         batch.ended = self.now()
         self.loop.call_soon_threadsafe(self.done, batch)
 
