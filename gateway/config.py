@@ -69,12 +69,16 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     options: dict[str, str] = {}  # of an object store: aws_endpoint, aws_region; credentials belong where the cloud's own tools look
     cache: Path | None = None  # a directory that keeps what was read of an object store, for when it cannot be reached
     keys: tuple[Path, ...] = ()  # PEM: public keys that signatures over a registry's versions are checked with
+    model_control: Literal["repository", "explicit"] = "repository"  # explicit: callers of the repository extension load and unload models
+    load_models: tuple[str, ...] = ()  # with explicit control, models that are loaded from the start on; "*": all
 
     def __post_init__(self) -> None:
         remote = isinstance(self.path, str) and "://" in self.path
         for name in ("options", "cache"):
             if getattr(self, name) and not remote:
                 raise MisfitError(name, "belongs to an object store, and repository.path is a directory")
+        if self.load_models and self.model_control != "explicit":
+            raise MisfitError("load_models", "belongs to model_control: explicit; without it the repository says what is loaded")
         if not remote:
             return
         scheme, _, rest = str(self.path).partition("://")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.control.index import RepositoryIndex
+from gateway.control.extensions import Extensions
 from gateway.control.service import Service
 from gateway.control.standard_calls import unary
 from gateway.control.state import ServerState
-from gateway.control.statistics import Statistics
 from gateway.errors import Code, TidegateError
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS
@@ -21,7 +20,7 @@ _REFUSED = {
 }
 
 
-def inference_methods(service: Service, state: ServerState, index: RepositoryIndex, statistics: Statistics) -> dict[bytes, Method]:
+def inference_methods(service: Service, state: ServerState, extensions: Extensions) -> dict[bytes, Method]:
     """All calls of inference.GRPCInferenceService by path. Those that this server does not have are refused by name."""
     answers: dict[str, Callable[[Message], bytes]] = {
         "ServerLive": lambda _: v2_grpc_metadata.server_live(True),
@@ -29,10 +28,14 @@ def inference_methods(service: Service, state: ServerState, index: RepositoryInd
         "ServerMetadata": lambda _: v2_grpc_metadata.server_metadata(name=state.name, version=state.version, extensions=state.extensions),
         "ModelReady": lambda message: _model_ready(service, message),
         "ModelMetadata": lambda message: _model_metadata(service, message),
-        "RepositoryIndex": index.grpc,
+        "RepositoryIndex": extensions.index.grpc,
+        "TraceSetting": extensions.instruments.trace_grpc,
+        "LogSettings": extensions.instruments.log_grpc,
     }
     methods = {path(name): Method(unary=unary(answer)) for name, answer in answers.items()}
-    methods[path("ModelStatistics")] = Method(unary=statistics.grpc)
+    methods[path("ModelStatistics")] = Method(unary=extensions.statistics.grpc)
+    methods[path("RepositoryModelLoad")] = Method(unary=extensions.control.grpc_load)
+    methods[path("RepositoryModelUnload")] = Method(unary=extensions.control.grpc_unload)
     methods[path("ModelInfer")] = Method(unary=service.grpc_infer)
     methods[path("ModelStreamInfer")] = Method(streaming=service.grpc_stream_infer)
     for name in RPCS:

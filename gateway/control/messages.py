@@ -82,6 +82,14 @@ class Counted(msgspec.Struct, frozen=True, tag=True):
     versions: tuple[ModelStats, ...]
 
 
+class Changed(msgspec.Struct, frozen=True, tag=True):
+    """What came of a load or unload."""
+
+    number: int
+    code: int  # `errors.Code`
+    message: str = ""
+
+
 # From a worker
 
 
@@ -114,5 +122,13 @@ class Asked(msgspec.Struct, frozen=True, tag=True):
     model: str
 
 
-ToWorker = Begin | Hold | Route | Drain | Counted
-FromWorker = Hello | Reports | Routed | Wake | Asked
+class Change(msgspec.Struct, frozen=True, tag=True):
+    """Somebody wants a model loaded, or unloaded."""
+
+    number: int
+    model: str
+    load: bool
+
+
+ToWorker = Begin | Hold | Route | Drain | Counted | Changed
+FromWorker = Hello | Reports | Routed | Wake | Asked | Change

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from gateway.control.index import NO_REPOSITORY_NAMES, RepositoryIndex
+from gateway.control.extensions import Extensions
+from gateway.control.index import NO_REPOSITORY_NAMES
 from gateway.control.probes import live, ready, started
 from gateway.control.rest_infer import RestInference, fail
 from gateway.control.service import Service
 from gateway.control.state import ServerState
-from gateway.control.statistics import Statistics
 from gateway.errors import TidegateError
 from gateway.protocol.tensors import TensorSpec
 from gateway.protocol.v2_grpc_metadata import PLATFORM
@@ -30,19 +30,19 @@ Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 class Rest:
     """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
 
-    def __init__(
-        self, service: Service, state: ServerState, inference: RestInference, index: RepositoryIndex, statistics: Statistics
-    ) -> None:
+    def __init__(self, service: Service, state: ServerState, inference: RestInference, extensions: Extensions) -> None:
         self._service = service
-        self._index = index
-        self._statistics = statistics
+        self._extensions = extensions
         self._state = state
         self._infer: Action = inference.infer
         self._fixed: dict[bytes, HttpHandler] = {
             b"/v2": self._server, b"/v2/": self._server, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
             b"/v2/health/startup": started(state),
-            b"/v2/models": self._models, b"/v2/models/stats": lambda exchange: statistics.http(exchange, "", ""),
+            b"/v2/models": self._models, b"/v2/models/stats": lambda exchange: extensions.statistics.http(exchange, "", ""),
         }  # fmt: skip
+
+        instruments = extensions.instruments
+        self._settings = {b"/v2/logging": _telling(instruments.log_http), b"/v2/trace/setting": _telling(instruments.trace_http)}
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
         """Route by the raw path: one split, then each name is decoded once."""
@@ -50,6 +50,10 @@ class Rest:
         if fixed is not None:
             _allow(method, "GET", "HEAD")
             return fixed
+        settings = self._settings.get(target)
+        if settings is not None:
+            _allow(method, "GET", "HEAD", "POST")
+            return settings
         parts = target.split(b"/")
         if parts[:2] != [b"", b"v2"]:
             raise HttpRefusal(404, "Not Found")
@@ -62,11 +66,14 @@ class Rest:
         raise HttpRefusal(404, "Not Found")
 
     def _model_route(self, method: str, names: list[str], headers: Headers) -> HttpHandler:
-        """`models/M[/versions/V][/ready|/infer|/stats]`."""
+        """`models/M[/versions/V][/ready|/infer|/stats|/trace/setting]`."""
         model, version = names[0], ""
         rest = names[1:]
         if rest[:1] == ["versions"] and len(rest) > 1:
             version, rest = rest[1], rest[2:]
+        if rest == ["trace", "setting"] and model:
+            _allow(method, "GET", "HEAD", "POST")
+            return _telling(lambda exchange: self._extensions.instruments.trace_http(exchange, model))
         if len(rest) > 1 or not model:
             raise HttpRefusal(404, "Not Found")
         action = rest[0] if rest else "metadata"
@@ -76,21 +83,32 @@ class Rest:
             return lambda exchange: self._infer(exchange, model, version)
         if action in _REFUSED_ACTIONS:
             raise HttpRefusal(501, _REFUSED_ACTIONS[action])
-        answer = {"metadata": self._metadata, "ready": self._ready, "stats": self._statistics.http}.get(action)
+        answer = {"metadata": self._metadata, "ready": self._ready, "stats": self._extensions.statistics.http}.get(action)
         if answer is None:
             raise HttpRefusal(404, "Not Found")
         _allow(method, "GET", "HEAD")
         return lambda exchange: answer(exchange, model, version)
 
     def _repository_route(self, method: str, parts: list[bytes], headers: Headers) -> HttpHandler:
-        """`repository[/NAME]/index`."""
-        if parts[-1:] != [b"index"] or len(parts) > 2:
+        """`repository[/NAME]/index` and `repository[/NAME]/models/M/load|unload`."""
+        handler = self._repository_action(parts)
+        if handler is None:
+            if self._repository_action(parts[1:]) is not None:
+                raise HttpRefusal(501, NO_REPOSITORY_NAMES)
             raise HttpRefusal(404, "Not Found")
-        if len(parts) == 2:
-            raise HttpRefusal(501, NO_REPOSITORY_NAMES)
         _allow(method, "POST")
         _check_type(headers)
-        return self._listed
+        return handler
+
+    def _repository_action(self, parts: list[bytes]) -> HttpHandler | None:
+        extensions = self._extensions
+        match parts:
+            case [b"index"]:
+                return _telling(extensions.index.http)
+            case [b"models", name, b"load" | b"unload" as action] if name:
+                model, load = _name(name), action == b"load"
+                return lambda exchange: extensions.control.http(exchange, model, load=load)
+        return None
 
     # --- answers ---------------------------------------------------------------------------------------------------------------
 
@@ -100,12 +118,6 @@ class Rest:
 
     def _models(self, exchange: HttpExchange) -> None:
         _json(exchange, {"models": sorted(self._service.routes.versions)})
-
-    def _listed(self, exchange: HttpExchange) -> None:
-        try:
-            self._index.http(exchange)
-        except TidegateError as error:
-            fail(exchange, error.code, error.message)
 
     def _metadata(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:
@@ -124,6 +136,18 @@ class Rest:
             fail(exchange, error.code, error.message)
             return
         _json(exchange, {"name": model, "ready": is_ready}, status=200 if is_ready else 503)
+
+
+def _telling(handler: HttpHandler) -> HttpHandler:
+    """A handler that may raise TidegateError, which becomes its answer."""
+
+    def handle(exchange: HttpExchange) -> None:
+        try:
+            handler(exchange)
+        except TidegateError as error:
+            fail(exchange, error.code, error.message)
+
+    return handle
 
 
 def _json(exchange: HttpExchange, value: object, *, status: int = 200) -> None:

@@ -18,11 +18,14 @@ from gateway.clock import Clock, seeded_random
 from gateway.config import Config
 from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods
+from gateway.control.extensions import Extensions
 from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.index import RepositoryIndex
-from gateway.control.messages import Held, Report, Table
+from gateway.control.instruments import Instruments
+from gateway.control.messages import Asked, Change, Held, Report, Table
 from gateway.control.model_child import start_model_child
+from gateway.control.model_control import ModelControl
 from gateway.control.parking import Parking
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
@@ -72,10 +75,10 @@ class Serving:
         cores: set[int],
         report: Callable[[tuple[Report, ...]], None],
         wake: Callable[[str], None],
-        ask: Callable[[str], None],
+        ask: Callable[[Asked | Change], None],
     ) -> None:
         """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep;
-        `ask` sends for the statistics of a model.
+        `ask` sends what only the supervisor can answer.
 
         Versions are loaded on any of `cores`, so that loading does not take the event loop's, which comes first on any.
         """
@@ -108,9 +111,12 @@ class Serving:
         limit = limits.serving.max_queue_bytes
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
         index = RepositoryIndex(service)
-        self.statistics = Statistics(service, asyncio.get_running_loop(), self._ask)
-        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), index, self.statistics)
-        methods = inference_methods(service, self.state, index, self.statistics) | standard_methods(self.health)
+        self.statistics = Statistics(service, asyncio.get_running_loop(), lambda model: self._ask(Asked(model)))
+        explicit = config.repository.model_control == "explicit"
+        self.control = ModelControl(lambda number, model, load: self._ask(Change(number, model, load)), explicit=explicit)
+        extensions = Extensions(index, self.statistics, self.control, Instruments(service, lambda: self.config.logging.level))
+        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), extensions)
+        methods = inference_methods(service, self.state, extensions) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
         behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)
         listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)
@@ -191,6 +197,7 @@ class Serving:
         self.health.close()
         if self.service.parking is not None:
             self.service.parking.close()
+        self.control.close()
         listener.drain()
         until = self.clock.now() + grace_s
         while (listener.peers or self.service.batcher.budget.requests) and self.clock.now() < until:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Protocol extensions by their official names: clients look for them before they use a call.
-EXTENSIONS = ("binary_tensor_data", "parameters", "statistics")
+EXTENSIONS = (
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "trace",
+    "logging",
+)
 
 
 @dataclass(slots=True)

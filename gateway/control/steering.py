@@ -17,8 +17,10 @@ import msgspec
 from gateway.clock import Clock
 from gateway.control.messages import Held, Hold, Report, Reports, Route, Table
 from gateway.control.tables import table_of
+from gateway.errors import Code, TidegateError
 from gateway.serving.deciding import Decision, applied, decide
 from gateway.serving.drowsing import Drowsing
+from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import STARTING, STEPS, Event, Failure, RouteTable, Snapshot, State, Wanted
 from gateway.serving.sources import Wish
 
@@ -28,6 +30,8 @@ _LATE_WORKERS_S = 5.0  # that the first ones wait for the others before the serv
 _AHEAD = 32  # versions handed over to be verified, one after the other: the next need not wait for a decision
 _ORDER = (*STARTING, State.READY)
 _SETTLED = frozenset((State.READY, State.FAILED))
+
+Done = Callable[[TidegateError | None], None]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -65,15 +69,20 @@ class Actions(Protocol):
 class Steering:
     """The versions of one server."""
 
-    def __init__(self, actions: Actions, clock: Clock, *, workers: int, budget_bytes: int | None, routed: Callable[[Table], None]) -> None:
-        """`workers` are expected; `routed` is told of every new table."""
+    def __init__(
+        self, actions: Actions, clock: Clock, *, workers: int, budget_bytes: int | None, routed: Callable[[Table], None],
+        explicit: Explicit | None = None,
+    ) -> None:  # fmt: skip
+        """`workers` are expected; `routed` is told of every new table. With `explicit`, callers say what is loaded."""
         self.snapshot = Snapshot(budget_bytes=budget_bytes, parallel=_AHEAD)
         self.table = Table()
         self.ready = False  # everything that was wanted first is there, or has failed
         self._actions = actions
         self._clock = clock
         self._routed = routed
-        self._wish = Wish.nothing()
+        self._explicit = explicit
+        self._whole = self._wish = Wish.nothing()  # of the repository, and what is left of it for explicit control
+        self._awaited: list[tuple[str, bool, Done]] = []
         self._drowsing = Drowsing(budget_bytes)
         self._wished = False
         self._workers = workers
@@ -92,8 +101,26 @@ class Steering:
 
     def wants(self, wish: Wish) -> None:
         """Another state is wanted."""
-        self._wish, self._wished = wish, True
+        self._whole, self._wished = wish, True
         self._rouse()
+
+    def load(self, model: str, done: Done) -> None:
+        """Somebody wants a model loaded; `done` is told when its versions are, or why not. Raises TidegateError for one that cannot be."""
+        self._controlled().load(model, self._whole)
+        self._awaited.append((model, True, done))
+        self.snapshot = self.snapshot.reloaded()
+        self._rouse()
+
+    def unload(self, model: str, done: Done) -> None:
+        """Somebody wants a model unloaded; `done` is told when no request reaches it. Raises TidegateError for an unknown one."""
+        self._controlled().unload(model, self._whole)
+        self._awaited.append((model, False, done))
+        self._rouse()
+
+    def _controlled(self) -> Explicit:
+        if self._explicit is None or self._draining:
+            raise TidegateError(Code.UNAVAILABLE, "models are not loaded or unloaded now")
+        return self._explicit
 
     def wake(self, model: str) -> None:
         """Somebody asks for a model that is loaded on demand."""
@@ -113,7 +140,7 @@ class Steering:
 
     def _rouse(self) -> None:
         """What is desired is the wish without those that sleep."""
-        wish = self._wish
+        wish = self._wish = self._whole if self._explicit is None else self._explicit.of(self._whole)
         sizes: dict[str, int] = {}
         for one in wish.desired.versions:
             sizes[one.model] = sizes.get(one.model, 0) + self.snapshot.size(one)
@@ -183,6 +210,8 @@ class Steering:
     def drain(self) -> None:
         """The server stops: not ready from now on, and nothing is loaded any more."""
         self._draining = True
+        for _, _, done in self._awaited:
+            done(TidegateError(Code.UNAVAILABLE, "the server is shutting down"))
         self._publish(self.snapshot.routes)
         self.close()
 
@@ -220,9 +249,24 @@ class Steering:
         for worker in decision.broken:
             self._actions.end(worker)
         self._close_slots(before)
+        self._answer()
         self._pause_s = max(_LEAST_S, _SHARE * (self._clock.now() - started))
         if decision.wake_at_s < math.inf:
             self._soon(decision.wake_at_s - started)
+
+    def _answer(self) -> None:
+        """Tell those that wait for a load or unload, if it is over."""
+        waiting, self._awaited = self._awaited, []
+        for model, load, done in waiting:
+            versions = [one for one in self.snapshot.desired.versions if one.model == model] if load else []
+            known = [self.snapshot.known[one] for one in versions]
+            if any(one.state not in _SETTLED for one in known) or (not load and model in self.snapshot.routes.models):
+                self._awaited.append((model, load, done))
+            elif failed := [one for one in known if one.state is State.FAILED]:
+                text = f"failed to load '{model}': version {failed[0].wanted.version}: {failed[0].reason}"
+                done(TidegateError(Code.FAILED_PRECONDITION, text))
+            else:
+                done(None)
 
     def _verify(self, wanted: tuple[Wanted, ...]) -> None:
         for one in self._verifying.keys() - set(wanted):

@@ -26,16 +26,18 @@ from gateway.control.counting import Counting
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
 from gateway.control.lookout import Lookout
-from gateway.control.messages import Asked, Counted, FromWorker, Reports, Routed, Table, Wake
+from gateway.control.messages import Asked, Change, Changed, Counted, FromWorker, Reports, Routed, Table, Wake
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.sockets import addresses, bind
 from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
+from gateway.errors import Code, TidegateError
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
+from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import Wanted
 from gateway.serving.sources import Wish, open_repository
 from registry.checkpoint import CheckpointFile
@@ -78,6 +80,8 @@ class Supervisor:
         self._status = 0
         self._ready_from = 0  # the first generation that was ready
         self._served_by: dict[int, int] = {}  # worker → generation of its table
+        self._changes: set[asyncio.Task[None]] = set()
+        self._followers: list[tuple[int, Callable[[], None]]] = []  # what is due once all workers serve by a generation
 
     async def serve(self) -> int:
         """Until a signal. Returns the exit status."""
@@ -122,7 +126,10 @@ class Supervisor:
             said=self._said,
             left=self._left,
         )
-        self.steering = Steering(self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed)
+        self.steering = Steering(
+            self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed,
+            explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
+        )  # fmt: skip
         self.counting = Counting(
             arena, self.totals, config.limits.observe,
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
@@ -144,13 +151,44 @@ class Supervisor:
                 self._acknowledged(member, generation)
             case Wake(model):
                 self.steering.wake(model)
+            case Change():
+                task = self._loop.create_task(self._change(member, message))
+                self._changes.add(task)
+                task.add_done_callback(self._changes.discard)
             case Asked(model):
                 member.channel.send(Counted(model, self.counting.statistics(model)))
+
+    async def _change(self, member: Member, change: Change) -> None:
+        """Load or unload as the repository is now; answered once every worker that serves has followed."""
+
+        def done(error: TidegateError | None) -> None:
+            answer = Changed(change.number, Code.OK) if error is None else Changed(change.number, error.code, error.message)
+            self._when_followed(self.steering.table.generation, lambda: member.channel.send(answer))
+
+        await asyncio.to_thread(self.lookout.look)
+        try:
+            (self.steering.load if change.load else self.steering.unload)(change.model, done)
+        except TidegateError as error:
+            done(error)
+
+    def _when_followed(self, generation: int, act: Callable[[], None]) -> None:
+        self._followers.append((generation, act))
+        self._check_followed()
+
+    def _check_followed(self) -> None:
+        slowest = min((self._served_by.get(worker, 0) for worker in self.steering.snapshot.serving), default=0)
+        waiting, self._followers = self._followers, []
+        for generation, act in waiting:
+            if slowest >= generation or not self.steering.snapshot.serving:
+                act()
+            else:
+                self._followers.append((generation, act))
 
     def _left(self, member: Member) -> None:
         self.totals.fold(member.place)
         self._served_by.pop(member.number, None)
         self.steering.died(member.number)
+        self._check_followed()
 
     # --- what a decision needs done (`steering.Actions`) -----------------------------------------------------------------------
 
@@ -205,6 +243,7 @@ class Supervisor:
     def _acknowledged(self, member: Member, generation: int) -> None:
         """A worker serves by a table. The server is ready when all of them do by one that is."""
         self._served_by[member.number] = generation
+        self._check_followed()
         if member.served_s is None:
             member.served_s = self.clock.now()
         if self.state.ready or self.state.draining or not self._ready_from:

@@ -22,7 +22,20 @@ from gateway.control.balance import Balance
 from gateway.control.board import Board, answer
 from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
-from gateway.control.messages import Asked, Begin, Counted, Drain, Hello, Hold, Report, Reports, Route, Routed, ToWorker, Wake
+from gateway.control.messages import (
+    Begin,
+    Changed,
+    Counted,
+    Drain,
+    Hello,
+    Hold,
+    Report,
+    Reports,
+    Route,
+    Routed,
+    ToWorker,
+    Wake,
+)
 from gateway.control.serving import Serving
 from gateway.observe import logs
 from gateway.observe.arena import Arena
@@ -76,6 +89,8 @@ class Worker:
                 self._channel.send(Routed(message.table.generation))
             case Counted(model, versions) if self._serving is not None:
                 self._serving.statistics.told(model, versions)
+            case Changed(number, code, text) if self._serving is not None:
+                self._serving.control.told(number, code, text)
             case Drain():
                 self._drain(message.grace_s)
 
@@ -99,7 +114,7 @@ class Worker:
             cores=cores,
             report=self._report,
             wake=lambda model: self._channel.send(Wake(model)),
-            ask=lambda model: self._channel.send(Asked(model)),
+            ask=self._channel.send,
         )
 
     def _hold(self, message: Hold) -> None:

@@ -140,7 +140,7 @@ def _outcomes(chosen: list[str]) -> Iterator[tuple[str, Outcome]]:
         def gateway(name: str, *settings: str) -> Gateway:
             return stack.enter_context(Gateway(SCRATCH / "models", log=SCRATCH / f"gateway-{name}.log", settings=settings))
 
-        plain = gateway("plain")
+        plain = gateway("plain", "repository.model_control=explicit", "repository.load_models=['*']")
         optional = gateway("tls", *tls, "tls.client_certificates=optional")
         bench = Bench(plain, optional, gateway("mutual-tls", *tls, "tls.client_certificates=required"), folder)
         for name in chosen:

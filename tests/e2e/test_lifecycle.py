@@ -327,6 +327,27 @@ def test_models_are_loaded_when_they_are_asked_for_and_the_least_recently_used_m
             assert len(loaded(server)) <= 2
 
 
+def test_models_are_loaded_and_unloaded_by_callers_where_the_settings_say_so(tmp_path: Path) -> None:
+    """With explicit control: nothing serves at first; a load is answered when every worker serves, an unload when none does."""
+    for name in "ab":
+        published(tmp_path / "registry", name, graphs.twice(), aliases={"champion": 1})
+    settings = f"repository: {{path: {tmp_path / 'registry'}, model_control: explicit, load_models: [a]}}\nprocesses: {{workers: 2}}\n"
+    rows = np.ones((1, 2), np.float32)
+    with serving(tmp_path, tmp_path / "registry", settings) as server:
+        assert [("a", "READY"), ("b", "UNAVAILABLE")] == [(line["name"], line["state"]) for line in index(server)]
+        for _ in range(3):
+            assert 200 == server.get("/v2/repository/models/b/load", method="POST")[0]
+            for _ in range(4):  # connections of both workers
+                with Client(f"127.0.0.1:{server.grpc_port}", timeout_s=10.0) as client:
+                    assert [[2.0, 2.0]] == client.infer("b", {"x": rows}).outputs["y"].tolist()
+            assert 200 == server.get("/v2/repository/models/b/unload", method="POST")[0]
+            assert {503} == {server.get("/v2/models/b/ready")[0] for _ in range(4)}
+        assert 404 == server.get("/v2/repository/models/c/load", method="POST")[0]
+        published(tmp_path / "registry", "c", graphs.twice(), aliases={"champion": 1})
+        assert 200 == server.get("/v2/repository/models/c/load", method="POST")[0]
+        assert {"a", "c"} == loaded(server)
+
+
 def loaded(server: Server) -> set[str]:
     values = server.values().items()
     return {series.split('"')[1] for series, value in values if series.startswith("tidegate_model_loaded") and value}

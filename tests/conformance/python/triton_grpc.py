@@ -42,6 +42,20 @@ def statistics(client: triton.InferenceServerClient) -> None:
     equal(True, len(client.get_inference_statistics().model_stats) > 1)
 
 
+def loading(client: triton.InferenceServerClient) -> None:
+    """Unloaded, a model is not ready; loaded, it is at once."""
+    client.unload_model("ramp")
+    equal(False, client.is_model_ready("ramp"))
+    client.load_model("ramp")
+    equal(True, client.is_model_ready("ramp"))
+
+
+def instruments(client: triton.InferenceServerClient) -> None:
+    """Trace and log settings are read."""
+    equal(["OFF"], list(client.get_trace_settings("plus_one").settings["trace_level"].value))
+    equal(True, client.get_log_settings().settings["log_error"].bool_param)
+
+
 def infer(client: triton.InferenceServerClient) -> None:
     """One row, with an id, a chosen output, a header and a timeout of the client."""
     answer = client.infer(
@@ -109,4 +123,7 @@ def errors(client: triton.InferenceServerClient) -> None:
 
 if __name__ == "__main__":
     with triton.InferenceServerClient(os.environ["TARGET"]) as shared:
-        report.run([server, repository_index, statistics, infer, datatypes, tensor_2mib, asynchronous, stream, errors], shared)
+        report.run(
+            [server, repository_index, statistics, loading, instruments, infer, datatypes, tensor_2mib, asynchronous, stream, errors],
+            shared,
+        )

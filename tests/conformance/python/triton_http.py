@@ -42,6 +42,20 @@ def statistics(client: triton.InferenceServerClient) -> None:
     equal(True, len(client.get_inference_statistics()["model_stats"]) > 1)
 
 
+def loading(client: triton.InferenceServerClient) -> None:
+    """Unloaded, a model is not ready; loaded, it is at once."""
+    client.unload_model("ramp")
+    equal(False, client.is_model_ready("ramp"))
+    client.load_model("ramp")
+    equal(True, client.is_model_ready("ramp"))
+
+
+def instruments(client: triton.InferenceServerClient) -> None:
+    """Trace and log settings are read."""
+    equal(["OFF"], list(client.get_trace_settings("plus_one")["trace_level"]))
+    equal(True, client.get_log_settings()["log_error"])
+
+
 def infer(client: triton.InferenceServerClient) -> None:
     """Input and output, each as JSON and as binary."""
     for binary_in in (True, False):
@@ -100,4 +114,7 @@ def errors(client: triton.InferenceServerClient) -> None:
 
 if __name__ == "__main__":
     with triton.InferenceServerClient(os.environ["HTTP_TARGET"], concurrency=8) as shared:
-        report.run([server, repository_index, statistics, infer, datatypes, tensor_2mib, compressed, asynchronous, errors], shared)
+        report.run(
+            [server, repository_index, statistics, loading, instruments, infer, datatypes, tensor_2mib, compressed, asynchronous, errors],
+            shared,
+        )

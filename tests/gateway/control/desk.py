@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from gateway.control.calls import inference_methods
+from gateway.control.extensions import Extensions
 from gateway.control.health import Health
 from gateway.control.index import RepositoryIndex
+from gateway.control.instruments import Instruments
+from gateway.control.model_control import ModelControl
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.service import Service
@@ -68,7 +71,13 @@ class Desk:
     """A gateway with the three mixed models, and two connections to it."""
 
     def __init__(
-        self, limits: Limits | None = None, *, threaded: bool = False, strict_json: bool = False, compression: bool = False
+        self,
+        limits: Limits | None = None,
+        *,
+        threaded: bool = False,
+        strict_json: bool = False,
+        compression: bool = False,
+        explicit: bool = False,
     ) -> None:
         self.limits = limits or Limits()
         self.loop = FakeLoop()
@@ -89,9 +98,13 @@ class Desk:
         index = RepositoryIndex(self.service)
         self.asked: list[str] = []
         self.statistics = Statistics(self.service, self.loop, self.asked.append)
-        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), index, self.statistics)
+        self.changes: list[tuple[int, str, bool]] = []
+        self.control = ModelControl(lambda *change: self.changes.append(change), explicit=explicit)
+        self.level = "info"
+        extensions = self.extensions = Extensions(index, self.statistics, self.control, Instruments(self.service, lambda: self.level))
+        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), extensions)
         self.calls = GrpcRouter(
-            inference_methods(self.service, self.state, index, self.statistics) | standard_methods(self.health),
+            inference_methods(self.service, self.state, extensions) | standard_methods(self.health),
             self.limits,
             compression=compression,
         )

@@ -10,25 +10,15 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.control.calls import inference_methods, path
 from gateway.control.health import CHECK, WATCH, statuses
-from gateway.control.index import RepositoryIndex
 from gateway.control.reflection import PATHS
+from gateway.control.state import EXTENSIONS
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS
 from gateway.serving.routing import Routes
 from tests.gateway.control.desk import Desk
 
 OK, INVALID, NOT_FOUND, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 5, 12, 13, 14
-SERVED = {
-    "ServerLive",
-    "ServerReady",
-    "ServerMetadata",
-    "ModelReady",
-    "ModelMetadata",
-    "ModelInfer",
-    "ModelStreamInfer",
-    "RepositoryIndex",
-    "ModelStatistics",
-}
+SERVED = set(RPCS) - {name for name in RPCS if "SharedMemory" in name} - {"ModelConfig"}
 
 
 def call(desk: Desk, rpc: str, **fields: str):
@@ -41,7 +31,7 @@ def call(desk: Desk, rpc: str, **fields: str):
 def test_every_call_of_the_contract_has_a_method_of_one_kind() -> None:
     """Streaming only where the contract streams."""
     desk = Desk()
-    methods = inference_methods(desk.service, desk.state, RepositoryIndex(desk.service), desk.statistics)
+    methods = inference_methods(desk.service, desk.state, desk.extensions)
     assert {rpc.path.encode() for rpc in RPCS.values()} == set(methods)
     streaming = {name for name in RPCS if methods[path(name)].streaming is not None}
     assert {"ModelStreamInfer"} == streaming
@@ -60,7 +50,7 @@ def test_the_server_says_what_it_is_and_whether_it_is_ready() -> None:
     """Liveness never depends on readiness."""
     desk = Desk()
     metadata = call(desk, "ServerMetadata")
-    assert ("desk", "9.9", ["binary_tensor_data", "parameters", "statistics"]) == (
+    assert ("desk", "9.9", list(EXTENSIONS)) == (
         metadata.name,
         metadata.version,
         list(metadata.extensions),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.control.state import EXTENSIONS
 from gateway.errors import Code
 from gateway.limits import Limits, ServingLimits
 from gateway.observe.slabs import HTTP
@@ -37,8 +38,8 @@ def rows(tag: int, count: int = 1, features: int = 2) -> list[list[float]]:
 
 
 GOOD = [
-    ("/v2", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters", "statistics"]}),
-    ("/v2/", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters", "statistics"]}),
+    ("/v2", {"name": "desk", "version": "9.9", "extensions": list(EXTENSIONS)}),
+    ("/v2/", {"name": "desk", "version": "9.9", "extensions": list(EXTENSIONS)}),
     ("/v2/health/live", {"live": True}),
     ("/v2/health/ready", {"ready": True}),
     ("/v2/models", {"models": ["rows", "texts", "whole"]}),

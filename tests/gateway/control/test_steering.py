@@ -12,6 +12,8 @@ from gateway.clock import SystemClock
 from gateway.control import steering
 from gateway.control.messages import Hold, Report, Reports, Route, Table
 from gateway.control.steering import Outcome, Steering
+from gateway.errors import Code, TidegateError
+from gateway.serving.explicit import NOT_LOADED, Explicit
 from gateway.serving.lifecycle import Desired, Failure, State, Wanted
 from gateway.serving.sources import Wish
 
@@ -321,3 +323,80 @@ def test_many_versions_are_handed_over_to_be_verified_at_once() -> None:
         assert set(many[:63]) == set(floor.trials)
 
     steered(deed)
+
+
+def controlled(deed: Callable[[Floor], Awaitable[None]]) -> None:
+    async def run() -> None:
+        floor = Floor()
+        floor.steering = Steering(floor, SystemClock(), workers=1, budget_bytes=None, routed=floor.tables.append, explicit=Explicit(()))
+        floor.join(1)
+        floor.steering.wants(wished(ONE, champion=1))
+        await floor.settle()
+        await deed(floor)
+        floor.steering.close()
+
+    asyncio.run(run())
+
+
+def test_a_load_is_answered_when_the_version_serves_and_an_unload_when_it_does_not() -> None:
+    """The server is ready without any model; what is not loaded says so."""
+
+    async def deed(floor: Floor) -> None:
+        said: list[object] = []
+        assert (True, {"m": NOT_LOADED}, {}) == (floor.table(1).ready, floor.table(1).idle, floor.table(1).models)
+        floor.steering.load("m", said.append)
+        await floor.verified(ONE)
+        assert [] == said
+        await floor.report(1, (ONE, State.READY))
+        assert ([None], {"m": {1: "a/0"}}) == (said, floor.table(1).models)
+        floor.steering.load("m", said.append)  # once more
+        await floor.settle()
+        floor.steering.unload("m", said.append)
+        await floor.settle()
+        assert ([None] * 3, {}, {"m": NOT_LOADED}) == (said, floor.table(1).models, floor.table(1).idle)
+        floor.steering.unload("m", said.append)
+        await floor.settle()
+        assert [None] * 4 == said
+
+    controlled(deed)
+
+
+def test_a_load_that_fails_says_why_and_may_be_tried_again() -> None:
+    """A version that was refused is looked into again by the next load."""
+
+    async def deed(floor: Floor) -> None:
+        said: list[object] = []
+        floor.steering.load("m", said.append)
+        await floor.verified(ONE, Outcome("it is no model"))
+        (error,) = said
+        assert isinstance(error, TidegateError)
+        assert (Code.FAILED_PRECONDITION, "failed to load 'm': version 1: it is no model") == (error.code, error.message)
+        assert {"m": {1: "it is no model"}} == floor.table(1).failed
+        floor.steering.load("m", said.append)
+        await floor.verified(ONE)
+        await floor.report(1, (ONE, State.READY))
+        assert said[1:] == [None]
+
+    controlled(deed)
+
+
+def test_loads_end_with_the_server_and_are_no_business_of_others() -> None:
+    """Who waits is told; a model that nobody knows is refused at once; without explicit control there is none."""
+
+    async def deed(floor: Floor) -> None:
+        said: list[object] = []
+        floor.steering.load("m", said.append)
+        with pytest.raises(TidegateError, match="no such model"):
+            floor.steering.load("nobody", said.append)
+        floor.steering.drain()
+        assert ["the server is shutting down"] == [str(error) for error in said]
+        with pytest.raises(TidegateError, match="now"):
+            floor.steering.unload("m", said.append)
+
+    controlled(deed)
+
+    async def other(floor: Floor) -> None:
+        with pytest.raises(TidegateError, match="now"):
+            floor.steering.load("m", lambda error: None)
+
+    steered(other)

@@ -1,0 +1,20 @@
+"""What the protocol's extensions are answered by, beside inference and metadata: one bundle for both transports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.control.index import RepositoryIndex
+from gateway.control.instruments import Instruments
+from gateway.control.model_control import ModelControl
+from gateway.control.statistics import Statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """Of one worker."""
+
+    index: RepositoryIndex
+    statistics: Statistics
+    control: ModelControl
+    instruments: Instruments
