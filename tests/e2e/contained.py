@@ -46,14 +46,14 @@ def build(cell: Cell) -> None:
     """Mount everything. Raises `OSError` that names the step."""
     _mount("none", "/", flags=_REC | _PRIVATE)
     _mount("tmpfs", cell.root, "tmpfs", _NOSUID | _NODEV, "mode=0755")
-    for source, target in cell.shown:
-        _bind(source, cell.root + target, read_only=True)
     for source, target in cell.written:
         if source:
             _bind(source, cell.root + target, read_only=False)
         else:
             Path(cell.root + target).mkdir(parents=True, exist_ok=True)
             _mount("tmpfs", cell.root + target, "tmpfs", _NOSUID | _NODEV, "mode=1777")
+    for source, target in cell.shown:  # after those: a checkout may lie below /tmp
+        _bind(source, cell.root + target, read_only=True)
     for device in _DEVICES:
         _bind(device, cell.root + device, read_only=False)
     Path(cell.root + "/proc").mkdir()
