@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 UV_VERSION := 0.13.9
+LOCK   := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-hashes -q
 
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.build/numba
 
@@ -51,8 +52,11 @@ faults: install
 integration: install
 	bash tests/integration/run $(ARGS)
 
+# All of the project; of that, what serves; and what builds the wheel in the image.
 lock:
-	$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --no-emit-package tidegate --python-version 3.11 --universal --generate-hashes -q -o requirements.lock
+	$(LOCK) pyproject.toml --extra dev --extra bench --no-emit-package tidegate -o requirements.lock
+	$(LOCK) pyproject.toml --constraint requirements.lock -o requirements-runtime.lock
+	sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(LOCK) - -o deploy/docker/build.lock
 
 proto: install
 	$(BIN)/python proto/generate.py

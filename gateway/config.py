@@ -18,7 +18,7 @@ from gateway import typed_yaml
 from gateway.limits import Limits
 from gateway.typed_yaml import MisfitError, Problem, YamlError
 from registry.errors import RegistryError
-from registry.names import check_alias_name
+from registry.names import check_alias_name, check_model_name
 from registry.serving import Serving
 
 MAX_ROWS, MAX_DELAY_MS = 1 << 20, 60_000
@@ -68,6 +68,7 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     path: Path | str  # a registry, in a directory or at s3://bucket/prefix, gs://… or az://…; or a Triton-style model repository
     options: dict[str, str] = {}  # of an object store: aws_endpoint, aws_region; credentials belong where the cloud's own tools look
     cache: Path | None = None  # a directory that keeps what was read of an object store, for when it cannot be reached
+    model: str | None = None  # name of the one model whose directory `path` is: `model.onnx` in it, its version 1, or numbered versions
     keys: tuple[Path, ...] = ()  # PEM: public keys that signatures over a registry's versions are checked with
     model_control: Literal["repository", "explicit"] = "repository"  # explicit: callers of the repository extension load and unload models
     load_models: tuple[str, ...] = ()  # with explicit control, models that are loaded from the start on; "*": all
@@ -79,6 +80,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise MisfitError(name, "belongs to an object store, and repository.path is a directory")
         if self.load_models and self.model_control != "explicit":
             raise MisfitError("load_models", "belongs to model_control: explicit; without it the repository says what is loaded")
+        if self.model is not None:
+            _check_one_model(self.model, remote=remote)
         if not remote:
             return
         scheme, _, rest = str(self.path).partition("://")
@@ -317,6 +320,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _check_one_model(name: str, *, remote: bool) -> None:
+    if remote:
+        raise MisfitError("model", "belongs to a directory, and repository.path is an object store")
+    try:
+        check_model_name(name)
+    except RegistryError as error:
+        raise MisfitError("model", error.message) from None
 
 
 def _first(own: Number | None, said: Number | None, general: Number) -> Number:

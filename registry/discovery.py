@@ -13,6 +13,7 @@ from registry.errors import Kind, RegistryError
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.policy import Signers
 from registry.repository import Repository
+from registry.single import SingleModel
 from registry.store import MARKER, Store
 from registry.verified import Listing, ModelVersionRef
 
@@ -81,11 +82,13 @@ def open_source(
     signers: Signers | None = None,
     options: Mapping[str, str] | None = None,
     cache: Path | None = None,
+    model: str | None = None,
 ) -> Source:
-    """The registry at a path or URL (see `Store.open`), or else the directory as a Triton-style repository.
+    """The registry at a path or URL (see `Store.open`), or else the directory as a Triton-style repository; with `model`, as that of the
+    one model of this name.
 
     Raises `Kind.NOT_FOUND` where there is no directory, `Kind.DAMAGED` for a registry without its marker, `Kind.UNSUPPORTED` for one
-    with another layout or for `signers` beside a Triton-style repository, which has no signatures.
+    with another layout, for `signers` where there are no signatures, or for `model` beside a registry; `Kind.INVALID_NAME`.
     """
     if isinstance(where, str) and "://" in where:
         return RegistrySource(Store.open(where, limits=limits, signers=signers, options=options, cache=cache))
@@ -93,9 +96,11 @@ def open_source(
     if not root.is_dir():
         raise RegistryError(Kind.NOT_FOUND, "there is no such directory")
     if (root / MARKER).exists():
+        if model is not None:
+            raise RegistryError(Kind.UNSUPPORTED, "the directory is a registry, whose models have their names already")
         return RegistrySource(Store.open(root, limits=limits, signers=signers))
     if (root / "blobs" / "sha256").is_dir():
         raise RegistryError(Kind.DAMAGED, f"the directory holds blobs of a registry, but {MARKER} is missing")
     if signers is not None:
         raise RegistryError(Kind.UNSUPPORTED, "a Triton-style repository has no signatures, so there is nothing to check with keys")
-    return Repository(root, limits=limits)
+    return Repository(root, limits=limits) if model is None else SingleModel(root, model, limits=limits)

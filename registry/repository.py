@@ -38,7 +38,7 @@ class Repository:
         refs: list[ModelVersionRef] = []
         problems: list[str] = []
         for name in _directories(self._root):
-            versions = _versions(self._root / name)
+            versions = version_numbers(self._root / name)
             if MODEL_NAME.fullmatch(name) is None:
                 if versions:
                     problems.append(f"'{name}' is passed over: a model name must match {MODEL_NAME.pattern}")
@@ -48,7 +48,8 @@ class Repository:
 
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version, as its files are now."""
-        return ModelVersionRef(model, version, None, partial(self.open, model, version), fingerprint(self._root / model / str(version)))
+        now = fingerprint(self._version_directory(model, version))
+        return ModelVersionRef(model, version, None, partial(self.open, model, version), now)
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Wait for `stop`: a directory that people copy into is read when they say so, not while they copy."""
@@ -56,7 +57,7 @@ class Repository:
 
     def config_text(self, model: str) -> str | None:
         """The text of a model's `config.pbtxt`, or None where there is none. Raises `Kind.DAMAGED` where it is no text or over 1 MiB."""
-        path = self._root / check_model_name(model) / CONFIG_FILE
+        path = self._model_directory(check_model_name(model)) / CONFIG_FILE
         key = f"{model}/{CONFIG_FILE}"
         with storage_errors(f"read {key}"):
             try:
@@ -85,9 +86,15 @@ class Repository:
             opened.pop_all()
         return VerifiedModel(model=model, version=version, digest=onnx_file.digest, file=onnx_file, external_data=external)
 
+    def _model_directory(self, model: str) -> Path:
+        return self._root / model
+
+    def _version_directory(self, model: str, version: int) -> Path:
+        return self._model_directory(model) / str(version)
+
     def _onnx_directory(self, model: str, version: int) -> tuple[Path, str]:
         """Where the ONNX file lies, and what to call it. `model.onnx` may itself be a directory that holds it and its external data."""
-        directory = self._root / model / str(version)
+        directory = self._version_directory(model, version)
         title = f"{model}/{version}/{MODEL_FILE}"
         if (directory / MODEL_FILE).is_dir():
             directory, title = directory / MODEL_FILE, f"{title}/{MODEL_FILE}"
@@ -130,7 +137,7 @@ def _directories(path: Path) -> Iterator[str]:
     yield from names
 
 
-def _versions(model_directory: Path) -> list[int]:
+def version_numbers(model_directory: Path) -> list[int]:
     """Version numbers, ascending; none where the directory may not be read."""
     try:
         names = [entry.name for entry in os.scandir(model_directory) if entry.is_dir()]

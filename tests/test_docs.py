@@ -47,7 +47,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_are_named_exist(page: Path) -> None:
     """A path in a document is a path in the tree."""
-    named = set(re.findall(r"`((?:gateway|registry|kernels|retrain|benchmarks|examples|tests|docs)/[\w/.-]+\.\w+)`", page.read_text()))
+    folders = "gateway|registry|kernels|retrain|benchmarks|deploy|examples|tests|docs"
+    named = set(re.findall(rf"`((?:{folders})/[\w/.-]+\.\w+)`", page.read_text()))
     assert [] == sorted(name for name in named if not (ROOT / name).exists())
 
 
@@ -63,6 +64,6 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
     """Every folder that it names is there, and every package is named."""
     text = (ROOT / "README.md").read_text().partition("## The tree")[2]
     top = set(re.findall(r"^(\w+)/", text, re.MULTILINE))
-    assert {"proto", "kernels", "registry", "retrain", "gateway", "benchmarks", "tests", "examples", "docs"} == top
+    assert {"proto", "kernels", "registry", "retrain", "gateway", "benchmarks", "tests", "deploy", "examples", "docs"} == top
     rooms = set(re.findall(r"^  (\w+)/", text, re.MULTILINE))
     assert {path.parent.name for path in (ROOT / "gateway").glob("*/__init__.py")} == rooms

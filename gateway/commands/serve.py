@@ -22,6 +22,7 @@ def serve(
     *,
     config: ConfigFile = None,
     repository: RepositoryPlace = None,
+    model: Annotated[str | None, typer.Option(help="Name of the one model whose directory --repository is.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in the server's metadata.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     http_port: Annotated[int | None, typer.Option(help="REST [8000]; 0 lets the system choose.")] = None,
@@ -39,6 +40,7 @@ def serve(
     """
     flags: dict[str, object] = {
         "repository.path": repository,
+        "repository.model": model,
         "server.name": name,
         "server.host": host,
         "server.http_port": http_port,

@@ -36,6 +36,7 @@ class Verifying:
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
         self._idle: asyncio.TimerHandle | None = None
+        self._closed = False
 
     def begin(self, wanted: Wanted) -> asyncio.Future[Outcome]:
         """Look into a version."""
@@ -48,12 +49,15 @@ class Verifying:
 
     def close(self) -> None:
         """End the child; a verification that is under way ends with it."""
+        self._closed = True
+        if self._idle is not None:
+            self._idle.cancel()
         self._thread.submit(self._child.close)
         self._thread.shutdown(wait=False)
 
     def _done(self, future: asyncio.Future[Outcome]) -> None:
         self._waiting -= 1
-        if not self._waiting:
+        if not self._waiting and not self._closed:
             self._idle = self._loop.call_later(IDLE_S, self._thread.submit, self._child.close)
 
     def _verified(self, wanted: Wanted) -> Outcome:

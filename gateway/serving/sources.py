@@ -18,10 +18,10 @@ from registry.verified import Listing, ModelVersionRef
 def open_repository(settings: Repository) -> Source:
     """The source that the settings name, with what they say of it. Raises `RegistryError`."""
     if not settings.keys:
-        return open_source(settings.path, options=settings.options, cache=settings.cache)
+        return open_source(settings.path, options=settings.options, cache=settings.cache, model=settings.model)
     from registry.signatures import trusted  # most registries ask for none
 
-    return open_source(settings.path, signers=trusted(settings.keys), options=settings.options, cache=settings.cache)
+    return open_source(settings.path, signers=trusted(settings.keys), options=settings.options, cache=settings.cache, model=settings.model)
 
 
 def by_model(listing: Listing) -> dict[str, dict[int, ModelVersionRef]]:

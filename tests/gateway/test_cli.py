@@ -108,6 +108,13 @@ def test_a_repository_may_be_a_url(served: list[Config]) -> None:
     assert "secret" not in text
 
 
+def test_a_directory_may_be_that_of_one_model(served: list[Config]) -> None:
+    """Its name is a flag, and a bad one is the flag's mistake."""
+    done("serve", "--repository", "m", "--model", "iris")
+    assert "iris" == served[0].repository.model
+    assert "--model: repository.model: model name" in failed(Exit.USAGE, "serve", "--repository", "m", "--model", "a/b")
+
+
 def test_a_server_that_cannot_start_fails_the_command(served: list[Config]) -> None:
     """So that a service manager notices."""
     failed(Exit.FAILED, "serve", "--repository", "m", "--name", "broken")

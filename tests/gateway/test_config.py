@@ -175,6 +175,8 @@ def test_a_registry_in_an_object_store_is_a_url(tmp_path: Path) -> None:
         ("path: 's3://b/p', options: {a: [secret]}", "options.a: expected text; put the value in quotes"),
         ("path: 's3://b/p', options: secret", "options: expected texts by name"),
         ("path: 's3://b/p', keys: k", "keys: expected a list of paths, got the text 'k'"),
+        ("path: 's3://b/p', model: m", "model: belongs to a directory, and repository.path is an object store"),
+        ("path: m, model: a/b", "model: model name 'a/b' does not match [A-Za-z0-9][A-Za-z0-9._-]{0,127}"),
     ],
 )  # fmt: skip
 def test_what_does_not_belong_to_a_repository_is_refused(tmp_path: Path, text: str, complaint: str) -> None:

@@ -124,3 +124,27 @@ def test_a_child_that_has_nothing_to_do_is_ended(tmp_path: Path, monkeypatch: py
     assert (None, None) == (gone, gone_too)
     assert None not in {first, second}
     assert first != second
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["idle", "busy"])
+def test_nothing_is_left_to_happen_once_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: bool) -> None:
+    """A server that stops soon after a verification, or during one, ends without a fault in its log."""
+    monkeypatch.setattr(verifying, "IDLE_S", 0.0)
+    graphs.saved(tmp_path / "m" / "1" / "model.onnx", graphs.twice())
+    source = open_repository(Repository(path=tmp_path))
+    (wanted,) = wish(Config(repository=Repository(path=tmp_path)), source, source.listing()).desired.versions
+
+    async def run() -> list[object]:
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        made = Verifying(lambda: source, trials=False)
+        future = made.begin(wanted)
+        if finished:
+            await future
+        made.close()
+        await future
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return faults
+
+    assert [] == asyncio.run(run())
