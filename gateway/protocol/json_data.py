@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from gateway.errors import TidegateError, invalid, too_large
 from gateway.limits import RequestLimits
 from gateway.protocol.json_strings import without_strings
-from gateway.protocol.payload import check_texts, out_of_range, pack, text_too_long
+from gateway.protocol.payload import check_shape, check_texts, out_of_range, pack, text_too_long
 from gateway.protocol.tensors import DATATYPES, InputTensor, shown
 
 FLOATING = frozenset({"FP16", "BF16", "FP32", "FP64"})
@@ -32,6 +34,7 @@ SMALL_BYTES = 16_384  # of text that is decoded at once, whatever lists it makes
 _PIECE_BYTES = 65_536  # of text that is turned over at a time
 _NOT_STRUCTURE = bytes(c for c in range(256) if c not in b"[],")
 _NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
+_ELEMENT = re.compile(r"\$\[(\d+)\]")  # in a text of the parser: which element of the list
 
 
 def from_json(
@@ -44,12 +47,12 @@ def from_json(
     into it. Raises INVALID_ARGUMENT, or TOO_LARGE where the bytes or strings are more than `limits` allow.
     """
     if count * DATATYPES[datatype].itemsize > limits.max_tensor_bytes:
-        raise too_large(f"input '{shown(tensor)}' for model '{shown(model)}' has more than {limits.max_tensor_bytes} bytes")
+        raise _too_many_bytes(tensor, model=model, limits=limits)
     try:
         if datatype == "BYTES":
             check_texts(count, tensor=tensor, limits=limits)
             texts = _texts(shape, text, count)
-            _check_lengths(texts, text, tensor=tensor, limits=limits)
+            check_lengths(texts, text, tensor=tensor, limits=limits)
             return InputTensor(tensor, datatype, shape, texts=texts)
         values = None if nonfinite or len(text) > SMALL_BYTES else read_small(datatype, shape, text)
         if values is not None and len(values) == count:
@@ -59,12 +62,66 @@ def from_json(
         raise out_of_range(tensor, datatype, model=model) from None
     except _ShapeError:
         raise _mismatch(tensor, model=model) from None
+    except _ElementError as found:
+        raise _unfit(found.error, tensor, datatype, model=model, where=place(found.index, shape)) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _unfit(error, tensor, datatype, model=model) from None
 
 
+def from_short_json(tensor: str, datatype: str, text: bytes, *, model: str, limits: RequestLimits) -> InputTensor | None:
+    """The same for a short text without a shape: that of a list, or of a list of lists of one length, without tokens.
+
+    None where only the shape and `from_json` can tell. Raises as that does.
+    """
+    found = _read_short(datatype, text) if len(text) <= SMALL_BYTES else None
+    if found is None:
+        return None
+    shape, values = found
+    count = check_shape(shape, tensor=tensor, model=model, limits=limits)
+    if count * DATATYPES[datatype].itemsize > limits.max_tensor_bytes:
+        raise _too_many_bytes(tensor, model=model, limits=limits)
+    if datatype == "BYTES":
+        check_texts(count, tensor=tensor, limits=limits)
+        check_lengths(values, text, tensor=tensor, limits=limits)
+        return InputTensor(tensor, datatype, shape, texts=values)
+    try:
+        return InputTensor(tensor, datatype, shape, pack(datatype, values))
+    except OverflowError:
+        raise out_of_range(tensor, datatype, model=model) from None
+
+
+def _read_short(datatype: str, text: bytes) -> tuple[tuple[int, ...], list[Any]] | None:
+    """Shape and values."""
+    try:
+        if not text.startswith(b"[["):
+            values = _FLAT[datatype](text)
+            return (len(values),), values
+        rows = _ROWS[datatype](text)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    width = len(rows[0])
+    if any([len(row) != width for row in rows]):
+        return None
+    return (len(rows), width), rows[0] if len(rows) == 1 else list(itertools.chain.from_iterable(rows))
+
+
+def _too_many_bytes(tensor: str, *, model: str, limits: RequestLimits) -> TidegateError:
+    return too_large(f"input '{shown(tensor)}' for model '{shown(model)}' has more than {limits.max_tensor_bytes} bytes")
+
+
 class _ShapeError(Exception):
     """Ragged data, or data of another shape than the tensor's."""
+
+
+class _ElementError(Exception):
+    """An element of another type, by its number in row-major order."""
+
+    def __init__(self, error: msgspec.ValidationError, before: int) -> None:
+        """`before`: elements of the pieces before the one that the parser speaks of."""
+        super().__init__()
+        self.error = error
+        found = _ELEMENT.search(str(error))
+        self.index = before + int(found[1]) if found else -1
 
 
 def _mismatch(tensor: str, *, model: str) -> TidegateError:
@@ -72,12 +129,19 @@ def _mismatch(tensor: str, *, model: str) -> TidegateError:
     return invalid(f"{text} of input '{shown(tensor)}' for model '{shown(model)}'")
 
 
-def _unfit(error: Exception, tensor: str, datatype: str, *, model: str) -> TidegateError:
+def place(index: int, shape: tuple[int, ...]) -> str:
+    """` at [1][0]`: where an element stands, for an error text. Empty where there is no such element, or it is the only one."""
+    if not shape or not 0 <= index < math.prod(shape):
+        return ""
+    return " at " + "".join([f"[{part}]" for part in np.unravel_index(index, shape)])
+
+
+def _unfit(error: Exception, tensor: str, datatype: str, *, model: str, where: str = "") -> TidegateError:
     """An element of another type than the datatype's: the parser's own words, without its positions in our pieces."""
     reason = str(error).split(" - at ")[0].split(" (byte ")[0]
     if "out of range" in reason:
         return out_of_range(tensor, datatype, model=model)
-    return invalid(f"Unable to parse 'data' of input '{shown(tensor)}' for model '{shown(model)}' as {datatype}: {reason}")
+    return invalid(f"Unable to parse 'data' of input '{shown(tensor)}' for model '{shown(model)}' as {datatype}: {reason}{where}")
 
 
 def read_small(datatype: str, shape: tuple[int, ...], text: bytes) -> list[Any] | None:
@@ -105,7 +169,7 @@ def _any(datatype: str, shape: tuple[int, ...], text: bytes, count: int, *, nonf
     itemsize = DATATYPES[datatype].itemsize
     data, at = memoryview(bytearray(count * itemsize)), 0
     for piece in _cut(text.translate(_NO_BRACKETS)):
-        packed = pack(datatype, decode(b"[%b]" % piece))
+        packed = pack(datatype, _elements(decode, piece, at // itemsize))
         if len(packed) > len(data) - at:
             raise _ShapeError
         data[at : at + len(packed)] = packed
@@ -113,6 +177,14 @@ def _any(datatype: str, shape: tuple[int, ...], text: bytes, count: int, *, nonf
     if at != len(data):
         raise _ShapeError
     return data
+
+
+def _elements(decode: Callable[[bytes], list[Any]], piece: bytes, before: int) -> list[Any]:
+    """The values of a piece, behind so many."""
+    try:
+        return decode(b"[%b]" % piece)
+    except msgspec.ValidationError as error:
+        raise _ElementError(error, before) from None
 
 
 def _nothing(text: bytes) -> memoryview:
@@ -180,6 +252,9 @@ def _texts(shape: tuple[int, ...], text: bytes, count: int) -> list[str]:
     structure = bare.translate(None, _NOT_STRUCTURE)
     if strings != count or not _has_shape(structure, shape, count):
         raise _ShapeError
+    if not count:
+        _nothing(text)
+        return []
     depth = len(structure) - len(structure.lstrip(b"["))
     if not depth:
         return [_text_decoder(0)(text)]  # type: ignore[list-item]
@@ -197,7 +272,8 @@ def _text_decoder(depth: int) -> Callable[[bytes], list[Any]]:
     return msgspec.json.Decoder(kind).decode
 
 
-def _check_lengths(texts: list[str], text: bytes, *, tensor: str, limits: RequestLimits) -> None:
+def check_lengths(texts: list[str], text: bytes, *, tensor: str, limits: RequestLimits) -> None:
+    """Refuse strings of more than `max_string_bytes`. `text` is what they were read from."""
     longest = limits.max_string_bytes
     if len(text) <= longest or 4 * max(map(len, texts), default=0) <= longest:  # a character has four bytes at most
         return

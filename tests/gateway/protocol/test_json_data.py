@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,30 @@ def test_case_58_elements_have_the_type_of_the_datatype(datatype: str, element: 
     assert text.startswith(f"Unable to parse 'data' of input 'x' for model 'm' as {datatype}: Expected ")
     assert "position" not in text
     assert "$" not in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "text", "place"),
+    [((3,), "[0,true,0]", "[1]"), ((2, 2), "[[0,1],[2,null]]", "[1][1]"), ((2, 2), "[0,1,2,null]", "[1][1]"), ((), "null", None),
+     ((40_001, 1), f"[{'[0],' * 40_000}[null]]", "[40000][0]"), ((1, 2), "[[NaN,true]]", "[0][1]")],
+)  # fmt: skip
+def test_an_element_of_another_type_is_told_with_its_place(shape: tuple[int, ...], text: str, place: str | None) -> None:
+    """Its indices in the tensor, however the list is written and in whatever pieces it is read."""
+    message = refusal("FP32", shape, text)[1]
+    assert message.endswith(f" at {place}") if place else message.endswith("got `null`")
+
+
+def test_empty_tensors_of_strings_make_no_lists() -> None:
+    """However many rows they have; what is no empty list is refused."""
+    assert [] == read("BYTES", (0,), "[ ]").texts == read("BYTES", (2, 0), "[[],[]]").texts
+    for shape, text in (((0,), "[5]"), ((2, 0), "[[],[null]]"), ((0,), "null"), ((2, 0), '[[],[""]]')):
+        assert Code.INVALID_ARGUMENT == refusal("BYTES", shape, text)[0]
+    text = f"[{'[],' * 100_000}[]]"
+    tracemalloc.start()
+    read("BYTES", (100_001, 0), text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * len(text)
 
 
 @pytest.mark.parametrize(
