@@ -75,18 +75,23 @@ def parse(text: bytes, limits: RequestLimits) -> tuple[JsonBody, bool]:
     Raises INVALID_ARGUMENT for what is not strict JSON of this form in UTF-8, or has one key twice; TOO_LARGE.
     """
     if len(text) > limits.max_json_bytes:
-        raise too_large(f"the JSON of the request is larger than {limits.max_json_bytes} bytes")
+        raise json_too_large(limits)
     try:
         body = _decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if type(error) is not msgspec.DecodeError or not count_tokens(text):
-            raise _not_a_request(error) from None
+            raise not_a_request(error) from None
         return _parse_around_tokens(text, limits), True
     _check_keys(text, body, limits)
     return body, False
 
 
-def _not_a_request(error: Exception) -> TidegateError:
+def json_too_large(limits: RequestLimits) -> TidegateError:
+    """For decoders: before anything is looked at."""
+    return too_large(f"the JSON of the request is larger than {limits.max_json_bytes} bytes")
+
+
+def not_a_request(error: Exception) -> TidegateError:
     """The parser's own words, which name fields and positions and never values."""
     if isinstance(error, RecursionError):
         return _too_deep()
@@ -125,7 +130,7 @@ def parameters_of(raw: Raw) -> Parameters:
     try:
         return _known_parameters(text) if len(text) <= _CACHED_BYTES else _decode_parameters(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_a_request(error) from None
+        raise not_a_request(error) from None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -170,7 +175,7 @@ def _parse_around_tokens(text: bytes, limits: RequestLimits) -> JsonBody:
     try:
         body = _decode(plain)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _not_a_request(error) from None
+        raise not_a_request(error) from None
     _check_keys(plain, body, limits)
     for tensor, (start, end) in zip(body.inputs, data_spans(plain, body), strict=True):
         if tensor.datatype in FLOATING:
@@ -191,6 +196,12 @@ def data_spans(text: bytes, body: JsonBody) -> list[tuple[int, int]]:
     return spans
 
 
+def span_of(text: bytes, part: Raw) -> tuple[int, int]:
+    """Where in `text` a part begins and ends that was read from it."""
+    start = _address(part) - _address(text)
+    return start, start + len(part)
+
+
 def _address(buffer: bytes | Raw) -> int:
     return int(np.frombuffer(buffer, np.uint8).__array_interface__["data"][0])
 
@@ -201,11 +212,14 @@ def _check_keys(text: bytes, body: JsonBody, limits: RequestLimits) -> None:
     if body.outputs:
         check_output_count(len(body.outputs), limits)
     if text.count(b'"') != _quotes(body):
-        _read_envelope(text, data_spans(text, body), limits)
+        read_envelope(text, data_spans(text, body), limits)
 
 
-def _read_envelope(text: bytes, spans: Sequence[tuple[int, int]], limits: RequestLimits) -> None:
-    """Read all that is not tensor data by a parser that sees every key."""
+def read_envelope(text: bytes, spans: Sequence[tuple[int, int]], limits: RequestLimits) -> None:
+    """Read all that is not tensor data, which lies in `spans`, by a parser that sees every key.
+
+    Raises INVALID_ARGUMENT for equal keys and more than `max_json_depth`, TOO_LARGE past `max_envelope_bytes`.
+    """
     pieces, at = [], 0
     for start, end in sorted(spans):
         if end:
@@ -220,7 +234,7 @@ def _read_envelope(text: bytes, spans: Sequence[tuple[int, int]], limits: Reques
     try:
         json.loads(envelope.decode(), object_pairs_hook=_refuse_equal_keys, parse_int=len, parse_float=len)
     except UnicodeDecodeError as error:
-        raise _not_a_request(error) from None
+        raise not_a_request(error) from None
     except ValueError:
         raise invalid("the request is not valid JSON") from None
 

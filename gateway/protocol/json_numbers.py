@@ -22,6 +22,26 @@ def values_text(array: np.ndarray, datatype: str) -> bytes:
     return _dump(plain if plain.ndim == 1 else plain.reshape(-1))[1:-1]
 
 
+def nested_text(array: np.ndarray, datatype: str) -> bytes:
+    """All of an array as lists nested like its shape, or its one value. Not for strings."""
+    if not array.ndim:
+        return values_text(array, datatype)
+    if not array.size:
+        return orjson.dumps(array.tolist())
+    return _dump(widened(array) if datatype == "BF16" else array)
+
+
+def nested_rows(array: np.ndarray, datatype: str) -> list[bytes]:
+    """Each row of a batch as lists nested like its shape, or its one value. Not for strings."""
+    if not array.size:
+        return [orjson.dumps(row) for row in array.tolist()]
+    text, depth = nested_text(array, datatype), array.ndim - 1
+    if not depth:
+        return text[1:-1].split(b",")
+    opening, closing = b"[" * depth, b"]" * depth
+    return [opening + row + closing for row in text[1 + depth : -1 - depth].split(closing + b"," + opening)]
+
+
 def row_texts(array: np.ndarray, datatype: str) -> list[bytes]:
     """The values of each row of a batch that is not empty, between commas."""
     plain = widened(array) if datatype == "BF16" else array

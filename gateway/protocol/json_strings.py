@@ -17,11 +17,11 @@ _STRING_OR_TOKEN = re.compile(_TEXT + rb"|NaN|Infinity")
 _RUN = re.compile(rb'(?:[^"NI]*+(?:%b|NaN|Infinity|[NI])){1,%d}+' % (_TEXT, _RUN_LENGTH))
 
 
-def without_strings(text: bytes, most: int | None = None) -> tuple[bytes, int]:
-    """The text with every string taken out, and how many there were; past `most` of them the rest is not looked at."""
+def without_strings(text: bytes, most: int | None = None, *, mark: bytes = b"") -> tuple[bytes, int]:
+    """The text with `mark` in place of every string, and how many there were; past `most` of them the rest is not looked at."""
     pieces, count = [], 0
     for run in _runs(text):
-        piece, found = _STRING.subn(b"", run)
+        piece, found = _STRING.subn(mark, run)
         pieces.append(piece)
         count += found
         if most is not None and count > most:
@@ -29,9 +29,14 @@ def without_strings(text: bytes, most: int | None = None) -> tuple[bytes, int]:
     return b"".join(pieces), count
 
 
-def tokens_as_numbers(text: bytes) -> bytes:
-    """The text with numbers of the same length in place of NaN and Infinity, but for those within strings."""
-    return b"".join([_STRING_OR_TOKEN.sub(_number_of_that_length, run) for run in _runs(text)])
+def tokens_as_numbers(text: bytes, nan: bytes = b"1.0", infinity: bytes = b"1.000000") -> bytes:
+    """The text with these numbers in place of NaN and Infinity, but for those within strings."""
+
+    def number(match: re.Match[bytes]) -> bytes:
+        found = match[0]
+        return found if found[:1] == b'"' else nan if found == b"NaN" else infinity
+
+    return b"".join([_STRING_OR_TOKEN.sub(number, run) for run in _runs(text)])
 
 
 def _runs(text: bytes) -> Iterator[bytes]:
@@ -44,8 +49,3 @@ def _runs(text: bytes) -> Iterator[bytes]:
         yield text[at : run.end()]
         at = run.end()
     yield text[at:]
-
-
-def _number_of_that_length(match: re.Match[bytes]) -> bytes:
-    found = match[0]
-    return found if found[:1] == b'"' else b"1.0" if found == b"NaN" else b"1.000000"

@@ -25,7 +25,7 @@ Headers = list[tuple[bytes, bytes]]
 Answer = tuple[Headers, bytes] | TidegateError
 Shapes = tuple[tuple[int, ...], ...]
 
-_JSON_HEADERS: Headers = [(b"content-type", b"application/json")]
+JSON_HEADERS: Headers = [(b"content-type", b"application/json")]
 _BINARY_TYPE = (b"content-type", b"application/octet-stream")
 _LARGE = 65_536  # bytes of a batch's output from which slices are views
 _MAX_HEADS = 4_096  # of one encoder; a model with free output dimensions could make any number of them
@@ -73,7 +73,7 @@ class RestEncoder:
         heads = {count: self._heads.get((count, shapes)) or self._make_head(count, shapes) for count in dict.fromkeys(rows)}
         each = zip(*cells, strict=True) if cells else itertools.repeat(())
         texts = [heads[count] % (request_id, *values) for request_id, count, values in zip(ids, rows, each, strict=False)]
-        answers: list[Answer] = [(_JSON_HEADERS, text) for text in texts]
+        answers: list[Answer] = [(JSON_HEADERS, text) for text in texts]
         if blobs:
             answers = [_with_data(text, data) for text, data in zip(texts, zip(*blobs, strict=True), strict=True)]
         return self._without_nonfinite(answers, cells) if self._strict else answers
@@ -85,14 +85,14 @@ class RestEncoder:
         tensors = []
         for spec, binary, shape in zip(self._specs, self._binary, shapes, strict=True):
             full = (rows, *shape) if self._batched else shape
-            tensor = _literal(msgspec.json.encode({"name": spec.name, "datatype": spec.datatype, "shape": full})[:-1])
+            tensor = literal(msgspec.json.encode({"name": spec.name, "datatype": spec.datatype, "shape": full})[:-1])
             if binary:
                 itemsize = DATATYPES[spec.datatype].itemsize
                 size = b"%d" % (math.prod(full) * itemsize) if itemsize else b"%b"
                 tensors.append(b'%b,"parameters":{"binary_data_size":%b}}' % (tensor, size))
             else:
                 tensors.append(b'%b,"data":[%%b]}' % tensor)
-        head = self._heads[rows, shapes] = b'%b%%b,"outputs":[%b]}' % (_literal(self._start), b",".join(tensors))
+        head = self._heads[rows, shapes] = b'%b%%b,"outputs":[%b]}' % (literal(self._start), b",".join(tensors))
         return head
 
     def _without_nonfinite(self, answers: list[Answer], cells: list[list[bytes]]) -> list[Answer]:
@@ -139,7 +139,7 @@ def _text(spec: TensorSpec, array: np.ndarray) -> bytes:
     return values_text(array, spec.datatype)
 
 
-def _literal(text: bytes) -> bytes:
+def literal(text: bytes) -> bytes:
     """As part of a pattern for `%`."""
     return text.replace(b"%", b"%%")
 
