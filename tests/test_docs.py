@@ -67,3 +67,18 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
     assert {"proto", "kernels", "registry", "retrain", "gateway", "benchmarks", "tests", "deploy", "examples", "docs"} == top
     rooms = set(re.findall(r"^  (\w+)/", text, re.MULTILINE))
     assert {path.parent.name for path in (ROOT / "gateway").glob("*/__init__.py")} == rooms
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_tests_that_are_named_exist(page: Path) -> None:
+    """A row that names its test leads to it."""
+    named = re.findall(r"\[`(test_\w+)`\]\(([^)\s]+)\)", page.read_text())
+    assert [] == [name for name, path in named if f"def {name}(" not in (page.parent / path).read_text()]
+
+
+def test_every_row_of_what_other_servers_have_names_its_test() -> None:
+    """In the table of compatibility."""
+    lines = (ROOT / "docs" / "compatibility.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and line.count(" | ") == 3]
+    assert len(rows) > 20
+    assert [] == [row for row in rows[1:] if "[`test_" not in row]

@@ -11,6 +11,11 @@ def live(exchange: HttpExchange) -> None:
     exchange.respond(200, [JSON_TYPE], b'{"live":true}')
 
 
+def alive(exchange: HttpExchange) -> None:
+    """The same, as clients of KServe's protocol v1 ask at the root."""
+    exchange.respond(200, [JSON_TYPE], b'{"status":"alive"}')
+
+
 def ready(state: ServerState) -> HttpHandler:
     """200 while the server takes traffic, else 503."""
 

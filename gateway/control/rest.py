@@ -1,23 +1,23 @@
-"""The REST surface of the Open Inference Protocol v2: paths to handlers, requests to the service, results to JSON or binary."""
+"""The REST surface of the inference ports: the Open Inference Protocol v2 here, v1 in `rest_v1`. Paths to handlers."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from urllib.parse import unquote_to_bytes
 
 from gateway.control.extensions import Extensions
 from gateway.control.index import NO_REPOSITORY_NAMES
-from gateway.control.probes import live, ready, started
-from gateway.control.rest_infer import RestInference, fail
+from gateway.control.paths import allow, check_type, name_of, not_found
+from gateway.control.probes import alive, live, ready, started
+from gateway.control.replies import fail, reply, telling
+from gateway.control.rest_infer import RestInference
+from gateway.control.rest_v1 import RestV1
 from gateway.control.service import Service
 from gateway.control.state import ServerState
 from gateway.errors import TidegateError
 from gateway.protocol.tensors import TensorSpec
 from gateway.protocol.v2_grpc_metadata import PLATFORM
-from gateway.wire.exchange import JSON_TYPE, Headers, HttpExchange, HttpHandler, HttpRefusal
+from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
 
-_ACCEPTED_TYPES = frozenset((b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/json"))
 _REFUSED_ACTIONS = {
     "generate": "the generate extension is not supported: use infer",
     "generate_stream": "the generate extension is not supported: use infer",
@@ -30,7 +30,8 @@ Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 class Rest:
     """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
 
-    def __init__(self, service: Service, state: ServerState, inference: RestInference, extensions: Extensions) -> None:
+    def __init__(self, service: Service, state: ServerState, inference: RestInference, extensions: Extensions, v1: RestV1) -> None:
+        self._v1 = v1
         self._service = service
         self._extensions = extensions
         self._state = state
@@ -39,31 +40,34 @@ class Rest:
             b"/v2": self._server, b"/v2/": self._server, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
             b"/v2/health/startup": started(state),
             b"/v2/models": self._models, b"/v2/models/stats": lambda exchange: extensions.statistics.http(exchange, "", ""),
+            b"/v1/models": self._models, b"/": alive,
         }  # fmt: skip
 
         instruments = extensions.instruments
-        self._settings = {b"/v2/logging": _telling(instruments.log_http), b"/v2/trace/setting": _telling(instruments.trace_http)}
+        self._settings = {b"/v2/logging": telling(instruments.log_http), b"/v2/trace/setting": telling(instruments.trace_http)}
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
         """Route by the raw path: one split, then each name is decoded once."""
         fixed = self._fixed.get(target)
         if fixed is not None:
-            _allow(method, "GET", "HEAD")
+            allow(method, "GET", "HEAD")
             return fixed
         settings = self._settings.get(target)
         if settings is not None:
-            _allow(method, "GET", "HEAD", "POST")
+            allow(method, "GET", "HEAD", "POST")
             return settings
         parts = target.split(b"/")
         if parts[:2] != [b"", b"v2"]:
-            raise HttpRefusal(404, "Not Found")
+            if parts[:2] == [b"", b"v1"]:
+                return self._v1.open(method, parts[2:], headers)
+            raise not_found()
         if parts[2:3] == [b"models"]:
-            return self._model_route(method, [_name(part) for part in parts[3:]], headers)
+            return self._model_route(method, [name_of(part) for part in parts[3:]], headers)
         if parts[2:3] == [b"repository"]:
             return self._repository_route(method, parts[3:], headers)
         if len(parts) > 2 and parts[2].decode("latin-1") in _SHARED_MEMORY:
             raise HttpRefusal(501, "shared memory is not supported: tensors travel in the request")
-        raise HttpRefusal(404, "Not Found")
+        raise not_found()
 
     def _model_route(self, method: str, names: list[str], headers: Headers) -> HttpHandler:
         """`models/M[/versions/V][/ready|/infer|/stats|/trace/setting]`."""
@@ -72,21 +76,21 @@ class Rest:
         if rest[:1] == ["versions"] and len(rest) > 1:
             version, rest = rest[1], rest[2:]
         if rest == ["trace", "setting"] and model:
-            _allow(method, "GET", "HEAD", "POST")
-            return _telling(lambda exchange: self._extensions.instruments.trace_http(exchange, model))
+            allow(method, "GET", "HEAD", "POST")
+            return telling(lambda exchange: self._extensions.instruments.trace_http(exchange, model))
         if len(rest) > 1 or not model:
-            raise HttpRefusal(404, "Not Found")
+            raise not_found()
         action = rest[0] if rest else "metadata"
         if action == "infer":
-            _allow(method, "POST")
-            _check_type(headers)
+            allow(method, "POST")
+            check_type(headers)
             return lambda exchange: self._infer(exchange, model, version)
         if action in _REFUSED_ACTIONS:
             raise HttpRefusal(501, _REFUSED_ACTIONS[action])
         answer = {"metadata": self._metadata, "ready": self._ready, "stats": self._extensions.statistics.http}.get(action)
         if answer is None:
-            raise HttpRefusal(404, "Not Found")
-        _allow(method, "GET", "HEAD")
+            raise not_found()
+        allow(method, "GET", "HEAD")
         return lambda exchange: answer(exchange, model, version)
 
     def _repository_route(self, method: str, parts: list[bytes], headers: Headers) -> HttpHandler:
@@ -95,18 +99,18 @@ class Rest:
         if handler is None:
             if self._repository_action(parts[1:]) is not None:
                 raise HttpRefusal(501, NO_REPOSITORY_NAMES)
-            raise HttpRefusal(404, "Not Found")
-        _allow(method, "POST")
-        _check_type(headers)
+            raise not_found()
+        allow(method, "POST")
+        check_type(headers)
         return handler
 
     def _repository_action(self, parts: list[bytes]) -> HttpHandler | None:
         extensions = self._extensions
         match parts:
             case [b"index"]:
-                return _telling(extensions.index.http)
+                return telling(extensions.index.http)
             case [b"models", name, b"load" | b"unload" as action] if name:
-                model, load = _name(name), action == b"load"
+                model, load = name_of(name), action == b"load"
                 return lambda exchange: extensions.control.http(exchange, model, load=load)
         return None
 
@@ -114,10 +118,10 @@ class Rest:
 
     def _server(self, exchange: HttpExchange) -> None:
         state = self._state
-        _json(exchange, {"name": state.name, "version": state.version, "extensions": list(state.extensions)})
+        reply(exchange, {"name": state.name, "version": state.version, "extensions": list(state.extensions)})
 
     def _models(self, exchange: HttpExchange) -> None:
-        _json(exchange, {"models": sorted(self._service.routes.versions)})
+        reply(exchange, {"models": sorted(self._service.routes.versions)})
 
     def _metadata(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:
@@ -127,7 +131,7 @@ class Rest:
             return
         numbers = [str(found.number)] if version else [str(number) for number in self._service.routes.numbers(model)]
         inputs, outputs = map(_specs, (found.signature.inputs, found.signature.outputs))
-        _json(exchange, {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
+        reply(exchange, {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
 
     def _ready(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:
@@ -135,44 +139,8 @@ class Rest:
         except TidegateError as error:
             fail(exchange, error.code, error.message)
             return
-        _json(exchange, {"name": model, "ready": is_ready}, status=200 if is_ready else 503)
-
-
-def _telling(handler: HttpHandler) -> HttpHandler:
-    """A handler that may raise TidegateError, which becomes its answer."""
-
-    def handle(exchange: HttpExchange) -> None:
-        try:
-            handler(exchange)
-        except TidegateError as error:
-            fail(exchange, error.code, error.message)
-
-    return handle
-
-
-def _json(exchange: HttpExchange, value: object, *, status: int = 200) -> None:
-    exchange.respond(status, [JSON_TYPE], json.dumps(value, separators=(",", ":")).encode())
+        reply(exchange, {"name": model, "ready": is_ready}, status=200 if is_ready else 503)
 
 
 def _specs(specs: tuple[TensorSpec, ...]) -> list[dict[str, object]]:
     return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
-
-
-def _name(part: bytes) -> str:
-    """A path segment, decoded once. What is not UTF-8 names nothing."""
-    try:
-        return unquote_to_bytes(part).decode()
-    except UnicodeDecodeError:
-        raise HttpRefusal(404, "Not Found") from None
-
-
-def _allow(method: str, *allowed: str) -> None:
-    if method not in allowed:
-        raise HttpRefusal(405, "Method Not Allowed", [(b"allow", ", ".join(allowed).encode())])
-
-
-def _check_type(headers: Headers) -> None:
-    """JSON and binary bodies only; curl's default type passes, forms with parts and pickles do not (CVE-2024-47874, CVE-2024-2912)."""
-    kind = next((value for name, value in headers if name == b"content-type"), b"")
-    if kind.partition(b";")[0].strip().lower() not in _ACCEPTED_TYPES:
-        raise HttpRefusal(415, "content-type is not supported; use application/json or application/octet-stream")

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
+import numpy as np
+
+from gateway.control.replies import fail
 from gateway.control.service import Service, timeout_of
 from gateway.errors import AsleepError, Code, TidegateError
 from gateway.observe.slabs import HTTP
 from gateway.protocol import v2_rest
 from gateway.protocol.binary import ResponsePlan, header_length_of
-from gateway.protocol.rest_answer import RestEncoder, id_part
+from gateway.protocol.rest_answer import Answer, RestEncoder, id_part
 from gateway.protocol.rest_template import RestTemplates
 from gateway.protocol.tensors import BoundRequest, Signature
 from gateway.serving.batch import Item
 from gateway.serving.model import Arrays
 from gateway.serving.routing import Routes
 from gateway.serving.versions import Lane, Version
-from gateway.wire.exchange import JSON_TYPE, HttpExchange, error_body
-from gateway.wire.status import http_status, retry_headers
+from gateway.wire.exchange import HttpExchange
 
 _log = logging.getLogger(__name__)
 _SINKS_MAX = 1_024
@@ -27,12 +29,20 @@ _SINKS_MAX = 1_024
 SinkKey = tuple[Version, tuple[int, ...] | None, ResponsePlan]
 
 
+class Encoder(Protocol):
+    """Writes the answers of a batch in one protocol."""
+
+    def answers(self, ids: Sequence[bytes], starts: Sequence[int], rows: Sequence[int], arrays: Sequence[np.ndarray]) -> list[Answer]:
+        """One answer for each request, which has `rows[i]` rows from `starts[i]` on."""
+        ...
+
+
 class HttpSink:
-    """Answers of one version, one selection of outputs and one plan of their forms."""
+    """Answers of one version in one form: its protocol, a selection of outputs, JSON or binary."""
 
     protocol = HTTP
 
-    def __init__(self, encoder: RestEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
 
     def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
@@ -62,23 +72,35 @@ class Plan:
         self.timeout_s = timeout_s
 
 
-class RestInference:
-    """POST …/infer."""
+class HttpInference:
+    """Requests of one protocol to their lanes. `plan` is the protocol's own."""
 
     def __init__(self, service: Service, *, strict_json: bool) -> None:
         self._service = service
         self._strict = strict_json
-        self._routes: Routes | None = None  # that the two below belong to
-        self._templates = RestTemplates(service.limits.request)
-        self._sinks: dict[SinkKey, HttpSink] = {}
+
+    def plan(self, item: Item, exchange: HttpExchange, model: str, version: str) -> Plan:
+        """What the body means; sets the item's id and data. Raises TidegateError."""
+        raise NotImplementedError
 
     def infer(self, exchange: HttpExchange, model: str, version: str) -> None:
         """Queue the request, or answer with its error."""
+        service, item = self._service, Item()
+        item.caller = exchange
         try:
-            self._infer(exchange, model, version)
+            plan = self.plan(item, exchange, model, version)
+            item.sink = plan.sink
+            item.rows = plan.bound.rows
+            item.size = plan.bound.size
+            item.arrival = exchange.arrival
+            item.deadline = exchange.arrival + (plan.timeout_s or service.limits.serving.default_deadline_s)
+            rejection = service.batcher.submit(plan.lane, item)
+            if rejection is not None:
+                service.metrics.refused(plan.lane.version, HTTP, rejection.code)
+                fail(exchange, rejection.code, rejection.message)
         except TidegateError as error:
-            if isinstance(error, AsleepError) and self._service.parking is not None:
-                self._service.parking.park(error.model, ParkedExchange(self, exchange, model, version))
+            if isinstance(error, AsleepError) and service.parking is not None:
+                service.parking.park(error.model, ParkedExchange(self, exchange, model, version))
                 return
             self.failed(exchange, error)
         except Exception:  # a fault of ours costs its own call; the caller learns nothing of it
@@ -94,27 +116,28 @@ class RestInference:
         """Where the request names none."""
         return exchange.arrival + self._service.limits.serving.default_deadline_s
 
-    def _infer(self, exchange: HttpExchange, model: str, version: str) -> None:
+
+class RestInference(HttpInference):
+    """POST …/infer of protocol v2."""
+
+    def __init__(self, service: Service, *, strict_json: bool) -> None:
+        super().__init__(service, strict_json=strict_json)
+        self._routes: Routes | None = None  # that the two below belong to
+        self._templates = RestTemplates(service.limits.request)
+        self._sinks: dict[SinkKey, HttpSink] = {}
+
+    def plan(self, item: Item, exchange: HttpExchange, model: str, version: str) -> Plan:
+        """As a template says, or the long way."""
         service = self._service
         if self._routes is not service.routes:
             self._routes, self._templates, self._sinks = service.routes, RestTemplates(service.limits.request), {}
-        item = Item()
-        item.caller = exchange
         header_length = header_length_of(exchange.headers)
         found = self._templates.find(exchange.target, exchange.body, header_length)
         if found is None:
-            plan = self._parse(item, exchange, header_length, model, version)
-        else:
-            plan, item.id, item.data = found
-        item.sink = plan.sink
-        item.rows = plan.bound.rows
-        item.size = plan.bound.size
-        item.arrival = exchange.arrival
-        item.deadline = exchange.arrival + (plan.timeout_s or service.limits.serving.default_deadline_s)
-        rejection = service.batcher.submit(plan.lane, item)
-        if rejection is not None:
-            service.metrics.refused(plan.lane.version, HTTP, rejection.code)
-            fail(exchange, rejection.code, rejection.message)
+            return self._parse(item, exchange, header_length, model, version)
+        plan: Plan
+        plan, item.id, item.data = found
+        return plan
 
     def _parse(self, item: Item, exchange: HttpExchange, header_length: bytes | None, model: str, version: str) -> Plan:
         """The long way; what came twice is remembered."""
@@ -147,7 +170,7 @@ class RestInference:
 class ParkedExchange:
     """A request that waits for its model."""
 
-    def __init__(self, inference: RestInference, exchange: HttpExchange, model: str, version: str) -> None:
+    def __init__(self, inference: HttpInference, exchange: HttpExchange, model: str, version: str) -> None:
         self.size = len(exchange.body)
         self.deadline = inference.deadline_of(exchange)
         self._inference, self._exchange, self._model, self._version = inference, exchange, model, version
@@ -164,8 +187,3 @@ class ParkedExchange:
     def fail(self, error: TidegateError) -> None:
         """An error body."""
         self._inference.failed(self._exchange, error)
-
-
-def fail(exchange: HttpExchange, code: Code, message: str) -> None:
-    """An error answer."""
-    exchange.respond(http_status(code), [JSON_TYPE, *retry_headers(code)], error_body(message))

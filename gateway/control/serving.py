@@ -29,6 +29,8 @@ from gateway.control.model_control import ModelControl
 from gateway.control.parking import Parking
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
+from gateway.control.rest_predict import RestPrediction
+from gateway.control.rest_v1 import RestV1
 from gateway.control.service import Service
 from gateway.control.standard_calls import standard_methods
 from gateway.control.state import ServerState
@@ -115,7 +117,9 @@ class Serving:
         explicit = config.repository.model_control == "explicit"
         self.control = ModelControl(lambda number, model, load: self._ask(Change(number, model, load)), explicit=explicit)
         extensions = Extensions(index, self.statistics, self.control, Instruments(service, lambda: self.config.logging.level))
-        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), extensions)
+        strict = config.rest.strict_json
+        v1 = RestV1(service, RestPrediction(service, strict_json=strict))
+        rest = Rest(service, self.state, RestInference(service, strict_json=strict), extensions, v1)
         methods = inference_methods(service, self.state, extensions) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
         behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)

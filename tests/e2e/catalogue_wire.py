@@ -169,7 +169,7 @@ CASES = [
                     "/v2/models/%zz",
                     "/v2/health",
                     "/v2/health/live/",
-                    "/",
+                    "/v1",
                     "/v2/models//infer",
                     "/admin",
                     "/metrics",

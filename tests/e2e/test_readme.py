@@ -78,6 +78,13 @@ def test_the_rest_request_is_answered(served: Served) -> None:
     assert [0] == answer["outputs"][0]["data"]
 
 
+def test_the_request_of_protocol_v1_is_answered(served: Served) -> None:
+    """The body that curl sends."""
+    path, body = re.findall(r"curl -s http://127\.0\.0\.1:8000(/v1/\S+) -d '([^']+)'", README)[0]
+    answer = RestClient(served.http).call("POST", path, json.loads(body))
+    assert 0 == answer["predictions"][0]["label"]
+
+
 def test_a_later_version_is_promoted(served: Served, tmp_path: Path) -> None:
     """As the lines under "A later version serves once somebody decides so" say."""
     shutil.copytree(served.folder / "models", tmp_path / "models")

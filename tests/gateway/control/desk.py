@@ -17,6 +17,8 @@ from gateway.control.instruments import Instruments
 from gateway.control.model_control import ModelControl
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
+from gateway.control.rest_predict import RestPrediction
+from gateway.control.rest_v1 import RestV1
 from gateway.control.service import Service
 from gateway.control.serving import _router
 from gateway.control.standard_calls import standard_methods
@@ -32,7 +34,7 @@ from gateway.wire.grpc import GrpcRouter
 from gateway.wire.head import RequestHead
 from gateway.wire.stream import Acceptor
 from tests.gateway.observe.counted import alone
-from tests.gateway.serving.mixed_models import ROWS, TEXTS, WHOLE, MixedModel, built
+from tests.gateway.serving.mixed_models import ROWS, TEXTS, WHOLE, MixedModel, RowsModel, built
 from tests.gateway.serving.serving_fakes import FakeLoop, FakeRunner
 from tests.gateway.wire import http1_wire, http2_wire
 from tests.gateway.wire.http2_wire import Wire, read_answers
@@ -102,7 +104,8 @@ class Desk:
         self.control = ModelControl(lambda *change: self.changes.append(change), explicit=explicit)
         self.level = "info"
         extensions = self.extensions = Extensions(index, self.statistics, self.control, Instruments(self.service, lambda: self.level))
-        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), extensions)
+        v1 = RestV1(self.service, RestPrediction(self.service, strict_json=strict_json))
+        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), extensions, v1)
         self.calls = GrpcRouter(
             inference_methods(self.service, self.state, extensions) | standard_methods(self.health),
             self.limits,
@@ -120,8 +123,9 @@ class Desk:
     def aliased(self) -> Routes:
         """Versions 3 (the champion) and 10 (challenger) of the rows, an alias of a version that failed, and models without a champion."""
         versions = {number: self.version(built(ROWS, self.loop), number) for number in (3, 10)}
+        headless = RowsModel(self.loop, "headless", max_batch_size=8, per_run_s=1e-5, per_row_s=1e-6)
         return Routes(
-            {ROWS: versions, "headless": {10: versions[10]}},
+            {ROWS: versions, "headless": {10: self.version(headless, 10)}},
             {(ROWS, 7): "no"},
             aliases={ROWS: {"champion": 3, "challenger": 10, "broken": 7}, "headless": {"challenger": 10}},
             defaults={ROWS: 3, "headless": None, "idle": None},

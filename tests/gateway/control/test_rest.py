@@ -66,7 +66,7 @@ def test_metadata_says_what_a_model_takes(target: str) -> None:
 
 
 BAD = [
-    ("GET", "/", 404), ("GET", "/v1/models/rows", 404), ("GET", "/v2/nothing", 404), ("GET", "/v2/models/rows/nothing", 404),
+    ("GET", "/v3", 404), ("GET", "/v3/models/rows", 404), ("GET", "/v2/nothing", 404), ("GET", "/v2/models/rows/nothing", 404),
     ("GET", "/v2/models/rows/versions/3/ready/more", 404), ("GET", "/v2/models//ready", 404), ("GET", "/v2/models/%ff", 404),
     ("GET", "/v2/models/nobody", 404), ("GET", "/v2/models/rows/versions/4", 404), ("GET", "/v2/models/nobody/ready", 404),
     ("GET", "/v2/models/%2572ows", 404), ("GET", "/v2/models/rows%2Fready", 404), ("GET", "/v2/models/rows/versions", 404),
