@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -58,6 +59,18 @@ def _kserve(bench: Bench) -> Iterator[Outcome]:
     return _python(bench, "kserve_clients.py", "grpcio", builds.environment("kserve", PYTHON / "kserve-requirements.txt"))
 
 
+def _v1_rest(bench: Bench) -> Iterator[Outcome]:
+    """Beside the models of all others a registry, whose aliases are labels."""
+    registry = SCRATCH / "registry"
+    shutil.rmtree(registry, ignore_errors=True)
+    submitted = SCRATCH / "models" / "plus_one" / "1" / "model.onnx"
+    tidegate = Path(sys.executable).with_name("tidegate")
+    builds.shell([tidegate, "publish", submitted, "--name", "plus_one", "--registry", registry, "--alias", "champion"])
+    python = builds.environment("kserve", PYTHON / "kserve-requirements.txt")
+    with Gateway(registry, log=SCRATCH / "gateway-registry.log") as labelled:
+        yield from checked([python, PYTHON / "v1_rest.py"], {**bench.client("grpcio"), "LABELLED_TARGET": labelled.http})
+
+
 def _envoy(bench: Bench) -> Iterator[Outcome]:
     folder = builds.HERE / "envoy"
     python = builds.environment("envoy", folder / "requirements.txt")
@@ -82,6 +95,7 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Outcome]]] = {
     "grpcio-aio": lambda bench: _python(bench, "grpcio_aio.py", "aio"),
     "tritonclient-grpc": lambda bench: _python(bench, "triton_grpc.py", "grpcio"),
     "tritonclient-http": lambda bench: _python(bench, "triton_http.py", "grpcio"),
+    "v1-rest": _v1_rest,
     "kserve": _kserve,
     "grpc-go": lambda bench: checked([builds.go_client()], bench.client("go")),
     "grpc-java": lambda bench: checked(builds.java_client(), bench.client("java")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 
 import grpc
 import httpx
@@ -86,11 +87,41 @@ async def grpc_error(_: InferenceRESTClient, stub: InferenceGRPCClient) -> None:
         raise AssertionError("answered")
 
 
+async def v1_health(_: InferenceRESTClient, old: InferenceRESTClient) -> None:
+    """Live, by the root; ready, by the body of a model's status."""
+    equal((True, True), (await old.is_server_live(BASE_URL), await old.is_model_ready(BASE_URL, "plus_one")))
+
+
+async def v1_infer(_: InferenceRESTClient, old: InferenceRESTClient) -> None:
+    """Rows, with the input's name and without."""
+    for instances in (ROW.tolist(), [{"ROW": row} for row in ROW.tolist()]):
+        equal({"predictions": (ROW + 1).tolist()}, await old.infer(BASE_URL, {"instances": instances}, model_name="plus_one"))
+
+
+async def v1_error(_: InferenceRESTClient, old: InferenceRESTClient) -> None:
+    """The client's exception carries status and text; a model that is not there is no answer about readiness; no explainers."""
+    calls = [
+        (lambda: old.infer(BASE_URL, {"instances": [[1]]}, model_name="lost"), 404, "lost"),
+        (lambda: old.is_model_ready(BASE_URL, "lost"), 404, "lost"),
+        (lambda: old.infer(BASE_URL, {"instances": [["a"]]}, model_name="plus_one"), 400, "ROW"),
+        (lambda: old.explain(BASE_URL, "plus_one", {"instances": [[1]]}), 501, ":explain is not supported"),
+    ]  # fmt: skip
+    for call, status, part in calls:
+        try:
+            await call()
+        except httpx.HTTPStatusError as error:
+            equal((status, True), (error.response.status_code, part in str(error)))
+        else:
+            raise AssertionError("answered")
+
+
 async def main() -> None:
     """All checks on one client each."""
-    rest = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
-    async with rest, InferenceGRPCClient(os.environ["TARGET"], retries=0) as stub:
-        await report.run_async([rest_health, rest_infer, rest_error, grpc_health, grpc_infer, grpc_error], rest, stub)
+    rest, old = (InferenceRESTClient(RESTConfig(protocol=protocol, retries=0)) for protocol in ("v2", "v1"))
+    async with rest, old, InferenceGRPCClient(os.environ["TARGET"], retries=0) as stub:
+        good = await report.all_async([rest_health, rest_infer, rest_error, grpc_health, grpc_infer, grpc_error], rest, stub)
+        good &= await report.all_async([v1_health, v1_infer, v1_error], rest, old)
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,11 @@ def run(checks: list[Callable[..., Any]], *arguments: object) -> None:
 
 async def run_async(checks: list[Callable[..., Any]], *arguments: object) -> None:
     """The same for coroutine functions."""
+    sys.exit(0 if await all_async(checks, *arguments) else 1)
+
+
+async def all_async(checks: list[Callable[..., Any]], *arguments: object) -> bool:
+    """The same without an end: whether all went well."""
     good = True
     for check in checks:
         try:
@@ -28,7 +33,7 @@ async def run_async(checks: list[Callable[..., Any]], *arguments: object) -> Non
             good = _failed(check, error)
         else:
             _passed(check)
-    sys.exit(0 if good else 1)
+    return good
 
 
 def equal(expected: object, actual: object) -> None:
