@@ -95,8 +95,10 @@ def overlay(root: yaml.MappingNode, path: Sequence[str], value: object, *, sourc
 
 
 def overlay_text(root: yaml.MappingNode, path: Sequence[str], text: str, *, source: str) -> yaml.MappingNode:
-    """As `overlay`, for a value written as in the file: `8`, `true`, `localhost`."""
+    """As `overlay`, for a value written as in the file: `8`, `true`, `localhost`, `[a, b]`. Raises `YamlError` for a list that is none."""
     mark = _flag_mark(source)
+    if text.startswith("["):
+        return _grafted(root, tuple(path), compose(f"list: {text}".encode(), source=source).value[0][1], mark)
     return _grafted(root, tuple(path), yaml.ScalarNode(_implicit_tag(text), text, mark, mark), mark)
 
 

@@ -20,7 +20,7 @@ INTERNAL, LATE = Code.INTERNAL, Code.DEADLINE_EXCEEDED
 SURFACE = "part 4: surface"
 ROLLOUTS = "part 6: rollouts"
 SERVICE = "/inference.GRPCInferenceService/"
-GRPC_UNIMPLEMENTED = 12
+GRPC_DENIED = 7
 
 TRAVERSALS = ("../etc", "a/../b", "..", "/etc/passwd", "rows/", " rows", "rows ", " ..", ".. ", "\t", "\0")
 ODD_NAMES = ("con", ".", "...", "rows..1", "ｒows", "ro\u0301ws", "\u202erows", "🙂", "r" * 300, "ROWS", "_unknown")
@@ -121,16 +121,16 @@ CASES = [
         number=103,
         what="loading with overrides, files, paths or addresses",
         grpc=[
-            Call(name, b"\x12\x04rows", GRPC_UNIMPLEMENTED, path=SERVICE + name)
+            Call(name, b"\x12\x04rows", GRPC_DENIED, path=SERVICE + name)
             for name in ("RepositoryModelLoad", "RepositoryModelUnload")
         ],
         http=[
             refused(
-                verb, 404, request("POST", f"/v2/repository/models/rows/{verb}", b'{"parameters":{"config":"{}","file:1/model.onnx":"AA"}}')
+                verb, 403, request("POST", f"/v2/repository/models/rows/{verb}", b'{"parameters":{"config":"{}","file:1/model.onnx":"AA"}}')
             )
             for verb in ("load", "unload")
         ],
-        note="loading over the wire comes with part 4; here it does not exist",
+        note="denied, unless repository.model_control is explicit; then overrides are refused by name (tests/gateway/control)",
     ),
     Case(number=104, what="promotion to a version whose digest or signature is wrong", elsewhere="tests/registry/test_signatures.py"),
     Case(number=105, what="canary weights that are none", later=ROLLOUTS),

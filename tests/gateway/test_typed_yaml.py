@@ -193,6 +193,15 @@ def test_an_override_replaces_and_creates() -> None:
     assert Root(leaf=Leaf(count=3, word="kept")) == typed_yaml.read(root, Root, folder=Path())
 
 
+def test_an_override_may_be_a_list() -> None:
+    """As the file would have it; one that is none says where."""
+    root = typed_yaml.compose(b"leaf:\n  numbers: [9]\n", source="f.yaml")
+    changed = typed_yaml.overlay_text(root, ("leaf", "numbers"), "[1, 2]", source="--set leaf.numbers")
+    assert (1, 2) == tuple(typed_yaml.read(changed, Root, folder=Path()).leaf.numbers)
+    with pytest.raises(typed_yaml.YamlError, match="--set leaf.numbers"):
+        typed_yaml.overlay_text(root, ("leaf", "numbers"), "[1, 2", source="--set leaf.numbers")
+
+
 def test_an_override_of_text_is_text() -> None:
     """A Python string never becomes a number or a boolean on its way."""
     root = typed_yaml.compose(b"", source="f.yaml")
