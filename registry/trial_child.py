@@ -20,6 +20,7 @@ from registry.confinement import forsake_network, limit
 from registry.errors import Kind, RegistryError, refused
 from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, otherwise, tensor_of
 from registry.trial import Answer, Task
+from registry.warmup import arrays_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -107,6 +108,22 @@ def answered(session: onnxruntime.InferenceSession, task: Task) -> Golden | None
             raise refused(problem)
         answered.append(GoldenRequest(inputs=request.inputs, outputs=request.outputs or found))
     return msgspec.structs.replace(task.golden, requests=tuple(answered))
+
+
+def warmed(session: onnxruntime.InferenceSession, task: Task) -> None:
+    """Ask each sample of the warm-up once. Raises `Kind.INVALID_MODEL` for one that fails, `TooMuchMemoryError`.
+
+    numpy has no bfloat16, so samples with it are left to the worker.
+    """
+    ranks = {port.name: len(port.shape or ()) for port in session.get_inputs()}
+    for sample in task.warmup:
+        arrays = arrays_of(sample, ranks)
+        if any(filling.datatype == "BF16" for filling in sample.inputs.values()):
+            continue
+        try:
+            session.run(None, arrays)
+        except Exception as error:  # its exceptions have no common base
+            raise _refusal(error, task, f"warm-up sample '{sample.name[:128]}' fails: {error}") from error
 
 
 def _asked(session: onnxruntime.InferenceSession, request: GoldenRequest, task: Task, subject: str) -> dict[str, Any]:
