@@ -1,5 +1,5 @@
 """Tensors to tensors; knows no wire.
 
-Rooms, in reading order: lifecycle, deciding, selection, sources, drowsing, cost, quarantine, restarts, region, frames, channel, model,
-admission, batch, deadlines, runner, versions, hosting, host, isolated, isolated_child, batching, routing, index, loading.
+Rooms, in reading order: lifecycle, deciding, selection, sources, drowsing, cost, quarantine, restarts, region, frames, channel, sessions,
+ports, model, admission, batch, deadlines, runner, versions, hosting, host, isolated, isolated_child, batching, routing, index, loading.
 """
