@@ -1,9 +1,10 @@
-"""The gRPC methods of the gateway and who answers each: inference, health and metadata of the Open Inference Protocol."""
+"""The gRPC methods of the gateway and who answers each: inference, health and metadata, the index and the configurations of models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.index import RepositoryIndex
 from gateway.control.service import Service
 from gateway.control.standard_calls import unary
@@ -20,7 +21,9 @@ _REFUSED = {
 }
 
 
-def inference_methods(service: Service, state: ServerState, index: RepositoryIndex) -> dict[bytes, Method]:
+def inference_methods(
+    service: Service, state: ServerState, index: RepositoryIndex, configuration: ModelConfiguration
+) -> dict[bytes, Method]:
     """All calls of inference.GRPCInferenceService by path. Those that this server does not have are refused by name."""
     answers: dict[str, Callable[[Message], bytes]] = {
         "ServerLive": lambda _: v2_grpc_metadata.server_live(True),
@@ -28,6 +31,7 @@ def inference_methods(service: Service, state: ServerState, index: RepositoryInd
         "ServerMetadata": lambda _: v2_grpc_metadata.server_metadata(name=state.name, version=state.version, extensions=state.extensions),
         "ModelReady": lambda message: _model_ready(service, message),
         "ModelMetadata": lambda message: _model_metadata(service, message),
+        "ModelConfig": configuration.grpc,
         "RepositoryIndex": index.grpc,
     }
     methods = {path(name): Method(unary=unary(answer)) for name, answer in answers.items()}

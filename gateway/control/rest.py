@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.index import NO_REPOSITORY_NAMES, RepositoryIndex
 from gateway.control.probes import live, ready, started
 from gateway.control.rest_infer import RestInference, fail
@@ -29,8 +30,11 @@ Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 class Rest:
     """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
 
-    def __init__(self, service: Service, state: ServerState, inference: RestInference, index: RepositoryIndex) -> None:
+    def __init__(
+        self, service: Service, state: ServerState, inference: RestInference, index: RepositoryIndex, configuration: ModelConfiguration
+    ) -> None:
         self._service = service
+        self._configuration = configuration
         self._index = index
         self._state = state
         self._infer: Action = inference.infer
@@ -58,7 +62,7 @@ class Rest:
         raise HttpRefusal(404, "Not Found")
 
     def _model_route(self, method: str, names: list[str], headers: Headers) -> HttpHandler:
-        """`models/M[/versions/V][/ready|/infer]`."""
+        """`models/M[/versions/V][/ready|/config|/infer]`."""
         model, version = names[0], ""
         rest = names[1:]
         if rest[:1] == ["versions"] and len(rest) > 1:
@@ -72,7 +76,7 @@ class Rest:
             return lambda exchange: self._infer(exchange, model, version)
         if action in _REFUSED_ACTIONS:
             raise HttpRefusal(501, _REFUSED_ACTIONS[action])
-        answer = {"metadata": self._metadata, "ready": self._ready}.get(action)
+        answer = {"metadata": self._metadata, "ready": self._ready, "config": self._config}.get(action)
         if answer is None:
             raise HttpRefusal(404, "Not Found")
         _allow(method, "GET", "HEAD")
@@ -112,6 +116,12 @@ class Rest:
         numbers = [str(found.number)] if version else [str(number) for number in self._service.routes.numbers(model)]
         inputs, outputs = map(_specs, (found.signature.inputs, found.signature.outputs))
         _json(exchange, {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
+
+    def _config(self, exchange: HttpExchange, model: str, version: str) -> None:
+        try:
+            self._configuration.http(exchange, model, version)
+        except TidegateError as error:
+            fail(exchange, error.code, error.message)
 
     def _ready(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:

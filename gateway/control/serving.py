@@ -15,9 +15,10 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.clock import Clock, seeded_random
-from gateway.config import Config
+from gateway.config import Config, Versions
 from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.index import RepositoryIndex
@@ -105,14 +106,19 @@ class Serving:
         limit = limits.serving.max_queue_bytes
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
         index = RepositoryIndex(service)
-        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), index)
-        methods = inference_methods(service, self.state, index) | standard_methods(self.health)
+        configuration = ModelConfiguration(service, self._chosen)
+        rest = Rest(service, self.state, RestInference(service, strict_json=config.rest.strict_json), index, configuration)
+        methods = inference_methods(service, self.state, index, configuration) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
         behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)
         listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)
         batcher.answered = listener.flush
         self.balance.turn = listener.accepting.resume
         return service, listener
+
+    def _chosen(self, model: str) -> Versions:
+        """By the settings of now."""
+        return self.config.versions(model)
 
     def _observer(self) -> Observer:
         """What is told of every batch: the metrics, behind the access log where one is wanted."""

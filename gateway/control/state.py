@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Protocol extensions by their official names: clients look for them before they use a call.
-EXTENSIONS = ("binary_tensor_data", "parameters")
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "parameters")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gateway.config import Versions
 from gateway.control.calls import inference_methods
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.health import Health
 from gateway.control.index import RepositoryIndex
 from gateway.control.rest import Rest
@@ -86,10 +88,11 @@ class Desk:
         self.state = ServerState("desk", "9.9", ready=True)
         self.health = Health()
         index = RepositoryIndex(self.service)
-        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), index)
-        self.calls = GrpcRouter(
-            inference_methods(self.service, self.state, index) | standard_methods(self.health), self.limits, compression=compression
-        )
+        self.chosen: dict[str, Versions] = {}  # model → what the settings say of its versions
+        configuration = ModelConfiguration(self.service, lambda model: self.chosen.get(model, Versions()))
+        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), index, configuration)
+        methods = inference_methods(self.service, self.state, index, configuration) | standard_methods(self.health)
+        self.calls = GrpcRouter(methods, self.limits, compression=compression)
         self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}
         self.threaded = threaded
         self.service.set_routes(Routes({name: {3: self.version(model)} for name, model in self.models.items()}, {("broken", 1): "no"}))
@@ -110,8 +113,8 @@ class Desk:
             idle={"idle": "no alias stands for one"},
         )
 
-    def version(self, model: Any, number: int = 3) -> Version:
-        made = Version(number, model, self.limits.serving, release=self.batcher.release)
+    def version(self, model: Any, number: int = 3, *, joins: bool = True) -> Version:
+        made = Version(number, model, self.limits.serving, release=self.batcher.release, joins=joins)
         made.threaded = self.threaded
         return made
 

@@ -8,7 +8,9 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from gateway.config import Versions
 from gateway.control.calls import inference_methods, path
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.health import CHECK, WATCH, statuses
 from gateway.control.index import RepositoryIndex
 from gateway.control.reflection import PATHS
@@ -18,7 +20,9 @@ from gateway.serving.routing import Routes
 from tests.gateway.control.desk import Desk
 
 OK, INVALID, NOT_FOUND, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 5, 12, 13, 14
-SERVED = {"ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer", "RepositoryIndex"}
+SERVED = {"ServerLive", "ServerReady", "ServerMetadata", "ModelReady", "ModelMetadata", "ModelInfer", "ModelStreamInfer"}
+SERVED |= {"ModelConfig", "RepositoryIndex"}
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "parameters"]
 
 
 def call(desk: Desk, rpc: str, **fields: str):
@@ -31,7 +35,9 @@ def call(desk: Desk, rpc: str, **fields: str):
 def test_every_call_of_the_contract_has_a_method_of_one_kind() -> None:
     """Streaming only where the contract streams."""
     desk = Desk()
-    methods = inference_methods(desk.service, desk.state, RepositoryIndex(desk.service))
+    methods = inference_methods(
+        desk.service, desk.state, RepositoryIndex(desk.service), ModelConfiguration(desk.service, lambda model: Versions())
+    )
     assert {rpc.path.encode() for rpc in RPCS.values()} == set(methods)
     streaming = {name for name in RPCS if methods[path(name)].streaming is not None}
     assert {"ModelStreamInfer"} == streaming
@@ -50,7 +56,7 @@ def test_the_server_says_what_it_is_and_whether_it_is_ready() -> None:
     """Liveness never depends on readiness."""
     desk = Desk()
     metadata = call(desk, "ServerMetadata")
-    assert ("desk", "9.9", ["binary_tensor_data", "parameters"]) == (metadata.name, metadata.version, list(metadata.extensions))
+    assert ("desk", "9.9", EXTENSIONS) == (metadata.name, metadata.version, list(metadata.extensions))
     for ready in (True, False):
         desk.state.ready = ready
         assert (True, ready) == (call(desk, "ServerLive").live, call(desk, "ServerReady").ready)

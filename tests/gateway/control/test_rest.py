@@ -20,6 +20,7 @@ from tests.gateway.serving.mixed_models import ROWS, TAG, built
 from tests.gateway.wire import http1_wire
 
 INFER = "/v2/models/rows/infer"
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "parameters"]
 
 
 def asked(desk: Desk, method: str, target: str, sent: bytes | None = None, *fields: str) -> tuple[int, object]:
@@ -37,8 +38,8 @@ def rows(tag: int, count: int = 1, features: int = 2) -> list[list[float]]:
 
 
 GOOD = [
-    ("/v2", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters"]}),
-    ("/v2/", {"name": "desk", "version": "9.9", "extensions": ["binary_tensor_data", "parameters"]}),
+    ("/v2", {"name": "desk", "version": "9.9", "extensions": EXTENSIONS}),
+    ("/v2/", {"name": "desk", "version": "9.9", "extensions": EXTENSIONS}),
     ("/v2/health/live", {"live": True}),
     ("/v2/health/ready", {"ready": True}),
     ("/v2/models", {"models": ["rows", "texts", "whole"]}),
