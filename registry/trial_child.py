@@ -23,6 +23,7 @@ from registry.trial import Answer, Task
 from registry.warmup import arrays_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnxruntime
 
     from registry.onnx_model import Examined
@@ -117,13 +118,18 @@ def warmed(session: onnxruntime.InferenceSession, task: Task) -> None:
     """
     ranks = {port.name: len(port.shape or ()) for port in session.get_inputs()}
     for sample in task.warmup:
-        arrays = arrays_of(sample, ranks)
+        arrays = {name: _as_scalar(array, ranks[name]) for name, array in arrays_of(sample, ranks).items()}
         if any(filling.datatype == "BF16" for filling in sample.inputs.values()):
             continue
         try:
             session.run(None, arrays)
         except Exception as error:  # its exceptions have no common base
             raise _refusal(error, task, f"warm-up sample '{sample.name[:128]}' fails: {error}") from error
+
+
+def _as_scalar(array: np.ndarray, rank: int) -> np.ndarray:
+    """Triton has no empty dims: one value is a scalar where the graph has no dimensions, or does not say which."""
+    return array.reshape(()) if not rank and set(array.shape) == {1} else array
 
 
 def _asked(session: onnxruntime.InferenceSession, request: GoldenRequest, task: Task, subject: str) -> dict[str, Any]:

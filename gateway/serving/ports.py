@@ -61,7 +61,7 @@ class Reshaping:
     def made(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs for callers. Raises `ValueError` where the graph made another shape than was said."""
         pairs = zip(arrays, self.outputs, strict=True)
-        return [array if view is None else array.reshape(view.to_seen(array.shape)) for array, view in pairs]
+        return [array if view is None or array.shape == view.seen else array.reshape(view.to_seen(array.shape)) for array, view in pairs]
 
 
 def signature_of(
@@ -79,9 +79,11 @@ def signature_of(
     made = _fixed(tuple(_spec(node, "output") for node in outputs), schema.outputs if schema else ())
     if ports is not None and ports.batched:
         check_batched((*given, *made))
-    seen, reshaping = ((given, made), None) if ports is None else _seen(given, made, ports)
-    batched = bool(inputs) and all(spec.shape and spec.shape[0] == -1 for spec in (*seen[0], *seen[1]))
-    return Signature(model=model, inputs=seen[0], outputs=seen[1], max_batch_size=max_batch_size if batched else 0), reshaping
+    reshaping = None if ports is None else _reshaping(inputs, outputs, ports)
+    if reshaping is not None:
+        given, made = _seen(given, reshaping.inputs), _seen(made, reshaping.outputs)
+    batched = bool(inputs) and all(spec.shape and spec.shape[0] == -1 for spec in (*given, *made))
+    return Signature(model=model, inputs=given, outputs=made, max_batch_size=max_batch_size if batched else 0), reshaping
 
 
 def check_batched(specs: Sequence[TensorSpec]) -> None:
@@ -114,16 +116,22 @@ def _described(nodes: Nodes) -> tuple[Port, ...]:
     return tuple(Port(name=node.name, type=node.type, shape=tuple(node.shape) if node.shape else None) for node in nodes)
 
 
-def _seen(
-    given: tuple[TensorSpec, ...], made: tuple[TensorSpec, ...], ports: Ports
-) -> tuple[tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]], Reshaping | None]:
+def _reshaping(inputs: Nodes, outputs: Nodes, ports: Ports) -> Reshaping | None:
+    """None where callers see the shapes of the graph."""
+    given = tuple(ports.inputs.get(node.name) or _scalar(node, ports.contract.inputs) for node in inputs)
+    made = tuple(ports.outputs.get(node.name) or _scalar(node, ports.contract.outputs) for node in outputs)
+    return Reshaping(given, made) if any((*given, *made)) else None
+
+
+def _scalar(node: Node, listed: Mapping[str, Terms]) -> View | None:
+    """Triton has no empty dims: what is said to be one value is a scalar where the graph has no dimensions, or does not say which."""
+    shape = () if node.shape or node.name not in listed else tuple(size or 0 for size in listed[node.name].shape or ())
+    return View(seen=shape, graph=()) if set(shape) == {1} else None
+
+
+def _seen(specs: tuple[TensorSpec, ...], views: tuple[View | None, ...]) -> tuple[TensorSpec, ...]:
     """The specs as callers see them."""
-    if not (ports.inputs or ports.outputs):
-        return (given, made), None
-    reshaping = Reshaping(tuple(ports.inputs.get(spec.name) for spec in given), tuple(ports.outputs.get(spec.name) for spec in made))
-    pairs = (zip(given, reshaping.inputs, strict=True), zip(made, reshaping.outputs, strict=True))
-    shown, told = (tuple(replace(spec, shape=view.seen) if view else spec for spec, view in side) for side in pairs)
-    return (shown, told), reshaping
+    return tuple(replace(spec, shape=view.seen) if view else spec for spec, view in zip(specs, views, strict=True))
 
 
 def _spec(node: Node, role: str) -> TensorSpec:

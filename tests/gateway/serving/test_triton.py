@@ -21,6 +21,7 @@ from gateway.serving.routing import Routes
 from gateway.serving.sources import open_repository, wish
 from gateway.serving.versions import Version
 from registry.pb import model_config_pb2 as pb
+from registry.trials import TrialChild, Verdict
 from registry.triton_fields import HONOURED, REFUSED
 from tests.gateway.serving import graphs
 from tests.gateway.serving.served import served
@@ -251,12 +252,31 @@ def test_callers_may_see_other_shapes_than_the_graph(tmp_path: Path, isolation: 
         version.end()
 
 
+def test_a_graph_may_have_a_first_dimension_of_one(tmp_path: Path) -> None:
+    """As exported image models have it: without a batch, callers leave it out, and answers come without it."""
+    port = '{{ name: "{}" dims: [ 2 ] reshape {{ shape: [ 1, 2 ] }} }}'
+    config = f"max_batch_size: 0 input [ {port.format('x')} ] output [ {port.format('y')} ]"
+    version = serving(tmp_path, config, graphs.twice(batch=1))
+    assert (0, (2,), [[2.0, 4.0]]) == (version.signature.max_batch_size, version.signature.inputs[0].shape, ask(version, ROW[0]))
+
+
 def test_a_scalar_may_be_seen_as_one_value(tmp_path: Path) -> None:
     """Triton has no empty dims: a model of rows without features takes [ 1 ], reshaped to nothing."""
     proto = graphs.graph([graphs.helper.make_node("Neg", ["x"], ["y"])], [graphs.value("x", 1, "n")], [graphs.value("y", 1, "n")])
     port = '{{ name: "{}" data_type: TYPE_FP32 dims: [ 1 ] reshape {{ }} }}'
     version = serving(tmp_path, f"max_batch_size: 8 input [ {port.format('x')} ] output [ {port.format('y')} ]", proto)
     assert [[[-1.0], [-2.0]]] == ask(version, np.array([[1], [2]], np.float32))
+
+
+def test_one_value_may_be_a_scalar_of_the_graph(tmp_path: Path) -> None:
+    """Without a batch, Triton writes [ 1 ] for a tensor without dimensions; callers and warm-ups send that."""
+    proto = graphs.graph([graphs.helper.make_node("Neg", ["x"], ["y"])], [graphs.value("x", 1)], [graphs.value("y", 1)])
+    port = '{{ name: "{}" data_type: TYPE_FP32 dims: [ 1 ] }}'
+    warm = 'model_warmup { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 1 ] zero_data: true } } }'
+    version = serving(tmp_path, f"input [ {port.format('x')} ] output [ {port.format('y')} ] {warm}", proto)
+    assert ((1,), [[-2.0]]) == (version.signature.inputs[0].shape, ask(version, np.array([2], np.float32)))
+    with open_repository(Repository(path=tmp_path)).ref("m", 1).open() as verified, TrialChild() as child:
+        assert Verdict.PASSED is child.tried(verified).verdict
 
 
 def test_a_graph_that_does_not_give_what_is_reshaped_fails_the_run(tmp_path: Path) -> None:
