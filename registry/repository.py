@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -63,22 +63,15 @@ class Repository:
 
     def listing(self) -> Listing:
         """Every version of every model. A directory that looks like a model but cannot be one is a problem, not an error."""
-        refs: list[ModelVersionRef] = []
+        models: dict[str, list[int]] = {}
         problems: list[str] = []
-        outlines: dict[str, _Outline] = {}
         for name in _directories(self._root):
             versions = _versions(self._root / name)
-            if MODEL_NAME.fullmatch(name) is None:
-                if versions:
-                    problems.append(f"'{name}' is passed over: a model name must match {MODEL_NAME.pattern}")
+            if MODEL_NAME.fullmatch(name) is not None:
+                models[name] = versions
             elif versions:
-                found = outlines[name] = self._outline(name)
-                refs.extend(self._ref(name, version, found.identity) for version in versions)
-                problems += [found.problem] if found.problem else []
-        self._outlines = outlines
-        policies = {name: found.policy for name, found in outlines.items() if found.policy is not None}
-        notes = tuple(note for found in outlines.values() for note in found.notes)
-        return Listing(tuple(refs), tuple(problems), policies=policies, notes=notes)
+                problems.append(f"'{name}' is passed over: a model name must match {MODEL_NAME.pattern}")
+        return self._listed(models, problems)
 
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version, as its files are now."""
@@ -124,10 +117,27 @@ class Repository:
             configuration=configuration.message if configuration else None,
         )
 
+    def _listed(self, models: Mapping[str, Sequence[int]], problems: Sequence[str]) -> Listing:
+        """These versions, with what their models say of themselves; `problems` are known already."""
+        outlines = {name: self._outline(name) for name, versions in models.items() if versions}
+        self._outlines = outlines
+        return Listing(
+            tuple(self._ref(name, version, found.identity) for name, found in outlines.items() for version in models[name]),
+            (*problems, *[found.problem for found in outlines.values() if found.problem]),
+            policies={name: found.policy for name, found in outlines.items() if found.policy is not None},
+            notes=tuple(note for found in outlines.values() for note in found.notes),
+        )
+
     # --- config.pbtxt ----------------------------------------------------------------------------------------------------------
 
+    def _model_directory(self, model: str) -> Path:
+        return self._root / model
+
+    def _version_directory(self, model: str, version: int) -> Path:
+        return self._model_directory(model) / str(version)
+
     def _config(self, model: str) -> bytes | None:
-        path = self._root / check_model_name(model) / CONFIG_FILE
+        path = self._model_directory(check_model_name(model)) / CONFIG_FILE
         key = f"{model}/{CONFIG_FILE}"
         with storage_errors(f"read {key}"):
             try:
@@ -146,7 +156,7 @@ class Repository:
             content = error.message.encode()
         if content is None:
             return ""
-        return hashlib.sha256(content + fingerprint(self._root / model / _WARMUP).encode()).hexdigest()
+        return hashlib.sha256(content + fingerprint(self._model_directory(model) / _WARMUP).encode()).hexdigest()
 
     def _outline(self, model: str) -> _Outline:
         """As it was listed before, where nothing has changed."""
@@ -183,7 +193,7 @@ class Repository:
 
         def read(file: str) -> bytes:
             nonlocal left
-            content = _file_beside(self._root / model / _WARMUP, file, f"{model}/{_WARMUP}/{file}", left)
+            content = _file_beside(self._model_directory(model) / _WARMUP, file, f"{model}/{_WARMUP}/{file}", left)
             left -= len(content)
             return content
 
@@ -192,14 +202,15 @@ class Repository:
     # --- files -----------------------------------------------------------------------------------------------------------------
 
     def _ref(self, model: str, version: int, identity: str) -> ModelVersionRef:
-        found = fingerprint(self._root / model / str(version))
+        found = fingerprint(self._version_directory(model, version))
         whole = hashlib.sha256(f"{found}\0{identity}".encode()).hexdigest()[:24] if identity else found
         return ModelVersionRef(model, version, None, partial(self.open, model, version), whole)
 
     def _onnx_file(self, model: str, version: int, file: str) -> tuple[Path, str]:
         """Where the ONNX file lies, and what to call it."""
-        path = model_path(self._root / model / str(version), file)
-        title = path.relative_to(self._root).as_posix()
+        directory = self._version_directory(model, version)
+        path = model_path(directory, file)
+        title = f"{model}/{version}/{path.relative_to(directory).as_posix()}"
         if not path.is_file():
             raise RegistryError(Kind.NOT_FOUND, f"version {version} of model '{model}' has no file {title}")
         return path, title
