@@ -19,7 +19,7 @@ from gateway.limits import Limits
 from gateway.typed_yaml import MisfitError, Problem, YamlError
 from registry.errors import RegistryError
 from registry.names import check_alias_name, check_model_name
-from registry.serving import Serving
+from registry.serving import MAX_THREADS, Execution, Optimization, Serving
 
 MAX_ROWS, MAX_DELAY_MS = 1 << 20, 60_000
 
@@ -29,7 +29,7 @@ Rows = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_MS)]
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
 Number = TypeVar("Number", int, float)
 
 MIN_WINDOW_BYTES, MAX_WINDOW_BYTES = 65_535, (1 << 31) - 1  # RFC 9113 §6.9.2: the initial window, and the largest one
@@ -149,8 +149,9 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class Versions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which versions of a model are served: at most one of the four. Without any, a registry's versions that an alias stands for, and
-    of a Triton-style repository the latest one. A request that names no version goes to the champion, if that is among them; else to the
-    highest number that serves, where numbers are chosen or the repository is Triton-style; else it is refused."""
+    of a Triton-style repository what its config.pbtxt says, or the latest one. A request that names no version goes to the champion, if
+    that is among them; else to the highest number that serves, where numbers are chosen or the repository is Triton-style; else it is
+    refused."""
 
     aliases: tuple[str, ...] = ()  # the versions that these stand for
     latest: Count | None = None  # so many of the highest numbers
@@ -173,11 +174,12 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     max_batch_size: Rows | None = None  # instead of what the version says, and of batching.max_batch_size
     max_queue_delay_ms: Milliseconds | None = None  # instead of what the version says, and of batching.max_queue_delay_ms
+    dynamic_batching: bool | None = None  # instead of what the version says; false: no request is joined with another, large ones are split
     instances: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None  # instead of what the version says; more than 1 is not supported
-    versions: Versions = Versions()  # which versions are served
+    versions: Versions = Versions()  # which versions are served, instead of what a config.pbtxt says
     lazy: bool | None = None  # instead of processes.lazy
     allow_empty: bool = False  # answer a request of no rows with no rows, instead of refusing it
-    intra_op_threads: Threads = 1  # threads of one run; more than 1 pays off for large models only
+    intra_op_threads: Threads | None = None  # of one run, instead of what the version says, or 1; more pay off for large models only
     isolation: Literal["none", "process"] = "none"  # process: the model runs in a child of each worker, which may crash, hang or fill up
     isolation_memory_bytes: Count = 2 << 30  # of that child, with weights and libraries
     run_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0  # of one run there; past it the child is replaced
@@ -196,11 +198,15 @@ class ModelPlan:
     """The settings of one version with the defaults filled in."""
 
     max_batch_size: int  # 0: requests are neither joined nor split
+    dynamic_batching: bool  # False: requests are not joined
     max_queue_delay_ms: float
     instances: int
     inline_max_us: int
     allow_empty: bool
     intra_op_threads: int
+    inter_op_threads: int
+    execution: Execution
+    optimization: Optimization
     isolation: IsolationPlan | None
 
 
@@ -243,11 +249,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         own, said = self.model(model), serving or Serving(format=1)
         return ModelPlan(
             max_batch_size=_first(own.max_batch_size, said.max_batch_size if said.batching else 0, self.batching.max_batch_size),
+            dynamic_batching=said.dynamic_batching if own.dynamic_batching is None else own.dynamic_batching,
             max_queue_delay_ms=_first(own.max_queue_delay_ms, said.max_queue_delay_ms, self.batching.max_queue_delay_ms),
             instances=_first(own.instances, said.instances, 1),
             inline_max_us=self.batching.inline_max_us,
             allow_empty=own.allow_empty,
-            intra_op_threads=own.intra_op_threads,
+            intra_op_threads=_first(own.intra_op_threads, said.intra_op_threads, 1),
+            inter_op_threads=said.inter_op_threads or 1,
+            execution=said.execution or "sequential",
+            optimization=said.optimization or "all",
             isolation=IsolationPlan(own.isolation_memory_bytes, own.run_timeout_s) if own.isolation == "process" else None,
         )
 
@@ -299,7 +309,7 @@ def worker_count(settings: Processes, cores: int) -> int:
 def pins(config: Config, workers: int, cores: int) -> bool:
     """Whether each worker gets a core of its own. A run with threads, or a process of a model, wants the others' cores too."""
     wanted = config.processes.pin
-    alone = all(model.intra_op_threads == 1 and model.isolation == "none" for model in config.models.values())
+    alone = all((model.intra_op_threads or 1) == 1 and model.isolation == "none" for model in config.models.values())
     return workers <= cores and (workers == cores > 1 and alone if wanted is None else wanted)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gateway.config import Config, Repository, load, with_spare, worker_count
 from gateway.control.ports import is_free
-from gateway.serving.selection import remedy, select
+from gateway.serving.selection import effective, remedy, select
 
 PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx")
 MIN_MEMORY_BYTES = 512 << 20  # a server with a small model takes about 220 MiB; the rest is for requests in flight
@@ -136,7 +136,7 @@ def cpu(usable: int, total: int, quota: Path) -> Finding:
 def workers(config: Config, cores: int) -> Finding:
     """How the cores are shared: workers, and in each of them the threads of one run of a model."""
     count = worker_count(config.processes, cores)
-    threads = max([model.intra_op_threads for model in config.models.values()], default=1)
+    threads = max([model.intra_op_threads or 1 for model in config.models.values()], default=1)
     detail = f"{count} workers on {cores} cores, {threads} threads a run" + (
         ", one spare process" if with_spare(config.processes, count) else ""
     )
@@ -224,7 +224,7 @@ def repository(config: Config) -> Finding:
         return Finding("repository", State.WARN, detail, advice)
     for name, refs in models.items():
         aliases = listing.aliases_of(name)
-        chosen = select(config.versions(name), refs, aliases)
+        chosen = select(effective(config.versions(name), listing.policies.get(name)), refs, aliases)
         if not chosen.versions:
             return Finding("repository", State.WARN, f"{detail}; '{name}' serves none: {chosen.reason}", remedy(name, path, aliases))
     return Finding("repository", State.OK, detail)

@@ -33,10 +33,6 @@ class Source(Protocol):
         """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
         ...
 
-    def config_text(self, model: str) -> str | None:
-        """The text of the model's `config.pbtxt`, or None where there is none."""
-        ...
-
 
 class RegistrySource:
     """A registry as a source."""
@@ -66,10 +62,6 @@ class RegistrySource:
         self._last = said
         refs = [self._ref(name, number, digest) for name, model in said.models.items() for number, digest in model.versions.items()]
         return Listing(tuple(refs), said.problems, {name: model.aliases for name, model in said.models.items()})
-
-    def config_text(self, model: str) -> str | None:
-        """None: a registry's versions say everything in their manifests."""
-        return None
 
     def _ref(self, model: str, version: int, digest: str | None) -> ModelVersionRef:
         return ModelVersionRef(model, version, digest, partial(self._store.load_verified, model, version))

@@ -27,11 +27,12 @@ class Settings:
 
     source: str  # what they are written in, for the reason
     may_drop: Collection[str]
+    remedy: str = "allow it to be dropped, or remove it"
     dropped: list[str] = field(default_factory=list)
 
     def refuse(self, name: str, why: str = "this server has no such setting") -> None:
         """Raises `Kind.INVALID_MODEL` unless `name`, or a section that it is in, may be dropped."""
         sections = [name[:end] for end in range(1, len(name) + 1) if end == len(name) or name[end] == "."]
         if not set(sections) & set(self.may_drop):
-            raise refused(f"{self.source} sets '{name}', which cannot be honoured: {why}; allow it to be dropped, or remove it")
+            raise refused(f"{self.source} sets '{name}', which cannot be honoured: {why}; {self.remedy}")
         self.dropped.append(name)

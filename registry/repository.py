@@ -1,29 +1,56 @@
 """A Triton-style model repository, `<model>/<version>/model.onnx`, read as it is. Writes nothing; trusts its operator, follows links.
 
 The rules are Triton's (its model_repository.md): a version is a directory whose name is a number without leading zeros; everything else
-in a model's directory is not a version. `config.pbtxt` is handed out as text: its meaning belongs to the gateway.
+in a model's directory is not a version. What a `config.pbtxt` there means is `triton_config`'s business; here are the files that it names.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from registry.errors import Kind, RegistryError, damaged, storage_errors
+from registry.errors import Kind, RegistryError, damaged, refused, storage_errors
+from registry.imported import Settings
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.manifest import MODEL_FILE
 from registry.names import MAX_VERSION, MODEL_NAME, check_model_name
+from registry.ports import CONFIG_FILE
 from registry.sealed import SealedFile, seal_copy
-from registry.verified import Listing, ModelVersionRef, VerifiedModel
+from registry.verified import Listing, ModelVersionRef, VerifiedModel, VersionPolicy
+from registry.warmup import MAX_FILES_BYTES
 
-CONFIG_FILE = "config.pbtxt"
+if TYPE_CHECKING:
+    from registry.triton_config import Configuration
+
+_WARMUP = "warmup"  # the directory of a model with the data of its warm-up samples
 _MAX_CONFIG_BYTES = 1 << 20  # Triton's own are a few KiB
 _LOCATION = b"location"  # the key of an external-data entry, which no ONNX file with external data can do without
+_NO_FILE = {
+    errno.ENOENT: "there is no such file",
+    errno.ELOOP: "it is a symbolic link",
+    errno.ENOTDIR: f"{_WARMUP} is no directory, or a symbolic link",
+    errno.EACCES: "it may not be read",
+    errno.EISDIR: "it is a directory",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Outline:
+    """What there is to know of a model before any version of it is opened."""
+
+    identity: str = ""  # changes when its config.pbtxt or the data of its warm-up does; "" where there is none
+    policy: VersionPolicy | None = None
+    notes: tuple[str, ...] = ()
+    problem: str | None = None  # why none of its versions can be opened
 
 
 class Repository:
@@ -32,31 +59,84 @@ class Repository:
     def __init__(self, root: Path, *, limits: RegistryLimits = DEFAULT_LIMITS) -> None:
         self._root = root
         self._limits = limits
+        self._outlines: dict[str, _Outline] = {}  # of models that have a config.pbtxt, as they were last listed
 
     def listing(self) -> Listing:
         """Every version of every model. A directory that looks like a model but cannot be one is a problem, not an error."""
-        refs: list[ModelVersionRef] = []
+        models: dict[str, list[int]] = {}
         problems: list[str] = []
         for name in _directories(self._root):
             versions = version_numbers(self._root / name)
-            if MODEL_NAME.fullmatch(name) is None:
-                if versions:
-                    problems.append(f"'{name}' is passed over: a model name must match {MODEL_NAME.pattern}")
-                continue
-            refs.extend(self.ref(name, version) for version in versions)
-        return Listing(tuple(refs), tuple(problems))
+            if MODEL_NAME.fullmatch(name) is not None:
+                models[name] = versions
+            elif versions:
+                problems.append(f"'{name}' is passed over: a model name must match {MODEL_NAME.pattern}")
+        return self._listed(models, problems)
 
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version, as its files are now."""
-        now = fingerprint(self._version_directory(model, version))
-        return ModelVersionRef(model, version, None, partial(self.open, model, version), now)
+        return self._ref(model, version, self._identity(model))
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
-        """Wait for `stop`: a directory that people copy into is read when they say so, not while they copy."""
+        """Wait for `stop`: a directory that people copy into is read when they say so, not while they copy. `config.pbtxt` is no other."""
         stop.wait()
 
     def config_text(self, model: str) -> str | None:
         """The text of a model's `config.pbtxt`, or None where there is none. Raises `Kind.DAMAGED` where it is no text or over 1 MiB."""
+        content = self._config(model)
+        try:
+            return None if content is None else content.decode()
+        except UnicodeDecodeError as error:
+            raise damaged(f"{model}/{CONFIG_FILE} is not UTF-8") from error
+
+    def open(self, model: str, version: int) -> VerifiedModel:
+        """Copy a version into sealed memory. Its digest is of the copy: there is nothing to compare it with.
+
+        Raises `Kind.NOT_FOUND`, and `Kind.INVALID_MODEL` or `Kind.DAMAGED` where its `config.pbtxt` cannot be honoured or read.
+        """
+        configuration = self._configuration(check_model_name(model))
+        path, title = self._onnx_file(model, version, configuration.file if configuration else MODEL_FILE)
+        with ExitStack() as opened:
+            onnx_file = self._sealed(path, title)
+            opened.callback(onnx_file.close)
+            external = {}
+            if _mentions_external_data(onnx_file):
+                for beside in self._beside(path):
+                    external[beside.name] = self._sealed(beside, f"{model}/{version}/{beside.name}")
+                    opened.callback(external[beside.name].close)
+            opened.pop_all()
+        return VerifiedModel(
+            model=model,
+            version=version,
+            digest=onnx_file.digest,
+            file=onnx_file,
+            external_data=external,
+            serving=configuration.serving if configuration else None,
+            ports=configuration.ports if configuration else None,
+            warmup=configuration.warmup if configuration else (),
+            configuration=configuration.message if configuration else None,
+        )
+
+    def _listed(self, models: Mapping[str, Sequence[int]], problems: Sequence[str]) -> Listing:
+        """These versions, with what their models say of themselves; `problems` are known already."""
+        outlines = {name: self._outline(name) for name, versions in models.items() if versions}
+        self._outlines = outlines
+        return Listing(
+            tuple(self._ref(name, version, found.identity) for name, found in outlines.items() for version in models[name]),
+            (*problems, *[found.problem for found in outlines.values() if found.problem]),
+            policies={name: found.policy for name, found in outlines.items() if found.policy is not None},
+            notes=tuple(note for found in outlines.values() for note in found.notes),
+        )
+
+    # --- config.pbtxt ----------------------------------------------------------------------------------------------------------
+
+    def _model_directory(self, model: str) -> Path:
+        return self._root / model
+
+    def _version_directory(self, model: str, version: int) -> Path:
+        return self._model_directory(model) / str(version)
+
+    def _config(self, model: str) -> bytes | None:
         path = self._model_directory(check_model_name(model)) / CONFIG_FILE
         key = f"{model}/{CONFIG_FILE}"
         with storage_errors(f"read {key}"):
@@ -67,45 +147,78 @@ class Repository:
                 return None
         if len(content) > _MAX_CONFIG_BYTES:
             raise damaged(f"{key} is larger than {_MAX_CONFIG_BYTES} bytes")
+        return content
+
+    def _identity(self, model: str) -> str:
         try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            raise damaged(f"{key} is not UTF-8") from error
+            content = self._config(model)
+        except RegistryError as error:  # opening a version says so
+            content = error.message.encode()
+        if content is None:
+            return ""
+        return hashlib.sha256(content + fingerprint(self._model_directory(model) / _WARMUP).encode()).hexdigest()
 
-    def open(self, model: str, version: int) -> VerifiedModel:
-        """Copy a version into sealed memory. Its digest is of the copy: there is nothing to compare it with. Raises `Kind.NOT_FOUND`."""
-        directory, title = self._onnx_directory(check_model_name(model), version)
-        with ExitStack() as opened:
-            onnx_file = self._sealed(directory / MODEL_FILE, title)
-            opened.callback(onnx_file.close)
-            external = {}
-            if _mentions_external_data(onnx_file):
-                for path in self._beside(directory):
-                    external[path.name] = self._sealed(path, f"{model}/{version}/{path.name}")
-                    opened.callback(external[path.name].close)
-            opened.pop_all()
-        return VerifiedModel(model=model, version=version, digest=onnx_file.digest, file=onnx_file, external_data=external)
+    def _outline(self, model: str) -> _Outline:
+        """As it was listed before, where nothing has changed."""
+        identity = self._identity(model)
+        known = self._outlines.get(model)
+        if known is not None and known.identity == identity:
+            return known
+        return self._outlined(model, identity) if identity else _Outline()
 
-    def _model_directory(self, model: str) -> Path:
-        return self._root / model
+    def _outlined(self, model: str, identity: str) -> _Outline:
+        from registry import triton_config  # many repositories have none, and protobuf takes its time
 
-    def _version_directory(self, model: str, version: int) -> Path:
-        return self._model_directory(model) / str(version)
+        policy: VersionPolicy | None = None
+        try:
+            said = triton_config.parse(self.config_text(model) or "", name=model)
+            policy = triton_config.policy_of(said)
+            triton_config.read(said, _settings(model), self._warmup_data(model))
+            return _Outline(identity, policy, triton_config.notes(said))
+        except RegistryError as error:
+            return _Outline(identity, policy, problem=error.message)
 
-    def _onnx_directory(self, model: str, version: int) -> tuple[Path, str]:
-        """Where the ONNX file lies, and what to call it. `model.onnx` may itself be a directory that holds it and its external data."""
+    def _configuration(self, model: str) -> Configuration | None:
+        """None where there is none. Raises `Kind.INVALID_MODEL`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        text = self.config_text(model)
+        if text is None:
+            return None
+        from registry import triton_config
+
+        return triton_config.read(triton_config.parse(text, name=model), _settings(model), self._warmup_data(model))
+
+    def _warmup_data(self, model: str) -> Callable[[str], bytes]:
+        """Reads the data files of one model, up to `MAX_FILES_BYTES` of all of them together."""
+        left = MAX_FILES_BYTES
+
+        def read(file: str) -> bytes:
+            nonlocal left
+            content = _file_beside(self._model_directory(model) / _WARMUP, file, f"{model}/{_WARMUP}/{file}", left)
+            left -= len(content)
+            return content
+
+        return read
+
+    # --- files -----------------------------------------------------------------------------------------------------------------
+
+    def _ref(self, model: str, version: int, identity: str) -> ModelVersionRef:
+        found = fingerprint(self._version_directory(model, version))
+        whole = hashlib.sha256(f"{found}\0{identity}".encode()).hexdigest()[:24] if identity else found
+        return ModelVersionRef(model, version, None, partial(self.open, model, version), whole)
+
+    def _onnx_file(self, model: str, version: int, file: str) -> tuple[Path, str]:
+        """Where the ONNX file lies, and what to call it."""
         directory = self._version_directory(model, version)
-        title = f"{model}/{version}/{MODEL_FILE}"
-        if (directory / MODEL_FILE).is_dir():
-            directory, title = directory / MODEL_FILE, f"{title}/{MODEL_FILE}"
-        if not (directory / MODEL_FILE).is_file():
+        path = model_path(directory, file)
+        title = f"{model}/{version}/{path.relative_to(directory).as_posix()}"
+        if not path.is_file():
             raise RegistryError(Kind.NOT_FOUND, f"version {version} of model '{model}' has no file {title}")
-        return directory, title
+        return path, title
 
-    def _beside(self, directory: Path) -> list[Path]:
+    def _beside(self, onnx: Path) -> list[Path]:
         """Files that may be external data: all others with content, because only ONNX Runtime knows which ones it wants."""
-        with storage_errors(f"list {directory.name}"):
-            found = sorted(path for path in directory.iterdir() if path.name != MODEL_FILE and path.is_file() and path.stat().st_size)
+        with storage_errors(f"list {onnx.parent.name}"):
+            found = sorted(path for path in onnx.parent.iterdir() if path != onnx and path.is_file() and path.stat().st_size)
         if len(found) >= self._limits.max_files:
             raise RegistryError(Kind.UNSUPPORTED, f"a version has more than {self._limits.max_files} files")
         return found
@@ -119,15 +232,49 @@ class Repository:
                 os.close(fd)
 
 
+def model_path(directory: Path, file: str) -> Path:
+    """The ONNX file of a version. What is called so may be a directory that holds `model.onnx` and its external data."""
+    return directory / file / MODEL_FILE if (directory / file).is_dir() else directory / file
+
+
 def fingerprint(directory: Path) -> str:
     """Changes when a file in the directory of a version is replaced or written; it reads none of them."""
     found: list[str] = []
     with suppress(OSError):  # gone; opening it will say so
         for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-            stat = entry.stat()
-            found.append(f"{entry.name}:{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}")
+            status = entry.stat()
+            found.append(f"{entry.name}:{status.st_size}:{status.st_mtime_ns}:{status.st_ino}")
             found += [fingerprint(Path(entry.path))] if entry.is_dir() else []
     return hashlib.sha256("\0".join(found).encode()).hexdigest()[:24]
+
+
+def _settings(model: str) -> Settings:
+    return Settings(f"{model}/{CONFIG_FILE}", (), remedy="remove it")
+
+
+def _file_beside(directory: Path, file: str, key: str, max_bytes: int) -> bytes:
+    """The content of a file whose plain name stands in another one. No link is followed: that name need not be the operator's.
+
+    Raises `Kind.INVALID_MODEL`, `Kind.STORAGE`.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        folder = os.open(directory, flags | os.O_DIRECTORY)
+        try:
+            fd = os.open(file, flags, dir_fd=folder)
+        finally:
+            os.close(folder)
+        with open(fd, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise refused(f"{key} cannot be read: it is no file")
+            content = opened.read(max_bytes + 1)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise refused(f"{key} cannot be read: {_NO_FILE[error.errno]}") from error
+        raise RegistryError(Kind.STORAGE, f"cannot read {key}: {error.strerror or error}") from error
+    if len(content) > max_bytes:
+        raise refused(f"{key} is too large: the files of a model's warm-up have at most {MAX_FILES_BYTES} bytes together")
+    return content
 
 
 def _directories(path: Path) -> Iterator[str]:

@@ -88,12 +88,15 @@ def contract_file(plain: object) -> ContractFile:
         raise refused(f"the contract file is not one: {error}") from error
 
 
-def merge(contract: Contract, file: ContractFile) -> Schema:
-    """One field per port. Raises `Kind.INVALID_MODEL` where the author and the graph, or two of the author's terms, disagree."""
+def merge(contract: Contract, file: ContractFile, *, source: str = "the contract file") -> Schema:
+    """One field per port. Raises `Kind.INVALID_MODEL` where the author and the graph, or two of the author's terms, disagree.
+
+    `source` is what the author wrote, for the reason.
+    """
     return Schema(
         format=1,
-        inputs=_fields(contract.inputs, file.inputs, "input"),
-        outputs=_fields(contract.outputs, file.outputs, "output"),
+        inputs=_fields(contract.inputs, file.inputs, "input", source),
+        outputs=_fields(contract.outputs, file.outputs, "output", source),
     )
 
 
@@ -110,38 +113,38 @@ def decode(content: bytes, *, key: str) -> Schema:
         raise damaged(f"{key} is not a schema: {error}") from error
 
 
-def _fields(ports: tuple[Port, ...], terms: Mapping[str, Terms], what: str) -> tuple[Field, ...]:
+def _fields(ports: tuple[Port, ...], terms: Mapping[str, Terms], what: str, source: str) -> tuple[Field, ...]:
     if ONLY in terms and (len(ports) != 1 or len(terms) != 1):
-        raise refused(f"the contract file describes '{ONLY}', which stands for the only {what}; the model has {len(ports)}")
+        raise refused(f"{source} describes '{ONLY}', which stands for the only {what}; the model has {len(ports)}")
     terms = {ports[0].name: terms[ONLY]} if ONLY in terms else terms
     strangers = terms.keys() - {port.name for port in ports}
     if strangers:
-        raise refused(f"the contract file describes {what} '{min(strangers)[:128]}', which the model does not have")
-    return tuple(_field(port, terms.get(port.name, Terms()), f"{what} '{port.name}'") for port in ports)
+        raise refused(f"{source} describes {what} '{min(strangers)[:128]}', which the model does not have")
+    return tuple(_field(port, terms.get(port.name, Terms()), f"{what} '{port.name}'", source) for port in ports)
 
 
-def _field(port: Port, terms: Terms, subject: str) -> Field:
+def _field(port: Port, terms: Terms, subject: str, source: str) -> Field:
     if terms.dtype is not None and terms.dtype != port.type and f"tensor({OIP_TYPES.get(terms.dtype)})" != port.type:
-        raise refused(f"{subject} is {port.type} in the model and {terms.dtype} in the contract file")
+        raise refused(f"{subject} is {port.type} in the model and {terms.dtype} in {source}")
     _check_nulls(port, terms, subject)
     _check_range(port, terms, subject)
     _check_categories(port, terms, subject)
-    shape = _shape(port, terms, subject)
+    shape = _shape(port, terms, subject, source)
     given = {name: getattr(terms, name) for name in ("nulls", "null_value", "range", "categories", "unit", "description")}
     return Field(name=port.name, type=port.type, shape=shape, **given)
 
 
-def _shape(port: Port, terms: Terms, subject: str) -> tuple[int | str | None, ...] | None:
+def _shape(port: Port, terms: Terms, subject: str, source: str) -> tuple[int | str | None, ...] | None:
     """The graph's shape, with the author's size where the graph leaves one free."""
     if terms.shape is None:
         return port.shape
     if any(size is not None and size < 1 and size != -1 for size in terms.shape):
-        raise refused(f"{subject} has a size in the contract file that is neither above 0 nor -1")
+        raise refused(f"{subject} has a size in {source} that is neither above 0 nor -1")
     if port.shape is None:
         return tuple(None if size == -1 else size for size in terms.shape)
     known = [(ours, None if theirs == -1 else theirs) for ours, theirs in zip(port.shape, terms.shape, strict=False)]
     if len(port.shape) != len(terms.shape) or any(isinstance(ours, int) and theirs not in {None, ours} for ours, theirs in known):
-        raise refused(f"{subject} has shape {_written(port.shape)} in the model and {_written(terms.shape)} in the contract file")
+        raise refused(f"{subject} has shape {_written(port.shape)} in the model and {_written(terms.shape)} in {source}")
     return tuple(ours if theirs is None else theirs for ours, theirs in known)
 
 

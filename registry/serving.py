@@ -1,4 +1,4 @@
-"""How a version wants to be served: rows of a run, waiting for more of them, instances. Pure data."""
+"""How a version wants to be served: rows of a run, waiting for more of them, instances, how its session runs. Pure data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import msgspec
 
 from registry.errors import damaged
 
+MAX_THREADS = 1024  # of one run
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
+Optimization = Literal["all", "extended", "basic", "none"]
+Execution = Literal["sequential", "parallel"]
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -16,9 +21,14 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     format: Literal[1]
     batching: bool = True  # False where the first dimension is no batch: requests are neither joined nor split
+    dynamic_batching: bool = True  # False: no request is joined with another; one of more rows than `max_batch_size` is split all the same
     max_batch_size: Positive | None = None  # rows of one run
     max_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
     instances: Positive | None = None  # sessions that run at once
+    intra_op_threads: Threads | None = None  # of one operator of a run
+    inter_op_threads: Threads | None = None  # for operators that run at once, where `execution` is parallel
+    execution: Execution | None = None  # of the operators of a run
+    optimization: Optimization | None = None  # what the runtime does to the graph before it runs
     parameters: dict[str, str] = {}  # the model's own, which the gateway shows and does not read
 
 

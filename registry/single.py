@@ -32,10 +32,10 @@ class SingleModel(Repository):
             numbers = version_numbers(self._root)
         if self._is_plain():
             beside = f"{len(numbers)} numbered directories are passed over: {MODEL_FILE} lies beside them"
-            return Listing((self.ref(self._name, 1),), (beside,) if numbers else ())
+            return self._listed({self._name: [1]}, (beside,) if numbers else ())
         if not numbers:
             raise RegistryError(Kind.NOT_FOUND, f"the directory of model '{self._name}' has neither {MODEL_FILE} nor a numbered version")
-        return Listing(tuple(self.ref(self._name, number) for number in numbers))
+        return self._listed({self._name: numbers}, ())
 
     def _model_directory(self, model: str) -> Path:
         return self._root

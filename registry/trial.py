@@ -24,6 +24,7 @@ from registry.errors import refused
 from registry.gate import DEFAULT_GATE, Gate
 from registry.golden import MAX_GOLDEN_BYTES, Golden
 from registry.limits import RegistryLimits
+from registry.warmup import Sample
 
 _CHILD = Path(__file__).with_name("trial_child.py")
 _REASON_CHARACTERS = 600  # of the child's own text
@@ -53,6 +54,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     descriptors: int
     gate: Gate
     golden: Golden | None
+    warmup: tuple[Sample, ...] = ()  # with the shapes of the graph
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,8 +20,10 @@ from registry.confinement import forsake_network, limit
 from registry.errors import Kind, RegistryError, refused
 from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, otherwise, tensor_of
 from registry.trial import Answer, Task
+from registry.warmup import arrays_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnxruntime
 
     from registry.onnx_model import Examined
@@ -107,6 +109,27 @@ def answered(session: onnxruntime.InferenceSession, task: Task) -> Golden | None
             raise refused(problem)
         answered.append(GoldenRequest(inputs=request.inputs, outputs=request.outputs or found))
     return msgspec.structs.replace(task.golden, requests=tuple(answered))
+
+
+def warmed(session: onnxruntime.InferenceSession, task: Task) -> None:
+    """Ask each sample of the warm-up once. Raises `Kind.INVALID_MODEL` for one that fails, `TooMuchMemoryError`.
+
+    numpy has no bfloat16, so samples with it are left to the worker.
+    """
+    ranks = {port.name: len(port.shape or ()) for port in session.get_inputs()}
+    for sample in task.warmup:
+        arrays = {name: _as_scalar(array, ranks[name]) for name, array in arrays_of(sample, ranks).items()}
+        if any(filling.datatype == "BF16" for filling in sample.inputs.values()):
+            continue
+        try:
+            session.run(None, arrays)
+        except Exception as error:  # its exceptions have no common base
+            raise _refusal(error, task, f"warm-up sample '{sample.name[:128]}' fails: {error}") from error
+
+
+def _as_scalar(array: np.ndarray, rank: int) -> np.ndarray:
+    """Triton has no empty dims: one value is a scalar where the graph has no dimensions, or does not say which."""
+    return array.reshape(()) if not rank and set(array.shape) == {1} else array
 
 
 def _asked(session: onnxruntime.InferenceSession, request: GoldenRequest, task: Task, subject: str) -> dict[str, Any]:

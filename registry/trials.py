@@ -33,6 +33,7 @@ from registry.limits import DEFAULT_LIMITS, GIB, RegistryLimits
 from registry.niceness import give_way, kept_waiting_s
 from registry.trial import signal_name
 from registry.verified import VerifiedModel
+from registry.warmup import Sample, in_graph
 
 TASKS = 256  # of one child: what a runtime does not give back stays bounded, and a start of half a second is 2 ms of each
 DESCRIPTORS_AT_ONCE = 128  # in one message; the kernel takes 253
@@ -52,7 +53,7 @@ class Verdict(enum.Enum):
     PASSED = "passed"
     REFUSED = "refused"  # by the scanner; nothing was loaded. Whether that counts is for the caller to say
     NOT_LOADED = "not_loaded"  # the runtime cannot load it
-    WRONG = "wrong"  # a golden request fails or is answered otherwise
+    WRONG = "wrong"  # a golden request fails or is answered otherwise, or a sample of its warm-up fails
     MEMORY = "memory"
     PROCESSOR = "processor"
     HUNG = "hung"
@@ -85,6 +86,7 @@ class TrialTask(msgspec.Struct, frozen=True, kw_only=True):
     cpu_s: int
     gate: Gate | None  # None: it is not examined
     golden: Golden | None
+    warmup: tuple[Sample, ...] = ()
 
 
 class TrialAnswer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,11 +134,11 @@ class TrialChild:
         self._child: _Child | None = None
 
     def tried(self, model: VerifiedModel, *, golden: Golden | None = None, examine: bool = False, gate: Gate = DEFAULT_GATE) -> Tried:
-        """Load a version and ask its golden requests. Blocks, at most for about twice the time limit, in which the child has
-        a core: it takes what serving leaves.
+        """Load a version, ask its golden requests and each sample of its warm-up once. Blocks, at most for about twice the time limit,
+        in which the child has a core: it takes what serving leaves.
 
         `examine` for what did not come through `publish`: the scanner looks at it first, by `gate`. Raises `OSError` where no process
-        can be started.
+        can be started, `Kind.INVALID_MODEL` for a sample that does not fit what its config.pbtxt says of inputs.
         """
         sealed = (model.file, *model.external_data.values())
         task = TrialTask(
@@ -145,6 +147,7 @@ class TrialChild:
             cpu_s=int(self._limits.trial_timeout_s) + 1,
             gate=gate if examine else None,
             golden=golden,
+            warmup=tuple(in_graph(sample, model.ports) for sample in model.warmup),
         )
         fds = [file.fd for file in sealed]
         while True:

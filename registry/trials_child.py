@@ -18,10 +18,11 @@ from registry.errors import RegistryError
 from registry.gate import DEFAULT_GATE
 from registry.golden import MAX_GOLDEN_BYTES
 from registry.trial import Task
-from registry.trial_child import TooMuchMemoryError, answered, confine, examined_of, session_of
+from registry.trial_child import TooMuchMemoryError, answered, confine, examined_of, session_of, warmed
 from registry.trials import DESCRIPTORS_AT_ONCE, Bounds, TrialAnswer, TrialTask, Verdict, read_frame, send_frame
+from registry.warmup import MAX_FILES_BYTES
 
-_TASK_BYTES = 2 * MAX_GOLDEN_BYTES + (1 << 20)  # base64 makes 4 bytes of 3
+_TASK_BYTES = 2 * max(MAX_GOLDEN_BYTES, MAX_FILES_BYTES) + (2 << 20)  # base64 makes 4 bytes of 3; a version has one or the other
 
 
 def main(peer: socket.socket) -> None:
@@ -65,6 +66,7 @@ def answer_to(task: TrialTask, fds: list[int]) -> TrialAnswer:
         descriptors=0,
         gate=task.gate or DEFAULT_GATE,
         golden=task.golden,
+        warmup=task.warmup,
     )
     try:
         return _staged(trial, examine=task.gate is not None)
@@ -89,6 +91,7 @@ def _staged(task: Task, *, examine: bool) -> TrialAnswer:
         session = session_of(task)
         verdict = Verdict.WRONG
         answered(session, task)
+        warmed(session, task)
     except TooMuchMemoryError:
         raise
     except RegistryError as error:

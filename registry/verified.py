@@ -6,15 +6,17 @@ The same types for a registry and for a Triton-style repository. Knows no ONNX R
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from registry.golden import Golden
+from registry.ports import Ports
 from registry.schema import Schema
 from registry.sealed import SealedFile
 from registry.serving import Serving
+from registry.warmup import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,12 @@ class VerifiedModel:
     digest: str  # sha256 of the ONNX file, computed on the very bytes behind `path`
     file: SealedFile
     external_data: dict[str, SealedFile]  # by file name, as the ONNX file refers to it
-    schema: Schema | None = None  # what its author says of inputs and outputs; this and the next two only of a registry's version
     serving: Serving | None = None  # how it wants to be served
+    schema: Schema | None = None  # what its author says of inputs and outputs; this and the next only of a registry's version
     golden: Golden | None = None  # what it must answer
+    ports: Ports | None = None  # what its config.pbtxt says of inputs and outputs; this and the next two only of a Triton-style repository
+    warmup: tuple[Sample, ...] = ()  # what it is asked before it serves
+    configuration: bytes | None = None  # all of its config.pbtxt, as a `ModelConfig`; None where there is none
 
     @property
     def path(self) -> str:
@@ -80,12 +85,30 @@ class ModelVersionRef:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions of a model serve, as its repository says it; one of the three."""
+
+    latest: int = 1  # so many of the highest numbers
+    specific: tuple[int, ...] = ()  # exactly these
+    all: bool = False
+
+    def chosen(self, available: Collection[int]) -> list[int]:
+        """Of these numbers, ascending."""
+        numbers = sorted(available)
+        if self.specific:
+            return sorted(set(self.specific) & set(numbers))
+        return numbers if self.all else numbers[-self.latest :]
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """All versions of a source, by model name and number, and what was passed over with the reason, one sentence each."""
 
     versions: tuple[ModelVersionRef, ...]
     problems: tuple[str, ...] = ()
     aliases: Mapping[str, Mapping[str, int]] | None = None  # model → alias → number; None: this kind of source has no aliases
+    policies: Mapping[str, VersionPolicy] = field(default_factory=dict)  # of models whose repository says which versions serve
+    notes: tuple[str, ...] = ()  # what is fine as it is and ought to be known, one sentence each
 
     def aliases_of(self, model: str) -> Mapping[str, int] | None:
         """Alias → number; None where the source has no aliases at all."""

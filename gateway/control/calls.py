@@ -1,4 +1,4 @@
-"""The gRPC methods of the gateway and who answers each: inference, health and metadata of the Open Inference Protocol."""
+"""The gRPC methods of the gateway and who answers each: inference, health and metadata, the index and the configurations of models."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def inference_methods(service: Service, state: ServerState, extensions: Extensio
         "ServerMetadata": lambda _: v2_grpc_metadata.server_metadata(name=state.name, version=state.version, extensions=state.extensions),
         "ModelReady": lambda message: _model_ready(service, message),
         "ModelMetadata": lambda message: _model_metadata(service, message),
+        "ModelConfig": extensions.configuration.grpc,
         "RepositoryIndex": extensions.index.grpc,
         "TraceSetting": extensions.instruments.trace_grpc,
         "LogSettings": extensions.instruments.log_grpc,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
 from gateway.control.model_control import ModelControl
@@ -15,6 +16,7 @@ class Extensions:
     """Of one worker."""
 
     index: RepositoryIndex
+    configuration: ModelConfiguration
     statistics: Statistics
     control: ModelControl
     instruments: Instruments

@@ -54,7 +54,7 @@ class Lookout:
         if source is None:
             return
         try:
-            self._found(source, source.listing())
+            self._found(source.listing())
         except RegistryError as error:
             _log.error("repository: %s; what was seen last still holds", error.message)
 
@@ -63,7 +63,7 @@ class Lookout:
         try:
             source = self._opened()
             if source is not None:
-                source.watch(lambda listing: self._found(source, listing), self._stop)
+                source.watch(self._found, self._stop)
         except RegistryError as error:
             self._failed(error)
 
@@ -72,7 +72,7 @@ class Lookout:
         while not self._stop.is_set():
             try:
                 self.source = source = open_repository(self._config.repository)
-                self._found(source, source.listing())
+                self._found(source.listing())
                 return source
             except RegistryError as error:
                 if error.kind is not Kind.STORAGE:
@@ -81,11 +81,15 @@ class Lookout:
                 self._stop.wait(_AGAIN_S)
         return None
 
-    def _found(self, source: Source, listing: Listing) -> None:
+    def _found(self, listing: Listing) -> None:
         with self._lock:
-            made = wish(self._config, source, listing)
-            for problem in made.problems:
-                if problem not in self._told:
-                    _log.warning("repository: %s", problem)
-            self._told = frozenset(made.problems)
+            made = wish(self._config, listing)
+            self._tell(logging.WARNING, made.problems)
+            self._tell(logging.INFO, made.notes)
+            self._told = frozenset((*made.problems, *made.notes))
         self._seen(made)
+
+    def _tell(self, level: int, sentences: tuple[str, ...]) -> None:
+        for sentence in sentences:
+            if sentence not in self._told:  # each once, until it is no longer so
+                _log.log(level, "repository: %s", sentence)

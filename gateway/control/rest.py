@@ -34,6 +34,9 @@ class Rest:
         self._v1 = v1
         self._service = service
         self._extensions = extensions
+        self._answers: dict[str, Action] = {
+            "metadata": self._metadata, "ready": self._ready, "config": self._config, "stats": extensions.statistics.http,
+        }  # fmt: skip
         self._state = state
         self._infer: Action = inference.infer
         self._fixed: dict[bytes, HttpHandler] = {
@@ -70,7 +73,7 @@ class Rest:
         raise not_found()
 
     def _model_route(self, method: str, names: list[str], headers: Headers) -> HttpHandler:
-        """`models/M[/versions/V][/ready|/infer|/stats|/trace/setting]`."""
+        """`models/M[/versions/V][/ready|/config|/infer|/stats|/trace/setting]`."""
         model, version = names[0], ""
         rest = names[1:]
         if rest[:1] == ["versions"] and len(rest) > 1:
@@ -87,7 +90,7 @@ class Rest:
             return lambda exchange: self._infer(exchange, model, version)
         if action in _REFUSED_ACTIONS:
             raise HttpRefusal(501, _REFUSED_ACTIONS[action])
-        answer = {"metadata": self._metadata, "ready": self._ready, "stats": self._extensions.statistics.http}.get(action)
+        answer = self._answers.get(action)
         if answer is None:
             raise not_found()
         allow(method, "GET", "HEAD")
@@ -132,6 +135,12 @@ class Rest:
         numbers = [str(found.number)] if version else [str(number) for number in self._service.routes.numbers(model)]
         inputs, outputs = map(_specs, (found.signature.inputs, found.signature.outputs))
         reply(exchange, {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
+
+    def _config(self, exchange: HttpExchange, model: str, version: str) -> None:
+        try:
+            self._extensions.configuration.http(exchange, model, version)
+        except TidegateError as error:
+            fail(exchange, error.code, error.message)
 
     def _ready(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.clock import Clock, seeded_random
-from gateway.config import Config
+from gateway.config import Config, Versions
 from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.extensions import Extensions
 from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
@@ -116,7 +117,8 @@ class Serving:
         self.statistics = Statistics(service, asyncio.get_running_loop(), lambda model: self._ask(Asked(model)))
         explicit = config.repository.model_control == "explicit"
         self.control = ModelControl(lambda number, model, load: self._ask(Change(number, model, load)), explicit=explicit)
-        extensions = Extensions(index, self.statistics, self.control, Instruments(service, lambda: self.config.logging.level))
+        instruments = Instruments(service, lambda: self.config.logging.level)
+        extensions = Extensions(index, ModelConfiguration(service, self._chosen), self.statistics, self.control, instruments)
         strict = config.rest.strict_json
         v1 = RestV1(service, RestPrediction(service, strict_json=strict))
         rest = Rest(service, self.state, RestInference(service, strict_json=strict), extensions, v1)
@@ -127,6 +129,10 @@ class Serving:
         batcher.answered = listener.flush
         self.balance.turn = listener.accepting.resume
         return service, listener
+
+    def _chosen(self, model: str) -> Versions:
+        """By the settings of now."""
+        return self.config.versions(model)
 
     def _observer(self) -> Observer:
         """What is told of every batch: the metrics, behind the access log where one is wanted."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 EXTENSIONS = (
     "binary_tensor_data",
     "parameters",
+    "model_configuration",
     "statistics",
     "model_repository",
     "model_repository(unload_dependents)",

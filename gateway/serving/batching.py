@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _SETTLE_FROM_S = 250e-6  # a shorter run costs about what another look at the sockets does
 _TOGETHER_S = 100e-6  # for which answers of one lane wait for those of others in their tick: about what the writes cost that this saves
 _SETTLE_SHARE = 0.1  # of a run's predicted time may pass in waiting for a tick that brings nothing new
+_NEVER = float("inf")
 
 
 class Observer(Protocol):
@@ -148,7 +149,7 @@ class Batcher:
         """Run what can run now; what stays is watched for its deadline, and goes on when the run that it waits for has ended."""
         version = lane.version
         if version.running is None and lane.items and not self._held_back(lane):
-            inline = self._inline(version, lane.rows)
+            inline = self._inline(version, lane.items[0].rows if lane.alone else lane.rows)
             if self._settling(lane):
                 if inline:
                     return  # the run would stand in the way of a deadline longer than this does
@@ -179,6 +180,8 @@ class Batcher:
 
     def _settling(self, lane: Lane) -> bool:
         """A long run waits for a tick that brings nothing new: requests that were sent together arrive over a few ticks."""
+        if lane.alone:
+            return False
         predicted = lane.version.cost.predict(min(lane.rows, lane.limit))
         if predicted < _SETTLE_FROM_S:
             return False
@@ -196,7 +199,9 @@ class Batcher:
     # --- runs ------------------------------------------------------------------------------------------------------------------
 
     def _run_inline(self, lane: Lane) -> None:
+        """All that waits; of requests that share no run, what fits into a moment, and the rest in the next tick."""
         version = lane.version
+        until = self._now() + self.inline_max_s if lane.alone else _NEVER
         while lane.items:
             batch = lane.take(self._now())
             if batch is not None:
@@ -204,6 +209,10 @@ class Batcher:
                 execute(batch, version.model, self._now)
                 batch.ended = self._now()
                 self._deliver(batch)
+                if batch.ended >= until:
+                    break
+        if lane.items and not lane.ready:
+            self._look_at(lane)
         version.look_ahead()
 
     def _start(self, lane: Lane) -> None:

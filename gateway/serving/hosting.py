@@ -6,6 +6,8 @@ import msgspec
 
 from gateway.errors import Code
 from gateway.protocol.tensors import Signature
+from gateway.serving.sessions import SessionSettings
+from registry.ports import Ports
 from registry.schema import Schema
 
 OUT_OF_MEMORY = 77  # its exit status when it has no memory left to go on with
@@ -21,9 +23,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     model_fd: int  # the sealed model file
     external_fds: dict[str, int]  # its external data, by file name
     schema: Schema | None = None  # sizes that its author fixed
+    ports: Ports | None = None  # what its config.pbtxt says of inputs and outputs
     model: str
-    intra_op_threads: int
-    max_batch_size: int
+    settings: SessionSettings
     memory_bytes: int  # of the process, shared memory aside
     arena_bytes: int  # of it, for runs
     frame_bytes: int  # tensors of one frame

@@ -21,9 +21,11 @@ from gateway.serving.channel import Broken, ChannelFault, Closed
 from gateway.serving.frames import Frame, Kind, TooLargeFault
 from gateway.serving.host import Host, RunHandle, Starter
 from gateway.serving.hosting import FAULTS, OUT_OF_MEMORY, Fault, Ready, Task
-from gateway.serving.model import Arrays, ModelFault, RunFault, RunLost, SessionSettings, Terminable, zeros
+from gateway.serving.model import Arrays, ModelFault, RunFault, RunLost, Terminable, zeros
 from gateway.serving.quarantine import Quarantine
 from gateway.serving.restarts import Restarts
+from gateway.serving.sessions import SessionSettings
+from registry.ports import Ports
 from registry.schema import Schema
 
 _log = logging.getLogger(__name__)
@@ -79,11 +81,13 @@ class IsolatedModel:
         start: Starter,
         now: Callable[[], float],
         schema: Schema | None = None,
+        ports: Ports | None = None,
     ) -> None:
         """Start the process and wait until the model is loaded. Raises ModelFault."""
         self.quarantine = Quarantine(f"{name}/{number}", now)
         self.signature = Signature(name, (), (), 0)  # until the process has told it
         self._schema = schema
+        self._ports = ports
         self._settings = settings
         self._bounds = bounds
         self._start = start
@@ -240,9 +244,9 @@ class IsolatedModel:
             model_fd=self._model_fd,
             external_fds=self._external_fds,
             schema=self._schema,
+            ports=self._ports,
             model=self.signature.model,
-            intra_op_threads=self._settings.intra_op_threads,
-            max_batch_size=self._settings.max_batch_size,
+            settings=self._settings,
             memory_bytes=self._bounds.memory_bytes,
             arena_bytes=self._bounds.arena_bytes,
             frame_bytes=self._bounds.frame_bytes,

@@ -94,13 +94,13 @@ class Host:
 
     def load(self) -> Model:
         """The session, from inherited descriptors. Raises ModelFault."""
-        from gateway.serving.model import Model, SessionSettings, bound_memory
+        from gateway.serving.model import Model, bound_memory
 
         task = self._task
         bound_memory(task.arena_bytes)
-        settings = SessionSettings(intra_op_threads=task.intra_op_threads, max_batch_size=task.max_batch_size)
         external = {name: mmap.mmap(fd, 0, prot=mmap.PROT_READ) for name, fd in task.external_fds.items()}
-        return Model(task.model, f"/proc/self/fd/{task.model_fd}", settings, external=external, schema=task.schema)
+        path = f"/proc/self/fd/{task.model_fd}"
+        return Model(task.model, path, task.settings, external=external, schema=task.schema, ports=task.ports)
 
     def answer(self, model: Model, request: Frame) -> bool:
         """Run and answer. Whether that was the last one."""

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gateway.config import MAX_DELAY_MS, MAX_ROWS, Config, IsolationPlan, ModelPlan
+from gateway.protocol.tensors import TensorSpec, shape_text
 from gateway.serving.host import Starter
 from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
 from gateway.serving.lifecycle import State
-from gateway.serving.model import Model, ModelFault, RunFault, Runnable, SessionSettings
-from gateway.serving.versions import Release, Version
+from gateway.serving.model import Model, ModelFault, RunFault, Runnable
+from gateway.serving.sessions import SessionSettings
+from gateway.serving.versions import Description, Release, Version
+from registry.errors import RegistryError
 from registry.golden import Golden, array_of, otherwise, tensor_of
+from registry.ports import CONFIG_FILE
 from registry.verified import ModelVersionRef, VerifiedModel
+from registry.warmup import Sample, arrays_of
 
 Say = Callable[[State], None]
+
+# What a config.pbtxt calls the settings that a version may ask too much of.
+_FIELDS = {"instances": "instance_group.count", "max_batch_size": "max_batch_size"}
+_FIELDS |= {"max_queue_delay_ms": "dynamic_batching.max_queue_delay_microseconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,7 @@ class Loader:
             try:
                 say(State.WARM)
                 version.warm(self.now)
+                warm_up(version.model, verified.warmup)
                 if verified.golden is not None:
                     say(State.GOLDEN)
                     check_golden(version.model, verified.golden)
@@ -46,22 +56,57 @@ class Loader:
 
     def _version(self, number: int, verified: VerifiedModel) -> Version:
         plan = self.config.plan(verified.model, verified.serving)
-        _check_plan(verified.model, plan)
-        settings = SessionSettings(intra_op_threads=plan.intra_op_threads, max_batch_size=plan.max_batch_size)
+        _check_plan(verified, plan)
+        settings = SessionSettings(
+            intra_op_threads=plan.intra_op_threads,
+            max_batch_size=plan.max_batch_size,
+            inter_op_threads=plan.inter_op_threads,
+            execution=plan.execution,
+            optimization=plan.optimization,
+        )
         model: Runnable = self._isolated(number, verified, plan.isolation, settings) if plan.isolation else _model(verified, settings)
-        version = Version(number, model, self.config.limits.serving, release=self.release)
-        version.max_delay_s = plan.max_queue_delay_ms / 1e3
+        version = Version(number, model, self.config.limits.serving, release=self.release, joins=plan.dynamic_batching)
+        version.max_delay_s = plan.max_queue_delay_ms / 1e3 if plan.dynamic_batching else 0.0
+        version.description = Description(verified.configuration, verified.serving.parameters if verified.serving else {})
         return version
 
     def _isolated(self, number: int, verified: VerifiedModel, plan: IsolationPlan, settings: SessionSettings) -> IsolatedModel:
         files = ModelFiles(verified.file.fd, {name: file.fd for name, file in verified.external_data.items()})
         arena_bytes = self.config.limits.serving.max_arena_bytes
         bounds = IsolationSettings(memory_bytes=plan.memory_bytes, arena_bytes=arena_bytes, run_timeout_s=plan.run_timeout_s)
-        return IsolatedModel(verified.model, number, files, settings, bounds, start=self.start_child, now=self.now, schema=verified.schema)
+        return IsolatedModel(
+            verified.model, number, files, settings, bounds,
+            start=self.start_child, now=self.now, schema=verified.schema, ports=verified.ports,
+        )  # fmt: skip
 
 
 def _model(verified: VerifiedModel, settings: SessionSettings) -> Model:
-    return Model(verified.model, verified.path, settings, external=verified.external_maps(), schema=verified.schema)
+    return Model(verified.model, verified.path, settings, external=verified.external_maps(), schema=verified.schema, ports=verified.ports)
+
+
+def warm_up(model: Runnable, samples: Sequence[Sample]) -> None:
+    """Ask the samples of the model's warm-up. Raises ModelFault where one does not fit the model or fails."""
+    specs = model.signature.inputs
+    for sample in samples:
+        subject = f"warm-up sample '{sample.name[:128]}'"
+        try:
+            arrays = arrays_of(sample, {spec.name: len(spec.shape) for spec in specs})
+            for spec in specs:
+                _check_filling(spec, sample.inputs[spec.name].datatype, arrays[spec.name].shape)
+            for _ in range(sample.runs):
+                model.run([arrays[spec.name] for spec in specs])
+        except RegistryError as error:
+            raise ModelFault(error.message) from None
+        except (RunFault, ValueError) as error:
+            raise ModelFault(f"{subject} fails: {error}") from None
+
+
+def _check_filling(spec: TensorSpec, datatype: str, shape: tuple[int, ...]) -> None:
+    """Raises ValueError."""
+    if datatype != spec.datatype:
+        raise ValueError(f"input '{spec.name}' is {spec.datatype}, the sample has {datatype}")
+    if len(shape) != len(spec.shape) or any(ours not in {-1, theirs} for ours, theirs in zip(spec.shape, shape, strict=True)):
+        raise ValueError(f"input '{spec.name}' has shape {shape_text(spec.shape)}, the sample has {shape_text(shape)}")
 
 
 def check_golden(model: Runnable, golden: Golden) -> None:
@@ -80,10 +125,12 @@ def check_golden(model: Runnable, golden: Golden) -> None:
             raise ModelFault(problem)
 
 
-def _check_plan(model: str, plan: ModelPlan) -> None:
+def _check_plan(verified: VerifiedModel, plan: ModelPlan) -> None:
     """What a version asks for and this server cannot give; the model's own settings would have won. Raises ModelFault."""
     bounds: dict[str, float] = {"instances": 1, "max_batch_size": MAX_ROWS, "max_queue_delay_ms": MAX_DELAY_MS}
     for name, most in bounds.items():
         wanted = getattr(plan, name)
         if wanted > most:
-            raise ModelFault(f"its serving.json asks for {name} {wanted}, and this server has at most {most}: set models.{model}.{name}")
+            source = "serving.json" if verified.configuration is None else f"{CONFIG_FILE} ({_FIELDS[name]})"
+            remedy = f"set models.{verified.model}.{name}"
+            raise ModelFault(f"its {source} asks for {name} {wanted}, and this server has at most {most}: {remedy}")

@@ -7,24 +7,25 @@ import math
 import mmap
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 import onnxruntime
 
 from gateway.errors import Code
-from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
+from gateway.protocol.tensors import DATATYPES, Signature
+from gateway.serving.ports import Reshaping, signature_of
 from gateway.serving.quarantine import Quarantine
-from registry.schema import Field, Schema
+from gateway.serving.sessions import SessionSettings
+from registry.errors import RegistryError
+from registry.ports import CONFIG_FILE, Ports
+from registry.schema import Schema
 
-_DATATYPE = {
-    "tensor(bool)": "BOOL", "tensor(uint8)": "UINT8", "tensor(uint16)": "UINT16", "tensor(uint32)": "UINT32", "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8", "tensor(int16)": "INT16", "tensor(int32)": "INT32", "tensor(int64)": "INT64", "tensor(float16)": "FP16",
-    "tensor(float)": "FP32", "tensor(double)": "FP64", "tensor(bfloat16)": "BF16", "tensor(string)": "BYTES",
-}  # fmt: skip
 _CONTROL_FLOW = (b"\x22\x04Loop", b"\x22\x02If", b"\x22\x04Scan")
 _BF16 = 16  # onnx.TensorProto.BFLOAT16
+_EXECUTION = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
+_OPTIMIZATION = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "none": "ORT_DISABLE_ALL"}
 _STATUS = re.compile(r"Status Message: (.*)", re.S)
 _NESTED = re.compile(r".*\[ONNXRuntimeError\] : \d+ : \w+ : ", re.S)
 _LOCATION = re.compile(r"\S+\.(?:cc|cpp|h):\d+ (?:[^()]*::[^()]*\([^()]*\)(?: const)?|\w+) ")  # file, line and function that raised
@@ -46,14 +47,6 @@ def bound_memory(max_bytes: int) -> None:
     memory = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT)
     arena = onnxruntime.OrtArenaCfg({"max_mem": max_bytes, "arena_extend_strategy": 1})  # 1: as requested, not by powers of two
     onnxruntime.create_and_register_allocator(memory, arena)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSettings:
-    """How a session runs. One intra-op thread: cores are shared by sessions and the event loop (ORT#10273)."""
-
-    intra_op_threads: int = 1
-    max_batch_size: int = 256
 
 
 class ModelFault(Exception):
@@ -128,14 +121,17 @@ class Model:
         *,
         external: Mapping[str, mmap.mmap] | None = None,
         schema: Schema | None = None,
+        ports: Ports | None = None,
     ) -> None:
         """Load from a file, with the external data that it refers to by file name. Raises ModelFault.
 
-        Sizes that the graph leaves free and `schema` fixes are those of the signature.
+        Sizes that the graph leaves free and `schema` or `ports` fixes are those of the signature.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.intra_op_threads
-        options.inter_op_num_threads = 1
+        options.inter_op_num_threads = settings.inter_op_threads
+        options.execution_mode = getattr(onnxruntime.ExecutionMode, _EXECUTION[settings.execution])
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _OPTIMIZATION[settings.optimization])
         options.log_severity_level = 4  # failures are raised; its own log lines name files and source lines
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals cost 100 x
@@ -149,7 +145,17 @@ class Model:
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             raise ModelFault(_short(str(error))) from None
         self.has_control_flow = _has_control_flow(path)
-        self.signature = _signature(name, self._session, settings.max_batch_size, schema)
+        try:
+            self.signature, self._reshaping = signature_of(
+                name,
+                self._session.get_inputs(),
+                self._session.get_outputs(),
+                max_batch_size=settings.max_batch_size,
+                schema=schema,
+                ports=ports,
+            )
+        except RegistryError as error:
+            raise ModelFault(error.message) from None
         self._inputs = [spec.name for spec in self.signature.inputs]
         self._outputs = [spec.name for spec in self.signature.outputs]
         self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.signature.inputs, *self.signature.outputs))
@@ -157,12 +163,23 @@ class Model:
 
     def run(self, arrays: Sequence[np.ndarray], options: Terminable | None = None) -> Arrays:
         """All outputs for inputs in the signature's order. Raises RunFault."""
+        reshaping = self._reshaping
         try:
+            given = arrays if reshaping is None else reshaping.given(arrays)
             if self._bfloat16:
-                return self._run_values(arrays, options)
-            return self._session.run(self._outputs, dict(zip(self._inputs, arrays, strict=True)), options)  # type: ignore[no-any-return]
+                outputs = self._run_values(given, options)
+            else:
+                outputs = self._session.run(self._outputs, dict(zip(self._inputs, given, strict=True)), options)
         except Exception as error:
             raise _fault(self.signature.model, error) from None
+        return outputs if reshaping is None else self._reshaped(reshaping, outputs)
+
+    def _reshaped(self, reshaping: Reshaping, outputs: Arrays) -> Arrays:
+        try:
+            return reshaping.made(outputs)
+        except ValueError:
+            text = f"model '{self.signature.model}' returned an output that is not of the shape from which {CONFIG_FILE} reshapes it"
+            raise RunFault(Code.INTERNAL, text) from None
 
     def _run_values(self, arrays: Sequence[np.ndarray], options: Terminable | None) -> Arrays:
         """With bfloat16 anywhere, tensors travel as typed values: numpy has no such type, its bits are uint16 here."""
@@ -232,33 +249,6 @@ def _has_control_flow(path: str) -> bool:
     """Whether run time may depend on the data: a node of type Loop, If or Scan anywhere. Found as NodeProto.op_type (field 4) bytes."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
         return any(content.find(mark) >= 0 for mark in _CONTROL_FLOW)
-
-
-def _signature(name: str, session: onnxruntime.InferenceSession, max_batch_size: int, schema: Schema | None) -> Signature:
-    inputs = _fixed(tuple(_spec(node, "input") for node in session.get_inputs()), schema.inputs if schema else ())
-    outputs = _fixed(tuple(_spec(node, "output") for node in session.get_outputs()), schema.outputs if schema else ())
-    batched = bool(inputs) and all(spec.shape and spec.shape[0] == -1 for spec in (*inputs, *outputs))
-    return Signature(model=name, inputs=inputs, outputs=outputs, max_batch_size=max_batch_size if batched else 0)
-
-
-def _spec(node: onnxruntime.NodeArg, role: str) -> TensorSpec:
-    datatype = _DATATYPE.get(node.type)
-    if datatype is None:
-        raise ModelFault(f"{role} '{node.name}' has type {node.type}, which is not a tensor of the protocol's datatypes")
-    return TensorSpec(node.name, datatype, tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape or ()))
-
-
-def _fixed(specs: tuple[TensorSpec, ...], fields: tuple[Field, ...]) -> tuple[TensorSpec, ...]:
-    """The specs with the sizes that the author fixed where the graph leaves them free."""
-    shapes = {field.name: field.shape for field in fields}
-    return tuple(replace(spec, shape=_fixed_shape(spec.shape, shapes.get(spec.name))) for spec in specs)
-
-
-def _fixed_shape(shape: tuple[int, ...], said: tuple[int | str | None, ...] | None) -> tuple[int, ...]:
-    sizes = tuple(size if isinstance(size, int) else -1 for size in said or ())
-    if not shape:  # the runtime says of a tensor without a known rank what it says of a scalar
-        return sizes
-    return tuple(ours if ours >= 0 else theirs for ours, theirs in zip(shape, sizes, strict=True)) if sizes else shape
 
 
 def _bits(value: onnxruntime.OrtValue) -> np.ndarray:

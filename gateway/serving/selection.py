@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gateway.config import Versions
+from registry.verified import VersionPolicy
 
 CHAMPION = "champion"
 
@@ -22,6 +23,15 @@ class Selection:
     newest: bool  # without a champion such a request means the highest number that serves; False: it is refused
     reason: str  # why nothing is to be loaded, "" where something is
     absent: tuple[str, ...]  # what the settings name and the repository does not have
+
+
+def effective(own: Versions, policy: VersionPolicy | None) -> Versions:
+    """What the settings say of a model, or where they say nothing what its repository does."""
+    if policy is None or own != Versions():
+        return own
+    if policy.specific:
+        return Versions(specific=policy.specific)
+    return Versions(all=True) if policy.all else Versions(latest=policy.latest)
 
 
 def select(settings: Versions, available: Collection[int], aliases: Mapping[str, int] | None) -> Selection:

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.config import Config, Repository, Versions
 from gateway.serving.lifecycle import Desired, Wanted
-from gateway.serving.selection import remedy, select
+from gateway.serving.selection import effective, remedy, select
 from registry.discovery import Source, open_source
 from registry.verified import Listing, ModelVersionRef
 
@@ -42,6 +42,7 @@ class Wish:
     lazy: frozenset[str] = frozenset()  # models that are loaded when somebody asks for them
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
     problems: tuple[str, ...] = ()  # one sentence each
+    notes: tuple[str, ...] = ()  # what is fine as it is and ought to be known
 
     @classmethod
     def nothing(cls) -> Wish:
@@ -49,19 +50,20 @@ class Wish:
         return cls(Desired(), {})
 
 
-def wish(config: Config, source: Source, listing: Listing) -> Wish:
-    """What the settings choose of what a source has."""
+def wish(config: Config, listing: Listing) -> Wish:
+    """What the settings choose of what a source has, or where they leave it open what its repository chooses itself."""
     versions: set[Wanted] = set()
     defaults: dict[str, int] = {}
     undecided, lazy, idle, problems = set(), set(), {}, list(listing.problems)
     for model, refs in by_model(listing).items():
         aliases = listing.aliases_of(model)
-        if source.config_text(model) is not None:
-            problems.append(f"config.pbtxt of model '{model}' is not read: set what it says in this server's own settings")
-        chosen = select(config.versions(model), refs, aliases)
+        own = config.versions(model)
+        choosing = effective(own, listing.policies.get(model))
+        chosen = select(choosing, refs, aliases)
         settings = settings_key(config, model)
         versions |= {Wanted(model, number, f"{refs[number].content}/{settings}") for number in chosen.versions}
-        problems += [f"model '{model}' has no {absent}, which the settings choose" for absent in chosen.absent]
+        by = "the settings choose" if choosing == own else "its config.pbtxt chooses"
+        problems += [f"model '{model}' has no {absent}, which {by}" for absent in chosen.absent]
         if chosen.champion is not None:
             defaults[model] = chosen.champion
         elif not chosen.newest:
@@ -72,7 +74,15 @@ def wish(config: Config, source: Source, listing: Listing) -> Wish:
             idle[model] = chosen.reason
             problems.append(f"model '{model}' serves no version: {chosen.reason}; {remedy(model, config.repository.path, aliases)}")
     labels = {model: dict(known) for model, known in (listing.aliases or {}).items()}
-    return Wish(Desired(frozenset(versions), labels, defaults), labels, frozenset(undecided), frozenset(lazy), idle, tuple(problems))
+    return Wish(
+        Desired(frozenset(versions), labels, defaults),
+        labels,
+        frozenset(undecided),
+        frozenset(lazy),
+        idle,
+        problems=tuple(problems),
+        notes=listing.notes,
+    )
 
 
 def settings_key(config: Config, model: str) -> str:

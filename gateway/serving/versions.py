@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from gateway.errors import Code
 from gateway.limits import ServingLimits
@@ -28,7 +29,7 @@ class Lane:
     __slots__ = ("alone", "grown", "items", "limit", "ready", "rows", "settling_since", "shapes", "version")
 
     def __init__(self, version: Version, shapes: Shapes, *, alone: bool) -> None:
-        """`alone`: for requests without rows, each of which is a batch of its own."""
+        """`alone`: for requests each of which is a batch of its own, because they have no rows or their version joins none."""
         self.version = version
         self.alone = alone
         self.shapes = shapes
@@ -80,11 +81,19 @@ class Lane:
         return batch
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is told of a version beside its signature."""
+
+    configuration: bytes | None = None  # its config.pbtxt, as a `ModelConfig`
+    parameters: Mapping[str, str] = field(default_factory=dict)  # the model's own
+
+
 class Version:
     """One loaded version of a model, as the batcher sees it."""
 
-    def __init__(self, number: int, model: Runnable, limits: ServingLimits, *, release: Release) -> None:
-        """`release(version, item, code)` is called for items that leave a lane without a run."""
+    def __init__(self, number: int, model: Runnable, limits: ServingLimits, *, release: Release, joins: bool = True) -> None:
+        """`release(version, item, code)` is called for items that leave a lane without a run. `joins`: requests may share a run."""
         self.name = model.signature.model
         self.number = number
         self.model = model
@@ -94,6 +103,8 @@ class Version:
         self.max_output_bytes = limits.max_output_bytes
         self.max_rows = max(limits.max_queue_rows, self.signature.max_batch_size)
         self.max_delay_s = 0.0
+        self.joins = joins
+        self.description = Description()
         self.waiting_rows = 0
         self.waiting_bytes = 0
         self.large_rows = 0  # of these rows, those of one request above the bound, which must not crowd out its neighbours
@@ -131,6 +142,7 @@ class Version:
 
     def lane(self, shapes: Shapes, *, alone: bool = False) -> Lane:
         """The lane of a row shape; `alone` for requests without rows, which share no batch."""
+        alone = alone or not self.joins
         lane = self._lanes.get((shapes, alone))
         if lane is None:
             if len(self._lanes) >= _LANES_MAX:

@@ -120,10 +120,7 @@ CASES = [
     Case(
         number=103,
         what="loading with overrides, files, paths or addresses",
-        grpc=[
-            Call(name, b"\x12\x04rows", GRPC_DENIED, path=SERVICE + name)
-            for name in ("RepositoryModelLoad", "RepositoryModelUnload")
-        ],
+        grpc=[Call(name, b"\x12\x04rows", GRPC_DENIED, path=SERVICE + name) for name in ("RepositoryModelLoad", "RepositoryModelUnload")],
         http=[
             refused(
                 verb, 403, request("POST", f"/v2/repository/models/rows/{verb}", b'{"parameters":{"config":"{}","file:1/model.onnx":"AA"}}')

@@ -157,6 +157,20 @@ def test_a_model_that_serves_nothing_is_a_warning(tmp_path: Path) -> None:
     assert State.OK is doctor.repository(_config(root)).state
 
 
+def test_a_triton_repository_is_looked_into(tmp_path: Path) -> None:
+    """What its config.pbtxt chooses, and what of it cannot be honoured."""
+    graphs.saved(tmp_path / "m" / "1" / "model.onnx", graphs.twice())
+    config = tmp_path / "m" / "config.pbtxt"
+    for text, state, part in (
+        ("version_policy { specific { versions: [ 1 ] } }", State.OK, "1 models, 1 versions"),
+        ("version_policy { specific { versions: [ 2 ] } }", State.WARN, "'m' serves none: none of the chosen versions is there"),
+        ("response_cache { enable: true }", State.WARN, "m/config.pbtxt sets 'response_cache.enable', which cannot be honoured"),
+    ):
+        config.write_text(text)
+        found = doctor.repository(_config(tmp_path))
+        assert (state, True) == (found.state, part in found.detail)
+
+
 def test_what_the_settings_say_of_a_repository_is_checked(tmp_path: Path) -> None:
     """Keys that cannot be read, and a place that is no object store."""
     published(tmp_path / "r", "m", graphs.twice(), aliases={"champion": 1})

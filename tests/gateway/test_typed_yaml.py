@@ -198,7 +198,7 @@ def test_an_override_may_be_a_list() -> None:
     root = typed_yaml.compose(b"leaf:\n  numbers: [9]\n", source="f.yaml")
     changed = typed_yaml.overlay_text(root, ("leaf", "numbers"), "[1, 2]", source="--set leaf.numbers")
     assert (1, 2) == tuple(typed_yaml.read(changed, Root, folder=Path()).leaf.numbers)
-    with pytest.raises(typed_yaml.YamlError, match="--set leaf.numbers"):
+    with pytest.raises(typed_yaml.YamlError, match="--set leaf"):
         typed_yaml.overlay_text(root, ("leaf", "numbers"), "[1, 2", source="--set leaf.numbers")
 
 

@@ -28,6 +28,7 @@ dynamic_batching { max_queue_delay_microseconds: 1500 }
 version_policy { all {} }
 parameters { key: "owner" value { string_value: "ann" } }
 """
+PORTS = ' input [ { name: "x" dims: [ -1, 4 ] } ] output [ { name: "y" dims: [ -1, 3 ] } ]'
 
 
 @pytest.fixture
@@ -63,11 +64,43 @@ def test_a_whole_configuration(store: Store, repository: Callable[..., Path]) ->
 
 
 def test_without_a_configuration(store: Store, repository: Callable[..., Path], no_trial: Callable[..., None]) -> None:
-    """Triton's defaults: the latest version, which does not batch."""
+    """The latest version, which batches if its graph can: Triton completes what is not there from the graph."""
     (latest,) = import_repository(repository())
     assert 10 == latest.version
-    assert Serving(format=1, batching=False, max_queue_delay_ms=0.0) == latest.parts.serving
+    assert Serving(format=1) == latest.parts.serving
     assert 1 == _publish(store, latest, trial=no_trial)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (PORTS, Serving(format=1, batching=False, dynamic_batching=False)),
+        ("max_batch_size: 4" + PORTS, Serving(format=1, max_batch_size=4, dynamic_batching=False)),
+        ("max_batch_size: 4 dynamic_batching {}" + PORTS, Serving(format=1, max_batch_size=4)),
+        ("max_batch_size: 4", Serving(format=1, max_batch_size=4)),
+        ("max_batch_size: 0", Serving(format=1, batching=False)),
+        ("dynamic_batching { max_queue_delay_microseconds: 0 }", Serving(format=1, max_queue_delay_ms=0.0)),
+        ("dynamic_batching { max_queue_delay_microseconds: 250 }", Serving(format=1, max_queue_delay_ms=0.25)),
+        ("optimization { graph { level: -1 } }", Serving(format=1, optimization="basic")),
+        ("optimization { graph { level: 1 } }", Serving(format=1, optimization="extended")),
+        ("optimization { graph { level: 2 } }", Serving(format=1, optimization="none")),
+        (
+            'parameters { key: "intra_op_thread_count" value { string_value: "4" } }'
+            'parameters { key: "inter_op_thread_count" value { string_value: "2" } }'
+            'parameters { key: "execution_mode" value { string_value: "1" } }',
+            Serving(format=1, intra_op_threads=4, inter_op_threads=2, execution="parallel"),
+        ),
+        (
+            'parameters { key: "intra_op_thread_count" value { string_value: "0" } }'
+            'parameters { key: "execution_mode" value { string_value: "0" } }',
+            Serving(format=1, execution="sequential"),
+        ),
+    ],
+)
+def test_what_a_version_is_served_by(repository: Callable[..., Path], config: str, expected: Serving) -> None:
+    """Word for word where ports are listed; what is not said is left to the server where they are not."""
+    (latest,) = import_repository(repository(config))
+    assert expected == latest.parts.serving
 
 
 @pytest.mark.parametrize(
@@ -104,20 +137,20 @@ def test_a_directory_with_external_data(store: Store, tmp_path: Path, gemm: Call
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        ("optimization { graph { level: 1 } }", "optimization"),
+        ("optimization { graph { level: 3 } }", "optimization.graph.level"),
         ('model_warmup [ { name: "w" } ]', "model_warmup"),
-        ('model_operations { op_library_filename: "ops.so" }', "model_operations"),
+        ('model_operations { op_library_filename: "ops.so" }', "model_operations.op_library_filename"),
         ("sequence_batching {}", "sequence_batching"),
         ('ensemble_scheduling { step [ { model_name: "a" } ] }', "ensemble_scheduling"),
-        ("model_transaction_policy { decoupled: true }", "model_transaction_policy"),
-        ("response_cache { enable: true }", "response_cache"),
+        ("model_transaction_policy { decoupled: true }", "model_transaction_policy.decoupled"),
+        ("response_cache { enable: true }", "response_cache.enable"),
         ('runtime: "python"', "runtime"),
         ('batch_input [ { target_name: "n" } ]', "batch_input"),
         ('metric_tags { key: "a" value: "b" }', "metric_tags"),
         ('cc_model_filenames { key: "7.5" value: "a" }', "cc_model_filenames"),
         ("dynamic_batching { preferred_batch_size: [ 4 ] }", "dynamic_batching.preferred_batch_size"),
         ("dynamic_batching { preserve_ordering: true }", "dynamic_batching.preserve_ordering"),
-        ("dynamic_batching { default_queue_policy { max_queue_size: 4 } }", "dynamic_batching.default_queue_policy"),
+        ("dynamic_batching { default_queue_policy { max_queue_size: 4 } }", "dynamic_batching.default_queue_policy.max_queue_size"),
         ("instance_group [ { kind: KIND_GPU } ]", "instance_group.kind"),
         ("instance_group [ { count: 2 kind: KIND_CPU } ]", "instance_group.count"),
         ("instance_group [ { kind: KIND_CPU }, { kind: KIND_AUTO } ]", "instance_group.count"),
@@ -127,7 +160,10 @@ def test_a_directory_with_external_data(store: Store, tmp_path: Path, gemm: Call
         ('input [ { name: "x" optional: true } ]', "input.optional"),
         ('input [ { name: "x" dims: [ 4 ] reshape { shape: [ 2, 2 ] } } ]', "input.reshape"),
         ('output [ { name: "y" label_filename: "labels.txt" } ]', "output.label_filename"),
-        ('parameters { key: "intra_op_thread_count" value { string_value: "4" } }', "parameters.intra_op_thread_count"),
+        ('input [ { name: "x" format: FORMAT_NCHW dims: [ 3, 2, 2 ] } ]', "input.format"),
+        ('output [ { name: "y" dims: [ 3 ] reshape { shape: [ 3, 1 ] } } ]', "output.reshape"),
+        ("optimization { input_pinned_memory { enable: true } }", "optimization.input_pinned_memory.enable"),
+        ('parameters { key: "enable_mem_arena" value { string_value: "0" } }', "parameters.enable_mem_arena"),
         ('parameters { key: "session.use_env_allocators" value { string_value: "1" } }', "parameters.session.use_env_allocators"),
     ],
 )
@@ -160,7 +196,7 @@ def test_refused_by_name(repository: Callable[..., Path], config: str, name: str
         ("max_batch_size: -1", "m/config.pbtxt has a negative max_batch_size"),
         ("instance_group [ { count: -1 } ]", "m/config.pbtxt has an instance group with a negative count"),
         ("version_policy { specific { versions: [ 3 ] } }", "m/config.pbtxt asks for version 3, which is not there"),
-        ("version_policy { specific {} }", "m/config.pbtxt asks for version 0, which is not there"),
+        ("version_policy { specific {} }", "m/config.pbtxt has a version_policy that chooses no version"),
         ("input [ { dims: [ 1 ] } ]", "m/config.pbtxt has an input without a name, or one twice"),
         ('output [ { name: "y" dims: [ -2 ] } ]', "m/config.pbtxt has a size in the dims of 'y' that is neither above 0 nor -1"),
     ],

@@ -154,12 +154,12 @@ class TestOpen:
 
 
 class TestConfigText:
-    """`config.pbtxt` is handed out, not understood."""
+    """`config.pbtxt` as it is, which the importer and the reader take."""
 
     def test_text(self, tmp_path: Path, kind_of: Callable[..., str]) -> None:
         """As it is, or None."""
         _put(tmp_path, "m/3/model.onnx")
-        source = open_source(tmp_path)
+        source = Repository(tmp_path)
         assert source.config_text("m") is None
         _put(tmp_path, "m/config.pbtxt", 'name: "m" # ü\n'.encode())
         assert 'name: "m" # ü\n' == source.config_text("m")
@@ -171,7 +171,7 @@ class TestConfigText:
     def test_no_text(self, tmp_path: Path, content: bytes, text: str, kind_of: Callable[..., str]) -> None:
         """Other bytes, or too many."""
         _put(tmp_path, "m/config.pbtxt", content)
-        assert kind_of(lambda: open_source(tmp_path).config_text("m")).startswith("damaged: " + text)
+        assert kind_of(lambda: Repository(tmp_path).config_text("m")).startswith("damaged: " + text)
 
 
 class TestDiscovery:
@@ -183,7 +183,6 @@ class TestDiscovery:
             store.add_version("m", put_manifest(store, b"%d" % number), publish_id=f"p{number}", publisher="ann", now_s=1e9)
         source = open_source(store.medium.root)
         assert isinstance(source, RegistrySource)
-        assert source.config_text("m") is None
         listing = source.listing()
         assert [("m", 1), ("m", 2), ("m", 3)] == [(ref.model, ref.version) for ref in listing.versions]
         assert store.record("m", 2).manifest == listing.versions[1].digest

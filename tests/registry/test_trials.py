@@ -7,10 +7,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replaced
 from onnx import ModelProto
 
 from registry import trials
@@ -19,11 +21,14 @@ from registry.golden import Golden, GoldenRequest, golden_of, tensor_of
 from registry.limits import RegistryLimits
 from registry.niceness import STEPS
 from registry.parts import Parts
+from registry.ports import Ports, View
 from registry.publish import publish
+from registry.schema import ContractFile
 from registry.sealed import seal_copy
 from registry.store import Store
 from registry.trials import TrialChild, Tried, Verdict
 from registry.verified import VerifiedModel
+from registry.warmup import MAX_FILES_BYTES, Filling, Sample
 from tests.registry.hostile import IN_CHILD, sound
 
 PROGRAM = Path(__file__).with_name("faulty_trials_child.py")
@@ -287,3 +292,34 @@ def test_children_side_by_side(good: VerifiedModel) -> None:
             thread.join()
     for name, verdict in (("segfault", Verdict.CRASHED), ("noise", Verdict.NONSENSE)):
         assert [Verdict.PASSED, verdict, Verdict.PASSED, verdict, Verdict.PASSED] == results[name]
+
+
+def warmed(good: VerifiedModel, *samples: Sample, ports: Ports | None = None) -> VerifiedModel:
+    return replace(good, warmup=samples, ports=ports)
+
+
+def test_the_samples_of_a_warm_up_are_asked(good: VerifiedModel) -> None:
+    """Once each, in the shape of the graph; one that fails is named, and one with bfloat16 is left to the worker."""
+    fine = Sample(name="fine", rows=2, runs=9, batched=True, inputs={"x": Filling(datatype="FP32", dims=(4,), values="random")})
+    other = replaced(fine, name="other", inputs={"x": Filling(datatype="FP32", dims=(5,), values="zero")})
+    bits = replaced(fine, name="bits", inputs={"x": Filling(datatype="BF16", dims=(4,), values="zero")})
+    seen = Ports(contract=ContractFile(), batched=True, inputs={"x": View(seen=(-1, 2, 2), graph=(-1, 4))})
+    square = replaced(fine, inputs={"x": Filling(datatype="FP32", dims=(2, 2), values="zero")})
+    with nothing_left(), TrialChild() as child:
+        assert PASSED == child.tried(warmed(good, fine, bits))
+        assert PASSED == child.tried(warmed(good, square, ports=seen))
+        tried = child.tried(warmed(good, fine, other))
+        assert (Verdict.WRONG, True) == (tried.verdict, (tried.reason or "").startswith("warm-up sample 'other' fails: "))
+        strange = child.tried(warmed(good, replaced(fine, inputs={})))
+        assert Tried(Verdict.WRONG, "warm-up sample 'fine' does not have the model's inputs") == strange
+        assert PASSED == child.tried(good)
+
+
+def test_data_of_a_warm_up_travels_to_the_child(good: VerifiedModel) -> None:
+    """As much of it as a model may have."""
+    rows = MAX_FILES_BYTES // 16
+    data = np.zeros((rows, 4), "<f4").tobytes()
+    filling = Filling(datatype="FP32", dims=(rows, 4), values="file", data=data)
+    large = Sample(name="large", rows=1, runs=1, batched=False, inputs={"x": filling})
+    with TrialChild() as child:
+        assert PASSED == child.tried(warmed(good, large))

@@ -56,6 +56,14 @@ def instruments(client: triton.InferenceServerClient) -> None:
     equal(True, client.get_log_settings().settings["log_error"].bool_param)
 
 
+def model_config(client: triton.InferenceServerClient) -> None:
+    """Platform, rows and dims without them."""
+    config = client.get_model_config("plus_one", "1").config
+    equal(("plus_one", "onnxruntime_onnx", [4]), (config.name, config.platform, list(config.input[0].dims)))
+    equal((True, True), (config.max_batch_size > 0, config.HasField("dynamic_batching")))
+    equal(True, "model_configuration" in client.get_server_metadata().extensions)
+
+
 def infer(client: triton.InferenceServerClient) -> None:
     """One row, with an id, a chosen output, a header and a timeout of the client."""
     answer = client.infer(
@@ -124,6 +132,19 @@ def errors(client: triton.InferenceServerClient) -> None:
 if __name__ == "__main__":
     with triton.InferenceServerClient(os.environ["TARGET"]) as shared:
         report.run(
-            [server, repository_index, statistics, loading, instruments, infer, datatypes, tensor_2mib, asynchronous, stream, errors],
+            [
+                server,
+                repository_index,
+                model_config,
+                statistics,
+                loading,
+                instruments,
+                infer,
+                datatypes,
+                tensor_2mib,
+                asynchronous,
+                stream,
+                errors,
+            ],
             shared,
         )

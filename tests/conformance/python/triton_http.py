@@ -56,6 +56,15 @@ def instruments(client: triton.InferenceServerClient) -> None:
     equal(True, client.get_log_settings()["log_error"])
 
 
+def model_config(client: triton.InferenceServerClient) -> None:
+    """Names as in the contract, numbers as numbers."""
+    config = client.get_model_config("plus_one", "1")
+    equal(("plus_one", "onnxruntime_onnx"), (config["name"], config["platform"]))
+    equal(("TYPE_FP32", [4]), (config["input"][0]["data_type"], config["input"][0]["dims"]))
+    equal((True, 0), (config["max_batch_size"] > 0, config["dynamic_batching"]["max_queue_delay_microseconds"]))
+    equal(True, "model_configuration" in client.get_server_metadata()["extensions"])
+
+
 def infer(client: triton.InferenceServerClient) -> None:
     """Input and output, each as JSON and as binary."""
     for binary_in in (True, False):
@@ -115,6 +124,19 @@ def errors(client: triton.InferenceServerClient) -> None:
 if __name__ == "__main__":
     with triton.InferenceServerClient(os.environ["HTTP_TARGET"], concurrency=8) as shared:
         report.run(
-            [server, repository_index, statistics, loading, instruments, infer, datatypes, tensor_2mib, compressed, asynchronous, errors],
+            [
+                server,
+                repository_index,
+                model_config,
+                statistics,
+                loading,
+                instruments,
+                infer,
+                datatypes,
+                tensor_2mib,
+                compressed,
+                asynchronous,
+                errors,
+            ],
             shared,
         )

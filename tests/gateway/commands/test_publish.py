@@ -171,20 +171,20 @@ def test_a_triton_repository_becomes_versions(tmp_path: Path, triton: Path) -> N
     assert ["ages version 1 published", "ages version 2 published", "seas version 1 published"] == [
         line for line in text.splitlines() if "published" in line
     ]
-    assert "  dropped  optimization\n" in text
+    assert "  dropped  optimization.cuda.graphs\n" in text
     assert text.endswith("ages champion: none -> 2\nseas champion: none -> 1\n")
     again = parsed(*command)["versions"]
     assert [("i-ages-1", 1, False), ("i-ages-3", 2, False), ("i-seas-2", 1, False)] == [
         (row["publish_id"], row["version"], row["new"]) for row in again
     ]
-    assert [["optimization"], ["optimization"], []] == [row["dropped"] for row in again]
+    assert [["optimization.cuda.graphs"], ["optimization.cuda.graphs"], []] == [row["dropped"] for row in again]
     one = parsed("publish", triton, "-r", tmp_path / "r", "--name", "seas")["versions"]
     assert [("seas", 2)] == [(row["model"], row["version"]) for row in one]
 
 
 def test_a_triton_repository_is_refused_by_the_setting(tmp_path: Path, triton: Path) -> None:
     """Files beside a model are for one model."""
-    assert "sets 'optimization', which cannot be honoured" in failed(Exit.REGISTRY, "publish", triton, "-r", tmp_path / "r")
+    assert "sets 'optimization.cuda.graphs', which cannot be honoured" in failed(Exit.REGISTRY, "publish", triton, "-r", tmp_path / "r")
     card = said(tmp_path / "card.md", "# Card\n")
     command = ["publish", triton, "-r", tmp_path / "r", "--drop", "optimization", "--card", card]
     assert "has several models" in failed(Exit.USAGE, *command)

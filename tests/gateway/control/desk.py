@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gateway.config import Versions
 from gateway.control.calls import inference_methods
+from gateway.control.configuration import ModelConfiguration
 from gateway.control.extensions import Extensions
 from gateway.control.health import Health
 from gateway.control.index import RepositoryIndex
@@ -103,14 +105,14 @@ class Desk:
         self.changes: list[tuple[int, str, bool]] = []
         self.control = ModelControl(lambda *change: self.changes.append(change), explicit=explicit)
         self.level = "info"
-        extensions = self.extensions = Extensions(index, self.statistics, self.control, Instruments(self.service, lambda: self.level))
+        self.chosen: dict[str, Versions] = {}  # model → what the settings say of its versions
+        configuration = ModelConfiguration(self.service, lambda model: self.chosen.get(model, Versions()))
+        instruments = Instruments(self.service, lambda: self.level)
+        self.extensions = Extensions(index, configuration, self.statistics, self.control, instruments)
         v1 = RestV1(self.service, RestPrediction(self.service, strict_json=strict_json))
-        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), extensions, v1)
-        self.calls = GrpcRouter(
-            inference_methods(self.service, self.state, extensions) | standard_methods(self.health),
-            self.limits,
-            compression=compression,
-        )
+        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), self.extensions, v1)
+        methods = inference_methods(self.service, self.state, self.extensions) | standard_methods(self.health)
+        self.calls = GrpcRouter(methods, self.limits, compression=compression)
         self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}
         self.threaded = threaded
         self.service.set_routes(Routes({name: {3: self.version(model)} for name, model in self.models.items()}, {("broken", 1): "no"}))
@@ -132,8 +134,8 @@ class Desk:
             idle={"idle": "no alias stands for one"},
         )
 
-    def version(self, model: Any, number: int = 3) -> Version:
-        made = Version(number, model, self.limits.serving, release=self.batcher.release)
+    def version(self, model: Any, number: int = 3, *, joins: bool = True) -> Version:
+        made = Version(number, model, self.limits.serving, release=self.batcher.release, joins=joins)
         made.threaded = self.threaded
         return made
 

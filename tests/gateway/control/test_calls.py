@@ -18,7 +18,7 @@ from gateway.serving.routing import Routes
 from tests.gateway.control.desk import Desk
 
 OK, INVALID, NOT_FOUND, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 3, 5, 12, 13, 14
-SERVED = set(RPCS) - {name for name in RPCS if "SharedMemory" in name} - {"ModelConfig"}
+SERVED = set(RPCS) - {name for name in RPCS if "SharedMemory" in name}
 
 
 def call(desk: Desk, rpc: str, **fields: str):
@@ -50,11 +50,7 @@ def test_the_server_says_what_it_is_and_whether_it_is_ready() -> None:
     """Liveness never depends on readiness."""
     desk = Desk()
     metadata = call(desk, "ServerMetadata")
-    assert ("desk", "9.9", list(EXTENSIONS)) == (
-        metadata.name,
-        metadata.version,
-        list(metadata.extensions),
-    )
+    assert ("desk", "9.9", list(EXTENSIONS)) == (metadata.name, metadata.version, list(metadata.extensions))
     for ready in (True, False):
         desk.state.ready = ready
         assert (True, ready) == (call(desk, "ServerLive").live, call(desk, "ServerReady").ready)

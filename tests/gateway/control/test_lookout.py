@@ -139,3 +139,26 @@ def test_a_log_that_breaks_while_it_is_watched_changes_nothing_that_serves(tmp_p
             found = seen.next()
         assert {("m", 1): 1} == found
     assert 1 == sum("models/m/log/00000002.json" in message for message in caplog.messages)
+
+
+def test_a_config_pbtxt_that_changes_is_another_wish(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """When somebody asks to look: other content of every version, and maybe other versions; what is wrong with it is said once."""
+    for number in (1, 2):
+        graphs.saved(tmp_path / "m" / str(number) / "model.onnx", ONE)
+    config = tmp_path / "m" / "config.pbtxt"
+    with caplog.at_level(logging.INFO), looking(tmp_path) as seen:
+        (bare,) = seen.wishes.get(timeout=WAIT_S).desired.versions
+        config.write_text("version_policy { all {} } dynamic_batching { preferred_batch_size: [ 4 ] }")
+        seen.lookout.look()
+        both = seen.wishes.get(timeout=WAIT_S).desired.versions
+        assert ({1, 2}, False) == ({one.version for one in both}, bare in both)
+        config.write_text("version_policy { all {} } response_cache { enable: true }")
+        for _ in range(2):
+            seen.lookout.look()
+            refused = seen.wishes.get(timeout=WAIT_S).desired.versions
+        assert ({1, 2}, set()) == ({one.version for one in refused}, set(both) & set(refused))
+        config.unlink()
+        seen.lookout.look()
+        assert {bare} == seen.wishes.get(timeout=WAIT_S).desired.versions
+    levels = [(record.levelname, record.getMessage().split("'")[1]) for record in caplog.records if "config.pbtxt" in record.getMessage()]
+    assert [("INFO", "dynamic_batching.preferred_batch_size"), ("WARNING", "response_cache.enable")] == levels

@@ -88,7 +88,7 @@ class Place:
 
 def wanted(config: Config) -> tuple[Held, ...]:
     source = open_repository(config.repository)
-    return tuple(Held(one.model, one.version, one.identity, 2) for one in sorted(wish(config, source, source.listing()).desired.versions))
+    return tuple(Held(one.model, one.version, one.identity, 2) for one in sorted(wish(config, source.listing()).desired.versions))
 
 
 # --- the ports' router -----------------------------------------------------------------------------------------------------------

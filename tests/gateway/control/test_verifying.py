@@ -23,7 +23,7 @@ def outcomes(root: Path, *, trials: bool = True, source: Source | None = None, w
     """Of every version that a server of `root` wants, in order."""
     config = Config(repository=Repository(path=root))
     source = source or open_repository(config.repository)
-    wanted = wanted or sorted(wish(config, source, source.listing()).desired.versions)
+    wanted = wanted or sorted(wish(config, source.listing()).desired.versions)
 
     async def run() -> list[Outcome]:
         made = Verifying(lambda: source, trials=trials)
@@ -75,7 +75,7 @@ def test_files_that_have_changed_since_are_not_what_is_wanted(tmp_path: Path) ->
     path = graphs.saved(tmp_path / "m" / "1" / "model.onnx", graphs.twice())
     config = Config(repository=Repository(path=tmp_path))
     source = open_repository(config.repository)
-    wanted = sorted(wish(config, source, source.listing()).desired.versions)
+    wanted = sorted(wish(config, source.listing()).desired.versions)
     path.write_bytes(path.read_bytes() + b"")
     graphs.saved(path, graphs.twice(weight=5.0))
     (found,) = outcomes(tmp_path, source=source, wanted=wanted)
@@ -106,7 +106,7 @@ def test_a_child_that_has_nothing_to_do_is_ended(tmp_path: Path, monkeypatch: py
     published(tmp_path / "r", "m", graphs.twice(), aliases={"champion": 1})
     config = Config(repository=Repository(path=tmp_path / "r"))
     source = open_repository(config.repository)
-    (wanted,) = wish(config, source, source.listing()).desired.versions
+    (wanted,) = wish(config, source.listing()).desired.versions
 
     async def run() -> list[int | None]:
         made = Verifying(lambda: source, trials=True)
@@ -132,7 +132,7 @@ def test_nothing_is_left_to_happen_once_it_is_closed(tmp_path: Path, monkeypatch
     monkeypatch.setattr(verifying, "IDLE_S", 0.0)
     graphs.saved(tmp_path / "m" / "1" / "model.onnx", graphs.twice())
     source = open_repository(Repository(path=tmp_path))
-    (wanted,) = wish(Config(repository=Repository(path=tmp_path)), source, source.listing()).desired.versions
+    (wanted,) = wish(Config(repository=Repository(path=tmp_path)), source.listing()).desired.versions
 
     async def run() -> list[object]:
         faults: list[object] = []

@@ -17,7 +17,7 @@ from gateway.control.child import Process
 from gateway.control.model_child import start_model_child
 from gateway.serving.batch import Batch, Item, execute
 from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
-from gateway.serving.model import SessionSettings
+from gateway.serving.sessions import SessionSettings
 
 FAULTY = (str(Path(__file__).with_name("faulty_child.py")),)
 PATIENCE_S = 60.0

@@ -25,7 +25,7 @@ WORKER = 1
 def served(config: Config) -> Routes:
     """What a server with these settings serves; every look at the clock is a millisecond later."""
     source = open_repository(config.repository)
-    wished = wish(config, source, source.listing())
+    wished = wish(config, source.listing())
     for problem in wished.problems:
         _log.warning("%s", problem)
     ticks = itertools.count()

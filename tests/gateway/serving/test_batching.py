@@ -35,11 +35,12 @@ def fresh(counter: list[int], rows: int, features: int, *, poison: bool) -> np.n
 
 
 @settings(max_examples=500)
-@given(steps=STEPS, threaded=st.booleans(), batched=st.booleans(), delay=st.sampled_from([0.0, 2e-3]))
-def test_every_caller_gets_its_own_rows_or_its_own_error_once(steps, threaded, batched, delay) -> None:
+@given(steps=STEPS, threaded=st.booleans(), batched=st.booleans(), joins=st.booleans(), delay=st.sampled_from([0.0, 2e-3]))
+def test_every_caller_gets_its_own_rows_or_its_own_error_once(steps, threaded, batched, joins, delay) -> None:
     """Whatever mix of sizes, shapes, cancels, timeouts and failures arrives."""
     bench = Bench(threaded=threaded, max_batch_size=8 if batched else 0)
     bench.version.max_delay_s = delay
+    bench.version.joins = joins
     counter, callers, refused = [0], [], 0
     for step in steps:
         if step[0] == "submit":

@@ -20,8 +20,9 @@ from gateway.control.model_child import start_model_child
 from gateway.errors import Code
 from gateway.limits import ServingLimits
 from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
-from gateway.serving.model import Model, ModelFault, RunFault, RunLost, SessionSettings
+from gateway.serving.model import Model, ModelFault, RunFault, RunLost
 from gateway.serving.runner import Runner
+from gateway.serving.sessions import SessionSettings
 from gateway.serving.versions import Version
 from registry.sealed import seal_copy
 from tests.gateway.serving import graphs
@@ -242,7 +243,7 @@ def test_the_process_dies_with_its_worker(tmp_path: Path) -> None:
         "from gateway.clock import SystemClock\n"
         "from gateway.control.model_child import start_model_child\n"
         "from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles\n"
-        "from gateway.serving.model import SessionSettings\n"
+        "from gateway.serving.sessions import SessionSettings\n"
         "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
         "model = IsolatedModel('m', 1, ModelFiles(fd, {}), SessionSettings(), IsolationSettings(), start=start_model_child, "
         "now=SystemClock.now)\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -103,15 +102,6 @@ def test_warming_stops_at_the_first_failure() -> None:
     version.warm(loop.now)
     assert ([1, 1, 1], True) == (model.batches, version.threaded)
     assert 0.25 == pytest.approx(version.cost.predict(1))
-
-
-def test_a_models_own_configuration_is_not_silently_dropped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A config.pbtxt is named in the log as not read."""
-    place(tmp_path, "m", 1)
-    (tmp_path / "m" / "config.pbtxt").write_text('name: "m"')
-    with caplog.at_level(logging.WARNING):
-        load(tmp_path)
-    assert [line for line in caplog.messages if "config.pbtxt of model 'm' is not read" in line]
 
 
 def test_an_empty_folder_is_an_empty_table(tmp_path: Path) -> None:

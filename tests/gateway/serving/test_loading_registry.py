@@ -224,3 +224,16 @@ def test_signatures_that_the_policy_asks_for_are_checked_with_the_keys_of_the_se
     assert f"the signature of key '{ours.public.key_id}' is missing" == wrong
     with pytest.raises(RegistryError, match=r"none\.pem"):
         open_repository(Repository(path=tmp_path / "r", keys=(tmp_path / "none.pem",)))
+
+
+def test_what_a_version_says_of_itself_is_told(tmp_path: Path) -> None:
+    """Its parameters, whether its requests are joined; its session is set up as it says, unless its model's settings say otherwise."""
+    said = Serving(format=1, dynamic_batching=False, max_queue_delay_ms=3.0, intra_op_threads=2, parameters={"owner": "ann"})
+    published(tmp_path / "r", "m", ONE, aliases={"champion": 1}, parts=Parts(serving=said))
+    version = load(tmp_path / "r").resolve("m", "")
+    assert ({"owner": "ann"}, None, False, 0.0) == (
+        version.description.parameters, version.description.configuration, version.joins, version.max_delay_s,
+    )  # fmt: skip
+    own = load(tmp_path / "r", m=ModelSettings(dynamic_batching=True, intra_op_threads=1)).resolve("m", "")
+    assert (True, 3e-3) == (own.joins, own.max_delay_s)
+    assert [2, 1] == [one.model._session.get_session_options().intra_op_num_threads for one in (version, own)]  # type: ignore[attr-defined]

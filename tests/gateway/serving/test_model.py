@@ -11,7 +11,8 @@ import pytest
 
 from gateway.errors import Code
 from gateway.protocol.tensors import DATATYPES, TensorSpec
-from gateway.serving.model import Model, ModelFault, RunFault, RunOptions, SessionSettings
+from gateway.serving.model import Model, ModelFault, RunFault, RunOptions
+from gateway.serving.sessions import SessionSettings
 from tests.gateway.serving import graphs
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from gateway.errors import Code
 from gateway.limits import ServingLimits
-from gateway.serving.model import Model, RunFault, SessionSettings, bound_memory
+from gateway.serving.model import Model, RunFault, bound_memory
+from gateway.serving.sessions import SessionSettings
 from tests.e2e import models
 
 ROW = np.zeros(1, np.float32)

@@ -63,7 +63,7 @@ def test_runs_are_worked_off_in_order_with_their_times(bench: Bench) -> None:
     for batch in batches:
         bench.runner.start(batch)
         assert batch is bench.finished()
-    assert [(0.0, 1.0), (2.0, 3.0), (4.0, 5.0)] == [(batch.started, batch.ended) for batch in batches]
+    assert [(0.0, 3.0), (4.0, 7.0), (8.0, 11.0)] == [(batch.started, batch.ended) for batch in batches]
     assert [[2.0], [4.0], [6.0]] == [batch.groups[0][1][0].tolist() for batch in batches]
 
 

@@ -1,0 +1,55 @@
+"""The configuration of a version over both transports: Triton's extension `model_configuration`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from gateway.config import Versions
+from gateway.control.service import Service
+from gateway.pb import inference_pb2 as pb
+from gateway.protocol import v2_grpc, v2_model_config
+from gateway.serving.versions import Version
+from gateway.wire.exchange import JSON_TYPE, HttpExchange
+from gateway.wire.grpc import Message
+from registry.verified import VersionPolicy
+
+
+class ModelConfiguration:
+    """What each version is and how it is served."""
+
+    def __init__(self, service: Service, chosen: Callable[[str], Versions]) -> None:
+        """`chosen(model)`: which versions of a model the settings choose."""
+        self._service = service
+        self._chosen = chosen
+
+    def http(self, exchange: HttpExchange, model: str, version: str) -> None:
+        """GET /v2/models/M[/versions/V]/config. Raises TidegateError."""
+        found = v2_model_config.plain(self.of(self._service.version(model, version)))
+        exchange.respond(200, [JSON_TYPE], json.dumps(found, separators=(",", ":")).encode())
+
+    def grpc(self, message: Message) -> bytes:
+        """ModelConfig. Raises TidegateError."""
+        request = v2_grpc.parse(pb.ModelConfigRequest, message)
+        return v2_model_config.response(self.of(self._service.version(request.name, request.version)))
+
+    def of(self, version: Version) -> Any:
+        """The complete `ModelConfig` of a loaded version."""
+        return v2_model_config.model_config(
+            version.signature,
+            said=version.description.configuration or b"",
+            parameters=version.description.parameters,
+            joins=version.joins,
+            max_delay_s=version.max_delay_s,
+            policy=self._policy(version.name),
+        )
+
+    def _policy(self, model: str) -> VersionPolicy | None:
+        """By the settings; None where a Triton-style repository decides. What aliases choose is told as the versions that serve."""
+        chosen, routes = self._chosen(model), self._service.routes
+        if chosen.all or chosen.latest or chosen.specific:
+            return VersionPolicy(latest=chosen.latest or 1, specific=chosen.specific, all=chosen.all)
+        if chosen.aliases or model in routes.aliases:
+            return VersionPolicy(specific=tuple(routes.numbers(model)))
+        return None

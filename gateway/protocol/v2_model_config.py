@@ -1,0 +1,101 @@
+"""The whole configuration of a version, as Triton's clients and perf_analyzer know it: from plain values to the message, and to JSON.
+
+What its `config.pbtxt` says stands in it as it was said; what is served otherwise, or was not said, is as it is served. Source of the JSON:
+github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_configuration.md; its numbers are numbers, also int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.pb import inference_pb2 as pb
+from gateway.protocol.tensors import Signature, TensorSpec
+from gateway.protocol.v2_grpc_metadata import PLATFORM
+from registry.manifest import MODEL_FILE
+from registry.names import MAX_VERSION
+from registry.pb import model_config_pb2 as config_pb
+from registry.verified import VersionPolicy
+
+BACKEND = "onnxruntime"
+_UINT32 = (1 << 32) - 1
+
+
+def model_config(
+    signature: Signature, *, said: bytes, parameters: Mapping[str, str], joins: bool, max_delay_s: float, policy: VersionPolicy | None
+) -> Any:
+    """A `ModelConfig`. `said` is one too: of the version's config.pbtxt, or empty; `policy` None leaves what that says of versions.
+
+    Dims are without the batch where the version has one.
+    """
+    config = config_pb.ModelConfig.FromString(said)
+    batched = signature.max_batch_size > 0
+    lost_batch = config.max_batch_size > 0 and not batched  # its rows turned out to depend on each other
+    config.name, config.platform, config.backend = signature.model, PLATFORM, BACKEND
+    config.default_model_filename = config.default_model_filename or MODEL_FILE
+    config.max_batch_size = signature.max_batch_size
+    _set_ports(config.input, signature.inputs, batched=batched, lost_batch=lost_batch)
+    _set_ports(config.output, signature.outputs, batched=batched, lost_batch=lost_batch)
+    if policy is not None or config.version_policy.WhichOneof("policy_choice") is None:
+        config.version_policy.CopyFrom(_policy(policy or VersionPolicy()))
+    if joins and batched:
+        config.dynamic_batching.max_queue_delay_microseconds = round(max_delay_s * 1e6)
+    else:
+        config.ClearField("dynamic_batching")
+    _set_instance(config)
+    for key, value in parameters.items():
+        config.parameters[key].string_value = value
+    return config
+
+
+def response(config: Any) -> bytes:
+    """ModelConfigResponse."""
+    return pb.ModelConfigResponse(config=config).SerializeToString(deterministic=True)
+
+
+def plain(message: Any) -> dict[str, Any]:
+    """A message for JSON as Triton writes one: names of the contract, enums by name, defaults too; messages only where they are set."""
+    fields = [field for field in message.DESCRIPTOR.fields if not field.has_presence or message.HasField(field.name)]
+    return {field.name: _plain(field, getattr(message, field.name)) for field in fields}
+
+
+def _plain(field: Any, value: Any) -> Any:
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        inner = field.message_type.fields_by_name["value"]
+        return {str(key): _one(inner, value[key]) for key in sorted(value)}
+    return [_one(field, each) for each in value] if field.is_repeated else _one(field, value)
+
+
+def _one(field: Any, value: Any) -> Any:
+    if field.message_type is not None:
+        return plain(value)
+    return value if field.enum_type is None else field.enum_type.values_by_number[value].name
+
+
+def _set_ports(listed: Any, specs: Iterable[TensorSpec], *, batched: bool, lost_batch: bool) -> None:
+    """The ports of the signature in its order, each with what was said of it."""
+    known = {port.name: port.SerializeToString() for port in listed}
+    del listed[:]
+    for spec in specs:
+        port = listed.add()
+        port.MergeFromString(known.get(spec.name, b""))
+        port.name, port.data_type = spec.name, config_pb.DataType.Value("TYPE_" + spec.datatype.replace("BYTES", "STRING"))
+        port.dims[:] = spec.shape[1:] if batched else spec.shape
+        if lost_batch and port.HasField("reshape"):
+            port.reshape.shape.insert(0, -1)
+
+
+def _policy(policy: VersionPolicy) -> Any:
+    if policy.specific:
+        numbers = [number for number in policy.specific if number <= MAX_VERSION]
+        return config_pb.ModelVersionPolicy(specific=config_pb.ModelVersionPolicy.Specific(versions=numbers))
+    if policy.all:
+        return config_pb.ModelVersionPolicy(all=config_pb.ModelVersionPolicy.All())
+    return config_pb.ModelVersionPolicy(latest=config_pb.ModelVersionPolicy.Latest(num_versions=min(policy.latest, _UINT32)))
+
+
+def _set_instance(config: Any) -> None:
+    """One session in each worker, under the name that was given or that Triton would give."""
+    name = config.instance_group[0].name if config.instance_group else ""
+    del config.instance_group[:]
+    config.instance_group.add(name=name or f"{config.name}_0", kind=config_pb.ModelInstanceGroup.KIND_CPU, count=1)

@@ -1,0 +1,98 @@
+"""A Triton repository served as it is, by real processes: honoured, refused by name, and changed while it serves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+
+from tests.e2e.server import Server, serving
+from tests.e2e.test_lifecycle import MODEL, TWO, Callers, await_, index
+from tests.gateway.serving import graphs
+
+PORTS = 'input [ { name: "x" data_type: TYPE_FP32 dims: [ 2 ] } ] output [ { name: "y" data_type: TYPE_FP32 dims: [ 2 ] } ]'
+FIRST = f'name: "{MODEL}" platform: "onnxruntime_onnx" max_batch_size: 8 {PORTS} dynamic_batching {{}}'
+WARM = """version_policy { all {} } model_warmup [ { name: "w" batch_size: 2
+  inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 2 ] input_data_file: "row" } } } ]"""
+
+
+def say(root: Path, text: str, model: str = MODEL) -> None:
+    (root / model / "config.pbtxt").write_text(text)
+
+
+def state(server: Server, model: str = MODEL) -> dict[str, tuple[str, str]]:
+    return {line.get("version", ""): (line["state"], line.get("reason", "")) for line in index(server) if line["name"] == model}
+
+
+def reload(server: Server) -> None:
+    os.kill(server.child.pid, signal.SIGHUP)
+
+
+def config(server: Server) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(server.get(f"/v2/models/{MODEL}/config")[1])
+    return found
+
+
+def test_a_repository_is_served_as_it_is_and_follows_its_files(tmp_path: Path) -> None:
+    """Two workers under load: what is refused is named and costs no other; what changes is loaded before the old goes, or stays out."""
+    root = tmp_path / "models"
+    for number in (1, 2):
+        graphs.saved(root / MODEL / str(number) / "model.onnx", graphs.twice(weight=float(number)))
+    graphs.saved(root / "cached" / "1" / "model.onnx", graphs.twice())
+    say(root, FIRST)
+    say(root, "response_cache { enable: true }", "cached")
+    refusal = "cached/config.pbtxt sets 'response_cache.enable', which cannot be honoured: answers are not cached; remove it"
+    with serving(tmp_path, root, TWO) as server, Callers(server) as callers:
+        callers.more()
+        assert ({"2": ("READY", "")}, {"1": ("UNAVAILABLE", refusal)}) == (state(server), state(server, "cached"))
+        assert 1.0 == server.values()['tidegate_model_state{model="cached",state="FAILED",version="1"}']
+        assert 503 == server.get("/v2/models/cached/config")[0]
+        both_clients_read_it(server)
+
+        say(root, f"{FIRST} {WARM}")  # its data is missing
+        reload(server)
+        await_(lambda: state(server)["2"][1] != "")
+        assert ("READY", f"{MODEL}/warmup/row cannot be read: there is no such file") == state(server)["2"]
+        assert {"latest": {"num_versions": 1}} == config(server)["version_policy"]
+        callers.more()
+
+        (root / MODEL / "warmup").mkdir()
+        (root / MODEL / "warmup" / "row").write_bytes(np.ones(2, "<f4").tobytes())
+        reload(server)
+        await_(lambda: {"1": ("READY", ""), "2": ("READY", "")} == state(server))
+        await_(lambda: (config(server)["version_policy"], len(config(server)["model_warmup"])) == ({"all": {}}, 1))
+        callers.more()
+
+        say(root, f"{FIRST} {WARM} max_batch_sizes: 9")
+        reload(server)
+        await_(lambda: state(server)["2"][1] != "")
+        assert {"READY"} == {said for said, _ in state(server).values()}
+        assert "config.pbtxt cannot be read: 2:" in state(server)["2"][1]
+        callers.more()
+
+        say(root, FIRST.replace("dynamic_batching {}", ""))
+        say(root, "", "cached")
+        reload(server)
+        await_(lambda: {"2": ("READY", "")} == state(server) and {"1": ("READY", "")} == state(server, "cached"))
+        await_(lambda: "dynamic_batching" not in config(server))
+        callers.more()
+    assert {"grpc OK", "http OK"} == set(callers.outcomes)
+    assert ([], {"2"}) == (callers.wrong, set(callers.versions))
+
+
+def both_clients_read_it(server: Server) -> None:
+    """Triton's own, over both transports."""
+    with triton_grpc.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+        told = client.get_model_config(MODEL).config
+        assert (MODEL, 8, [2], True) == (told.name, told.max_batch_size, list(told.input[0].dims), told.HasField("dynamic_batching"))
+        assert "model_configuration" in client.get_server_metadata().extensions
+    with triton_http.InferenceServerClient(f"127.0.0.1:{server.http_port}") as client:
+        found = client.get_model_config(MODEL, "2")
+        port = found["input"][0]
+        assert (MODEL, 8, [2], "TYPE_FP32") == (found["name"], found["max_batch_size"], port["dims"], port["data_type"])
