@@ -10,6 +10,7 @@ from gateway.control.extensions import Extensions
 from gateway.control.index import NO_REPOSITORY_NAMES
 from gateway.control.probes import live, ready, started
 from gateway.control.rest_infer import RestInference, fail
+from gateway.control.routes import READ, WRITE, Found, Route
 from gateway.control.service import Service
 from gateway.control.state import ServerState
 from gateway.errors import TidegateError
@@ -17,98 +18,80 @@ from gateway.protocol.tensors import TensorSpec
 from gateway.protocol.v2_grpc_metadata import PLATFORM
 from gateway.wire.exchange import JSON_TYPE, Headers, HttpExchange, HttpHandler, HttpRefusal
 
-_ACCEPTED_TYPES = frozenset((b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/json"))
-_REFUSED_ACTIONS = {
-    "generate": "the generate extension is not supported: use infer",
-    "generate_stream": "the generate extension is not supported: use infer",
-}
-_SHARED_MEMORY = frozenset(("systemsharedmemory", "cudasharedmemory"))
+_REFUSED_ACTIONS = frozenset((b"generate", b"generate_stream"))
+_SHARED_MEMORY = frozenset((b"systemsharedmemory", b"cudasharedmemory"))
+_MODEL, _VERSION, _REPOSITORY = "/v2/models/{model}", "/v2/models/{model}/versions/{version}", "/v2/repository/models/{model}"
 
 Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 
 
 class Rest:
-    """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
+    """`HttpApplication` of the inference ports. `infer`, `load` and `unload` take POST; nearly everything else GET and HEAD."""
 
     def __init__(self, service: Service, state: ServerState, inference: RestInference, extensions: Extensions) -> None:
         self._service = service
-        self._extensions = extensions
         self._state = state
-        self._infer: Action = inference.infer
-        self._fixed: dict[bytes, HttpHandler] = {
-            b"/v2": self._server, b"/v2/": self._server, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
-            b"/v2/health/startup": started(state),
-            b"/v2/models": self._models, b"/v2/models/stats": lambda exchange: extensions.statistics.http(exchange, "", ""),
-        }  # fmt: skip
+        self._fixed = self._fixed_routes(extensions)
+        self._of_models = self._model_routes(inference, extensions)
 
-        instruments = extensions.instruments
-        self._settings = {b"/v2/logging": _telling(instruments.log_http), b"/v2/trace/setting": _telling(instruments.trace_http)}
+    def _fixed_routes(self, extensions: Extensions) -> dict[bytes, tuple[Route, HttpHandler]]:
+        """Those without names in them, by their path."""
+        state, instruments = self._state, extensions.instruments
+        routes: list[tuple[str, tuple[str, ...], HttpHandler]] = [
+            ("/v2", READ, self._server),
+            ("/v2/", READ, self._server),
+            ("/v2/health/live", READ, live),
+            ("/v2/health/ready", READ, ready(state)),
+            ("/v2/health/startup", READ, started(state)),
+            ("/v2/models", READ, self._models),
+            ("/v2/models/stats", READ, lambda exchange: extensions.statistics.http(exchange, "", "")),
+            ("/v2/logging", (*READ, *WRITE), _telling(instruments.log_http)),
+            ("/v2/trace/setting", (*READ, *WRITE), _telling(instruments.trace_http)),
+            ("/v2/repository/index", WRITE, _telling(extensions.index.http)),
+        ]
+        return {path.encode(): (Route(methods, path), handler) for path, methods, handler in routes}
+
+    def _model_routes(self, inference: RestInference, extensions: Extensions) -> dict[bytes, tuple[Route, Action]]:
+        """Those of a model, by their template."""
+
+        def trace(exchange: HttpExchange, model: str, _version: str) -> None:
+            _telling(lambda exchange: extensions.instruments.trace_http(exchange, model))(exchange)
+
+        def controlled(*, load: bool) -> Action:
+            return lambda exchange, model, _version: extensions.control.http(exchange, model, load=load)
+
+        actions: list[tuple[str, tuple[str, ...], Action]] = [
+            ("", READ, self._metadata),
+            ("/ready", READ, self._ready),
+            ("/infer", WRITE, inference.infer),
+            ("/stats", READ, extensions.statistics.http),
+            ("/trace/setting", (*READ, *WRITE), trace),
+        ]
+        routes = [(prefix + rest, methods, action) for prefix in (_MODEL, _VERSION) for rest, methods, action in actions]
+        routes += [(f"{_REPOSITORY}/{name}", WRITE, controlled(load=name == "load")) for name in ("load", "unload")]
+        return {template.encode(): (Route(methods, template), action) for template, methods, action in routes}
+
+    @property
+    def routes(self) -> list[Route]:
+        """All that is routed by."""
+        return [route for route, _ in (*self._fixed.values(), *self._of_models.values())]
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
-        """Route by the raw path: one split, then each name is decoded once."""
+        """As `find`, for callers that need not show who they are."""
+        return self.find(method, target, headers)[2]
+
+    def find(self, method: str, target: bytes, headers: Headers) -> Found:
+        """Route by the raw path: one split, then each name is decoded once. What is no name is compared as it was sent."""
         fixed = self._fixed.get(target)
         if fixed is not None:
-            _allow(method, "GET", "HEAD")
-            return fixed
-        settings = self._settings.get(target)
-        if settings is not None:
-            _allow(method, "GET", "HEAD", "POST")
-            return settings
+            return fixed[0].check(method, headers), None, fixed[1]
         parts = target.split(b"/")
-        if parts[:2] != [b"", b"v2"]:
-            raise HttpRefusal(404, "Not Found")
-        if parts[2:3] == [b"models"]:
-            return self._model_route(method, [_name(part) for part in parts[3:]], headers)
-        if parts[2:3] == [b"repository"]:
-            return self._repository_route(method, parts[3:], headers)
-        if len(parts) > 2 and parts[2].decode("latin-1") in _SHARED_MEMORY:
-            raise HttpRefusal(501, "shared memory is not supported: tensors travel in the request")
-        raise HttpRefusal(404, "Not Found")
-
-    def _model_route(self, method: str, names: list[str], headers: Headers) -> HttpHandler:
-        """`models/M[/versions/V][/ready|/infer|/stats|/trace/setting]`."""
-        model, version = names[0], ""
-        rest = names[1:]
-        if rest[:1] == ["versions"] and len(rest) > 1:
-            version, rest = rest[1], rest[2:]
-        if rest == ["trace", "setting"] and model:
-            _allow(method, "GET", "HEAD", "POST")
-            return _telling(lambda exchange: self._extensions.instruments.trace_http(exchange, model))
-        if len(rest) > 1 or not model:
-            raise HttpRefusal(404, "Not Found")
-        action = rest[0] if rest else "metadata"
-        if action == "infer":
-            _allow(method, "POST")
-            _check_type(headers)
-            return lambda exchange: self._infer(exchange, model, version)
-        if action in _REFUSED_ACTIONS:
-            raise HttpRefusal(501, _REFUSED_ACTIONS[action])
-        answer = {"metadata": self._metadata, "ready": self._ready, "stats": self._extensions.statistics.http}.get(action)
-        if answer is None:
-            raise HttpRefusal(404, "Not Found")
-        _allow(method, "GET", "HEAD")
-        return lambda exchange: answer(exchange, model, version)
-
-    def _repository_route(self, method: str, parts: list[bytes], headers: Headers) -> HttpHandler:
-        """`repository[/NAME]/index` and `repository[/NAME]/models/M/load|unload`."""
-        handler = self._repository_action(parts)
-        if handler is None:
-            if self._repository_action(parts[1:]) is not None:
-                raise HttpRefusal(501, NO_REPOSITORY_NAMES)
-            raise HttpRefusal(404, "Not Found")
-        _allow(method, "POST")
-        _check_type(headers)
-        return handler
-
-    def _repository_action(self, parts: list[bytes]) -> HttpHandler | None:
-        extensions = self._extensions
-        match parts:
-            case [b"index"]:
-                return _telling(extensions.index.http)
-            case [b"models", name, b"load" | b"unload" as action] if name:
-                model, load = _name(name), action == b"load"
-                return lambda exchange: extensions.control.http(exchange, model, load=load)
-        return None
+        template, model, version = _template(parts)
+        found = self._of_models.get(template) if model else None
+        if found is None:
+            raise _absent(parts)
+        route, action = found
+        return route.check(method, headers), model, lambda exchange: action(exchange, model, version)
 
     # --- answers ---------------------------------------------------------------------------------------------------------------
 
@@ -158,6 +141,21 @@ def _specs(specs: tuple[TensorSpec, ...]) -> list[dict[str, object]]:
     return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
 
 
+def _template(parts: list[bytes]) -> tuple[bytes, str, str]:
+    """A path with its names taken out, the model and the version that it names; no template where it has no place for them.
+
+    A name stands where no literal of a template can, so no caller writes a path that is taken for a template as it stands.
+    """
+    if parts[:3] == [b"", b"v2", b"models"]:
+        model = _name(parts[3])
+        if len(parts) > 5 and parts[4] == b"versions":
+            return b"/".join([_VERSION.encode(), *parts[6:]]), model, _name(parts[5])
+        return b"/".join([_MODEL.encode(), *parts[4:]]), model, ""
+    if parts[:4] == [b"", b"v2", b"repository", b"models"] and len(parts) > 4:
+        return b"/".join([_REPOSITORY.encode(), *parts[5:]]), _name(parts[4]), ""
+    return b"", "", ""
+
+
 def _name(part: bytes) -> str:
     """A path segment, decoded once. What is not UTF-8 names nothing."""
     try:
@@ -166,13 +164,13 @@ def _name(part: bytes) -> str:
         raise HttpRefusal(404, "Not Found") from None
 
 
-def _allow(method: str, *allowed: str) -> None:
-    if method not in allowed:
-        raise HttpRefusal(405, "Method Not Allowed", [(b"allow", ", ".join(allowed).encode())])
-
-
-def _check_type(headers: Headers) -> None:
-    """JSON and binary bodies only; curl's default type passes, forms with parts and pickles do not (CVE-2024-47874, CVE-2024-2912)."""
-    kind = next((value for name, value in headers if name == b"content-type"), b"")
-    if kind.partition(b";")[0].strip().lower() not in _ACCEPTED_TYPES:
-        raise HttpRefusal(415, "content-type is not supported; use application/json or application/octet-stream")
+def _absent(parts: list[bytes]) -> HttpRefusal:
+    """A path that leads nowhere, or to what this server refuses by name."""
+    match parts[1:]:
+        case [b"v2", b"models", _, action] | [b"v2", b"models", _, b"versions", _, action] if action in _REFUSED_ACTIONS:
+            return HttpRefusal(501, "the generate extension is not supported: use infer")
+        case [b"v2", kind, *_] if kind in _SHARED_MEMORY:
+            return HttpRefusal(501, "shared memory is not supported: tensors travel in the request")
+        case [b"v2", b"repository", _, b"index"] | [b"v2", b"repository", _, b"models", _, b"load" | b"unload"]:
+            return HttpRefusal(501, NO_REPOSITORY_NAMES)
+    return HttpRefusal(404, "Not Found")
