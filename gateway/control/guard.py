@@ -34,18 +34,17 @@ class GuardedHttp:
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
         """Who answers. Raises HttpRefusal: that of the surface, 401 and 403."""
         route, model, handler = self._surface.find(method, target, headers)
-        name = route.name
-        if is_open(name):
+        if is_open(route):
             return handler
         caller = self._gate.caller(credential_of(headers), self._certificate)
-        refusal = caller.refusal(name, model, self._gate.now())
+        refusal = caller.refusal(route, model, self._gate.now())
         if refusal is not None:
             raise self._refused(refusal, headers)
         principal = caller.principal
 
         def handle(exchange: HttpExchange) -> None:
             if exchange.arrival >= caller.until or caller.principal is not principal:
-                late = caller.refusal(name, model, exchange.arrival)
+                late = caller.refusal(route, model, exchange.arrival)
                 if late is not None:
                     raise self._refused(late, headers)
             handler(exchange)

@@ -57,8 +57,7 @@ class Monitor:
         found = self._routes.get(target)
         if found is None:
             raise HttpRefusal(404, "Not Found")
-        found[0].check(method, headers)
-        return found[0], None, found[1]
+        return found[0].check(method, headers), None, found[1]
 
     def _metrics(self, exchange: HttpExchange) -> None:
         accept = (exchange.header(b"accept") or b"").decode("latin-1")

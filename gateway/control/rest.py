@@ -20,7 +20,7 @@ from gateway.wire.exchange import JSON_TYPE, Headers, HttpExchange, HttpHandler,
 
 _REFUSED_ACTIONS = frozenset((b"generate", b"generate_stream"))
 _SHARED_MEMORY = frozenset((b"systemsharedmemory", b"cudasharedmemory"))
-_MODEL, _VERSION, _REPOSITORY = "/v2/models/{model}", "/v2/models/{model}/versions/{version}", "/v2/repository/models/{model}"
+_MODEL, _VERSION, _REPOSITORY = b"/v2/models/{model}", b"/v2/models/{model}/versions/{version}", b"/v2/repository/models/{model}"
 
 Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 
@@ -60,16 +60,16 @@ class Rest:
         def controlled(*, load: bool) -> Action:
             return lambda exchange, model, _version: extensions.control.http(exchange, model, load=load)
 
-        actions: list[tuple[str, tuple[str, ...], Action]] = [
-            ("", READ, self._metadata),
-            ("/ready", READ, self._ready),
-            ("/infer", WRITE, inference.infer),
-            ("/stats", READ, extensions.statistics.http),
-            ("/trace/setting", (*READ, *WRITE), trace),
+        actions: list[tuple[bytes, tuple[str, ...], Action]] = [
+            (b"", READ, self._metadata),
+            (b"/ready", READ, self._ready),
+            (b"/infer", WRITE, inference.infer),
+            (b"/stats", READ, extensions.statistics.http),
+            (b"/trace/setting", (*READ, *WRITE), trace),
         ]
         routes = [(prefix + rest, methods, action) for prefix in (_MODEL, _VERSION) for rest, methods, action in actions]
-        routes += [(f"{_REPOSITORY}/{name}", WRITE, controlled(load=name == "load")) for name in ("load", "unload")]
-        return {template.encode(): (Route(methods, template), action) for template, methods, action in routes}
+        routes += [(_REPOSITORY + b"/load", WRITE, controlled(load=True)), (_REPOSITORY + b"/unload", WRITE, controlled(load=False))]
+        return {template: (Route(methods, template.decode()), action) for template, methods, action in routes}
 
     @property
     def routes(self) -> list[Route]:
@@ -149,10 +149,10 @@ def _template(parts: list[bytes]) -> tuple[bytes, str, str]:
     if parts[:3] == [b"", b"v2", b"models"]:
         model = _name(parts[3])
         if len(parts) > 5 and parts[4] == b"versions":
-            return b"/".join([_VERSION.encode(), *parts[6:]]), model, _name(parts[5])
-        return b"/".join([_MODEL.encode(), *parts[4:]]), model, ""
+            return b"/".join([_VERSION, *parts[6:]]), model, _name(parts[5])
+        return b"/".join([_MODEL, *parts[4:]]), model, ""
     if parts[:4] == [b"", b"v2", b"repository", b"models"] and len(parts) > 4:
-        return b"/".join([_REPOSITORY.encode(), *parts[5:]]), _name(parts[4]), ""
+        return b"/".join([_REPOSITORY, *parts[5:]]), _name(parts[4]), ""
     return b"", "", ""
 
 

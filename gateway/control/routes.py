@@ -1,4 +1,4 @@
-"""The routes of an HTTP surface: which methods a path takes, and by what name the access table knows each. Knows no handler and no caller."""
+"""The routes of an HTTP surface: which methods a path takes, and the name of each in the access table. Knows no handler and no caller."""
 
 from __future__ import annotations
 

@@ -64,11 +64,24 @@ TABLE: dict[str, Need] = {
     "GET /v2/models/{model}/versions/{version}/ready": META,
     "POST /v2/repository/index": META,
     "GET /metrics": META,  # where `auth.metrics` says so
+    f"{_INFERENCE}TraceSetting": META,  # to read: nobody changes them from here, and messages that would are refused
+    f"{_INFERENCE}LogSettings": META,
+    "GET /v2/models/stats": META,
+    "GET /v2/models/{model}/stats": META,
+    "GET /v2/models/{model}/versions/{version}/stats": META,
+    "GET /v2/logging": META,
+    "GET /v2/trace/setting": META,
+    "GET /v2/models/{model}/trace/setting": META,
+    "GET /v2/models/{model}/versions/{version}/trace/setting": META,
     # what changes the server
     f"{_INFERENCE}RepositoryModelLoad": ADMIN,
     f"{_INFERENCE}RepositoryModelUnload": ADMIN,
-    f"{_INFERENCE}TraceSetting": ADMIN,
-    f"{_INFERENCE}LogSettings": ADMIN,
+    "POST /v2/repository/models/{model}/load": ADMIN,
+    "POST /v2/repository/models/{model}/unload": ADMIN,
+    "POST /v2/logging": ADMIN,
+    "POST /v2/trace/setting": ADMIN,
+    "POST /v2/models/{model}/trace/setting": ADMIN,
+    "POST /v2/models/{model}/versions/{version}/trace/setting": ADMIN,
     # refused to everybody, by name
     **{f"{_INFERENCE}{kind}SharedMemory{verb}": NOTHING for kind in ("System", "Cuda") for verb in ("Status", "Register", "Unregister")},
 }
