@@ -73,13 +73,16 @@ class Crowd:
     def post(self, name: str | None, target: str = "/v2/models/rows/infer") -> int:
         return self.desk.http.ask("POST", target, body([[1.0, 2.0]]), *[f"{key}: {value}" for key, value in self.fields(name)]).status
 
-    def get(self, name: str | None, target: str, wire: Wire | None = None) -> int:
-        """Over HTTP/2."""
+    def get(self, name: str | None, target: str, wire: Wire | None = None, sent: bytes | None = None) -> int:
+        """Over HTTP/2; with `sent` a POST, whose handler is remembered with its header block."""
         desk, wire = self.desk, wire or self.desk.wire
         stream_id, desk._next = desk._next, desk._next + 2
         wire.now = desk.loop.time
-        block = wire.block(http2_wire.request(target, *self.fields(name), method="GET"))
-        wire.send(http2_wire.head(stream_id, block, last=True))
+        block = wire.block(http2_wire.request(target, *self.fields(name), method="GET" if sent is None else "POST"))
+        data = b"" if sent is None else http2_wire.data(stream_id, sent, last=True)
+        wire.send(http2_wire.head(stream_id, block, last=sent is None) + data)
+        desk.loop.settle()
+        wire.flush()
         return int(http2_wire.read_answers(b"".join(wire.writes))[stream_id].heads[0][b":status"])
 
 
@@ -192,12 +195,15 @@ def test_a_refusal_is_not_remembered(crowd: Crowd) -> None:
 
 
 def test_a_key_with_fewer_scopes_loses_the_others_at_once(crowd: Crowd) -> None:
-    """Also over routes that were taken a moment ago, and after another route has noticed first."""
+    """Also over routes that were taken a moment ago and are remembered, and after another route has noticed first."""
     for _ in range(4):
         assert [OK, 200, 200] == [crowd.call("ann"), crowd.get("ann", "/v2/models"), crowd.get("ann", "/v2/models/rows")]
+        assert 200 == crowd.get("ann", "/v2/repository/index", sent=b"")
+    assert 2 <= len(crowd.desk.wire.connection._blocks.known)
     old = crowd.keys["ann"]
     crowd.keys["ann"] = ApiKey(name=old.name, id=old.id, digest=old.digest, scopes=("infer:rows",))
     crowd.know()
+    assert [OK, 403] == [crowd.call("ann"), crowd.get("ann", "/v2/repository/index", sent=b"")]
     assert [OK, 403, 403, 200] == [
         crowd.call("ann"),
         crowd.get("ann", "/v2/models"),
@@ -211,14 +217,19 @@ def test_a_token_ends_on_a_connection_that_lives_on(crowd: Crowd) -> None:
     crowd.secrets["eve"] = token(exp=NOW_S + 100, scope="infer:rows meta").decode()
     stream_id = crowd.desk.open(STREAM, ROWS_MESSAGE, last=False, fields=crowd.fields("eve"))
     mirror = crowd.desk.open(REFLECTION, last=False, fields=crowd.fields("eve"))
+    watch = crowd.desk.open(WATCH.decode(), b"\x0a\x0amodel/rows", last=False, fields=crowd.fields("eve"))
     for _ in range(4):
         assert [OK, 200, 200] == [crowd.call("eve"), crowd.post("eve"), crowd.get("eve", "/v2/models")]
+        assert 200 == crowd.get("eve", "/v2/repository/index", sent=b"")
     crowd.desk.loop.time = NOW_S + 159
     assert [OK, 200, 200] == [crowd.call("eve"), crowd.post("eve"), crowd.get("eve", "/v2/models")]
     crowd.desk.more(stream_id, ROWS_MESSAGE)
     crowd.desk.loop.settle()
     assert (2, -1) == (len(crowd.desk.replies()[stream_id].messages), crowd.desk.replies()[stream_id].status)
     crowd.desk.loop.time = NOW_S + 160
+    assert 401 == crowd.get("eve", "/v2/repository/index", sent=b"")  # by what is remembered of it
+    crowd.desk.health.update({"model/rows": True})
+    assert (1, NOBODY) == (len(crowd.desk.replies()[watch].messages), crowd.desk.replies()[watch].status)
     assert [NOBODY, 401, 401] == [crowd.call("eve"), crowd.post("eve"), crowd.get("eve", "/v2/models")]
     crowd.desk.more(stream_id, ROWS_MESSAGE)
     crowd.desk.more(mirror, b"\x3a\x01*")
@@ -334,9 +345,7 @@ def _principal(crowd: Crowd, who: str | None, gone: set[str]) -> Principal | Non
 
 
 def _question(kind: str, model: str) -> tuple[str, str | None]:
-    if kind == "http2":
-        return "GET /v2/models/{model}", model
-    return {"grpc": INFER, "stream": STREAM, "http": "POST /v2/models/{model}/infer"}[kind], model
+    return {"grpc": INFER, "stream": STREAM}.get(kind, "POST /v2/models/{model}/infer"), model
 
 
 def _asked(crowd: Crowd, kind: str, who: str | None, model: str) -> int:
@@ -346,7 +355,8 @@ def _asked(crowd: Crowd, kind: str, who: str | None, model: str) -> int:
     if kind == "stream":
         status, good = crowd.streamed(who, MESSAGES[model])
         return Code.UNAUTHENTICATED if status == NOBODY else Code.OK if good[0] else Code.PERMISSION_DENIED
-    status = crowd.post(who, f"/v2/models/{model}/infer") if kind == "http" else crowd.get(who, f"/v2/models/{model}")
+    target = f"/v2/models/{model}/infer"
+    status = crowd.post(who, target) if kind == "http" else crowd.get(who, target, sent=body([[1.0, 2.0]]))
     return {401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED}.get(status, Code.OK)
 
 

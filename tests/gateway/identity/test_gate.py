@@ -106,6 +106,7 @@ def test_a_key_that_is_withdrawn_ends_at_that_moment() -> None:
     caller, second = (door.gate.caller(BEARER + text.encode()) for text in (secret, other))
     caller.demand_inference("rows", NOW_S)
     door.gate.renew(Known(keys=(stays,)))
+    assert not door.gate._callers
     assert (Code.UNAUTHENTICATED, Code.OK) == (door.code(caller), door.code(second))
     with pytest.raises(TidegateError):
         caller.demand_inference("rows", NOW_S)
