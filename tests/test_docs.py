@@ -10,6 +10,7 @@ import pytest
 
 from gateway.config import load
 from gateway.errors import Code
+from gateway.identity.access import TABLE
 from gateway.wire.status import ANSWERS, NEVER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,3 +68,15 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
     assert {"proto", "kernels", "registry", "retrain", "gateway", "benchmarks", "tests", "deploy", "examples", "docs"} == top
     rooms = set(re.findall(r"^  (\w+)/", text, re.MULTILINE))
     assert {path.parent.name for path in (ROOT / "gateway").glob("*/__init__.py")} == rooms
+
+
+def test_the_table_of_access_is_the_one_in_the_code() -> None:
+    """Every route with what it needs; what is refused to everybody is left out."""
+    text = (ROOT / "docs" / "security.md").read_text().partition("<!-- access -->")[2].partition("<!-- /access -->")[0]
+    rows = re.findall(r"^\| (nothing|`[^`]+`) \| (.+) \|$", text, re.MULTILINE)
+    documented = {needs.strip("`").partition(":")[0]: set(re.findall(r"`([^`]+)`", routes)) for needs, routes in rows}
+    expected: dict[str, set[str]] = {}
+    for route, need in TABLE.items():
+        if "SharedMemory" not in route:
+            expected.setdefault(need.scope or "nothing", set()).add(re.sub(r"^/[\w.]+/", "", route))
+    assert expected == documented

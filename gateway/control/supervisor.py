@@ -295,6 +295,7 @@ class Supervisor:
         if self.gate is not None and self.config.auth is not None:
             self.gate.configure(self.config.auth)
         await self.credentials.look(again=True)
+        notify("READY=1")
 
     # --- signals ---------------------------------------------------------------------------------------------------------------
 
@@ -323,7 +324,6 @@ class Supervisor:
         self._changes.add(task)
         task.add_done_callback(self._changes.discard)
         self._loop.run_in_executor(None, self.lookout.configure, self.config)
-        notify("READY=1")
 
     async def _save_often(self) -> None:
         while True:
