@@ -10,6 +10,7 @@ from __future__ import annotations
 from gateway.control.routes import Surface
 from gateway.errors import Code, TidegateError
 from gateway.identity.access import is_open
+from gateway.identity.callers import Caller
 from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
@@ -25,28 +26,34 @@ def credential_of(headers: Headers) -> bytes | None:
 class GuardedHttp:
     """`HttpApplication`: a surface whose callers must show who they are."""
 
-    def __init__(self, surface: Surface, gate: Gate, certificate: Certificate | None = None) -> None:
-        """`certificate`: what the callers of one connection have shown."""
+    def __init__(self, surface: Surface, gate: Gate, certificate: Certificate | None = None, *, remembered: bool = False) -> None:
+        """`certificate`: what the callers of one connection have shown. `remembered`: handlers answer later requests too, over HTTP/2."""
         self._surface = surface
         self._gate = gate
         self._certificate = certificate
+        self._remembered = remembered
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
         """Who answers. Raises HttpRefusal: that of the surface, 401 and 403."""
         route, model, handler = self._surface.find(method, target, headers)
         if is_open(route):
             return handler
-        caller = self._gate.caller(credential_of(headers), self._certificate)
-        refusal = caller.refusal(route, model, self._gate.now())
-        if refusal is not None:
-            raise self._refused(refusal, headers)
+        caller, now = self._gate.caller(credential_of(headers), self._certificate), self._gate.now()
+        if now >= caller.until or (route, model) not in caller.passes:
+            refusal = caller.refusal(route, model, now)
+            if refusal is not None:
+                raise self._refused(refusal, headers)
+        return self._lasting(route, model, handler, caller, headers) if self._remembered else handler
+
+    def _lasting(self, route: str, model: str | None, handler: HttpHandler, caller: Caller, headers: Headers) -> HttpHandler:
+        """A handler that asks again once the caller is another, or has to be looked at."""
         principal = caller.principal
 
         def handle(exchange: HttpExchange) -> None:
             if exchange.arrival >= caller.until or caller.principal is not principal:
-                late = caller.refusal(route, model, exchange.arrival)
-                if late is not None:
-                    raise self._refused(late, headers)
+                refusal = caller.refusal(route, model, exchange.arrival)
+                if refusal is not None:
+                    raise self._refused(refusal, headers)
             handler(exchange)
 
         return handle

@@ -276,8 +276,9 @@ def behind_of(calls: GrpcRouter, rest: Rest, limits: WireLimits, gate: Gate | No
         return Behind(rest, _router(calls, rest, limits), TimedHttp2)
 
     def guarded(certificate: Certificate | None = None) -> Behind:
-        http = GuardedHttp(rest, gate, certificate)
-        return Behind(http, _router(GuardedCalls(calls, gate, personal, certificate), http, limits), TimedHttp2, known=guarded)
+        calls_of = GuardedCalls(calls, gate, personal, certificate)
+        route = _router(calls_of, GuardedHttp(rest, gate, certificate, remembered=True), limits)
+        return Behind(GuardedHttp(rest, gate, certificate), route, TimedHttp2, known=guarded)
 
     return guarded()
 

@@ -85,6 +85,7 @@ TABLE: dict[str, Need] = {
     # refused to everybody, by name
     **{f"{_INFERENCE}{kind}SharedMemory{verb}": NOTHING for kind in ("System", "Cuda") for verb in ("Status", "Register", "Unregister")},
 }
+_OPEN = frozenset(route for route, need in TABLE.items() if not need.scope)
 
 
 def need_of(route: str) -> Need | None:
@@ -94,8 +95,7 @@ def need_of(route: str) -> Need | None:
 
 def is_open(route: str) -> bool:
     """Whether anybody may call a route, whoever it is."""
-    need = TABLE.get(route)
-    return need is not None and not need.scope
+    return route in _OPEN
 
 
 def decide(route: str, model: str | None, principal: Principal | None) -> TidegateError | None:

@@ -22,13 +22,13 @@ Look = Callable[[], tuple[Principal | None, float]]  # who it is now, and until 
 class Caller:
     """One credential, or none. Shared by all requests that come with it. `denials` counts what is refused to it, by code."""
 
-    __slots__ = ("__weakref__", "_denials", "_look", "_passes", "models", "principal", "until")
+    __slots__ = ("__weakref__", "_denials", "_look", "models", "passes", "principal", "until")
 
     def __init__(self, look: Look, denials: Counter[Code]) -> None:
         self._look = look
         self._denials = denials
         self.models: set[str] = set()  # that it may infer with, of those that were asked about; holds before `until`
-        self._passes: set[tuple[str, str | None]] = set()  # routes, with models, that it may call; as long
+        self.passes: set[tuple[str, str | None]] = set()  # routes with models that it may call, as long
         self.principal: Principal | None = None
         self.until = 0.0
         self._again()
@@ -37,13 +37,13 @@ class Caller:
         """Why it may not call a route, or None. `now` is the arrival of the request; the model matters where the route's need says so."""
         if now >= self.until:
             self._again()
-        if (route, model) in self._passes:
+        if (route, model) in self.passes:
             return None
         refusal = self._counted(decide(route, model, self.principal))
         if refusal is None and len(model or "") <= MAX_MODEL_CHARACTERS:  # no model has a longer name, but a request may
-            if len(self._passes) >= _KEPT_MAX:
-                self._passes = set()
-            self._passes.add((route, model))
+            if len(self.passes) >= _KEPT_MAX:
+                self.passes = set()
+            self.passes.add((route, model))
         return refusal
 
     def refusal_at_head(self, route: str, now: float) -> TidegateError | None:
@@ -78,7 +78,7 @@ class Caller:
     def _again(self) -> None:
         principal, self.until = self._look()
         if principal != self.principal:
-            self.principal, self.models, self._passes = principal, set(), set()
+            self.principal, self.models, self.passes = principal, set(), set()
 
     def _counted(self, refusal: TidegateError | None) -> TidegateError | None:
         if refusal is not None:

@@ -234,8 +234,8 @@ def test_what_a_caller_may_do_is_remembered_within_a_bound(monkeypatch: pytest.M
         caller.demand_inference(f"m{number}", NOW_S)
         assert Code.OK == door.code(caller, INFER, f"m{number}")
         assert len(caller.models) <= 8
-        assert len(caller._passes) <= 8
-    before = set(caller.models), set(caller._passes)
+        assert len(caller.passes) <= 8
+    before = set(caller.models), set(caller.passes)
     caller.demand_inference("m" * 1_000_000, NOW_S)
     assert Code.OK == door.code(caller, INFER, "m" * 1_000_000)
-    assert before == (caller.models, caller._passes)
+    assert before == (caller.models, caller.passes)
