@@ -15,6 +15,7 @@ from gateway.commands import (
     doctor,
     infer,
     inspect,
+    key,
     log,
     models,
     publish,
@@ -41,6 +42,7 @@ for one in (
 ):
     app.command()(one)
 app.add_typer(config.app, name="config")
+app.add_typer(key.app, name="key")
 
 
 def _version(wanted: bool) -> None:

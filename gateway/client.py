@@ -101,9 +101,20 @@ class Answer:
 class Client:
     """A connection to one server, safe to share between threads. Close it, or use it as a context manager."""
 
-    def __init__(self, target: str, *, credentials: grpc.ChannelCredentials | None = None, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        """`target` is `host:port`; with `credentials` the channel is encrypted. `timeout_s` holds for calls that name no other."""
+    def __init__(
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str = "",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> None:
+        """`target` is `host:port`; with `credentials` the channel is encrypted. `timeout_s` holds for calls that name no other.
+
+        `token` is an API key or a bearer token, sent with every call: over a channel without encryption others can read it.
+        """
         self.target = target
+        self._metadata: Metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._timeout_s = timeout_s
         if credentials is None:
             self._channel = grpc.insecure_channel(target, options=_OPTIONS)
@@ -153,7 +164,7 @@ class Client:
                 if len(waiting) >= max_inflight:
                     yield _result(waiting.popleft())
                 message = self.request(model, inputs, version=version, outputs=outputs)
-                waiting.append(self._infer.future(message, timeout=timeout_s or self._timeout_s, metadata=tuple(metadata)))
+                waiting.append(self._infer.future(message, timeout=timeout_s or self._timeout_s, metadata=(*self._metadata, *metadata)))
             while waiting:
                 yield _result(waiting.popleft())
         finally:
@@ -234,7 +245,7 @@ class Client:
 
     def _call(self, call: Any, message: Any, timeout_s: float | None, metadata: Metadata = ()) -> Any:
         try:
-            return call(message, timeout=timeout_s or self._timeout_s, metadata=tuple(metadata))
+            return call(message, timeout=timeout_s or self._timeout_s, metadata=(*self._metadata, *metadata))
         except grpc.RpcError as error:
             raise _call_error(error) from None
 

@@ -27,9 +27,13 @@ _CODES = {
 class RestClient:
     """A server at `host:port`. Opens a connection per call; not for load."""
 
-    def __init__(self, target: str, *, context: ssl.SSLContext | None = None, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self, target: str, *, context: ssl.SSLContext | None = None, token: str = "", timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> None:
+        """`token` is an API key or a bearer token, sent with every call: without a context others can read it."""
         self.base = f"{'https' if context else 'http'}://{target}"
         self._context = context
+        self._token = token
         self._timeout_s = timeout_s
 
     def infer(
@@ -69,6 +73,8 @@ class RestClient:
         """The JSON that the server answers with. Raises `CallError` for an error status, a broken answer, and where nobody answers."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, {"content-type": "application/json"}, method=method)  # noqa: S310
+        if self._token:
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")  # whoever is redirected to gets none
         try:
             with urllib.request.urlopen(request, timeout=self._timeout_s, context=self._context) as response:  # noqa: S310
                 return json.load(response)

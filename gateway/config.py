@@ -6,7 +6,6 @@ A setting is declared once, here or in `limits.py`: its comment is what `tidegat
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from gateway import typed_yaml
+from gateway.hosts import is_loopback
+from gateway.identity.settings import Auth
 from gateway.limits import Limits
 from gateway.typed_yaml import MisfitError, Problem, YamlError
 from registry.errors import RegistryError
@@ -48,11 +49,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where the gateway listens. Port 0 lets the system choose one."""
 
     name: str = "tidegate"  # reported by ServerMetadata and GET /v2
-    host: str = "127.0.0.1"  # address of all three listeners; another than loopback needs `tls`, or `insecure: true`
+    host: str = "127.0.0.1"  # address of all three listeners; another than loopback needs `tls` and `auth`, or `insecure: true`
     http_port: Port = 8000  # REST; recognises gRPC and HTTP/2 too
     grpc_port: Port = 8001  # gRPC; recognises HTTP/1.1 too
     metrics_port: Port = 8002  # Prometheus metrics and health, read-only
-    insecure: bool = False  # allow a host that others can reach without TLS
+    insecure: bool = False  # allow a host that others can reach without TLS or without credentials
 
     def __post_init__(self) -> None:
         ports = {name: getattr(self, name) for name in ("http_port", "grpc_port", "metrics_port")}
@@ -107,12 +108,13 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Encryption of the HTTP and gRPC ports. Leave the section out to serve without it."""
+    """Encryption of all ports. Leave the section out to serve without it. The files are read again when they change, and on a reload."""
 
     certificate: Path  # PEM: the server's certificate, then the chain to its issuer
     key: Path  # PEM: the certificate's private key, not encrypted
     client_ca: Path | None = None  # PEM: the authorities that client certificates are checked against
-    client_certificates: Literal["none", "optional", "required"] = "none"  # whether callers present one
+    client_certificates: Literal["none", "optional", "required"] = "none"  # whether callers present one; the port of metrics demands none
+    metrics: bool = True  # of the port of metrics too; false where probes or scrapers cannot
 
     def __post_init__(self) -> None:
         if self.client_certificates != "none" and self.client_ca is None:
@@ -217,6 +219,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     repository: Repository
     processes: Processes = Processes()
     tls: Tls | None = None
+    auth: Auth | None = None
     grpc: Grpc = Grpc()
     rest: Rest = Rest()
     logging: Logging = Logging()
@@ -225,11 +228,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
-        if not (is_loopback(self.server.host) or self.tls or self.server.insecure):
-            raise MisfitError(
-                "server.host", f"{self.server.host!r} can be reached by others: add a `tls` section, or set server.insecure to true"
-            )
+        self._check_exposure()
         _check_limits(self.limits)
+
+    def _check_exposure(self) -> None:
+        """Others are let in by somebody's decision, never by an oversight."""
+        server, tls, auth = self.server, self.tls, self.auth
+        is_alone = is_loopback(server.host) or server.insecure
+        missing = [name for name, section in (("tls", tls), ("auth", auth)) if section is None]
+        if missing and not is_alone:
+            sections = " and ".join([f"`{name}`" for name in missing])
+            raise MisfitError(
+                "server.host",
+                f"{server.host!r} can be reached by others: add {sections}, or set server.insecure to true to let in everybody",
+            )
+        if auth is None:
+            return
+        if auth.clients and (tls is None or tls.client_certificates == "none"):
+            raise MisfitError("auth.clients", "needs tls.client_certificates: optional, or required")
+        if auth.metrics and not is_alone and not (tls and tls.metrics):
+            raise MisfitError("auth.metrics", "credentials would be sent in the clear: leave tls.metrics at true")
 
     def model(self, name: str) -> ModelSettings:
         """What a model does differently, also one that the file does not name."""
@@ -322,14 +340,6 @@ def flag_of(key: str) -> str:
     """The command-line flag that sets `key`: `--http-port` for `server.http_port`."""
     renamed = {"repository.path": "--repository", "logging.level": "--log-level", "logging.format": "--json"}
     return renamed.get(key, "--" + key.rpartition(".")[2].replace("_", "-"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a listener on `host`. A name other than `localhost` counts as public."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_one_model(name: str, *, remote: bool) -> None:

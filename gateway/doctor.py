@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gateway.config import Config, Repository, load, with_spare, worker_count
 from gateway.control.ports import is_free
+from gateway.exposure import exposure, is_careless
 from gateway.serving.selection import effective, remedy, select
 
 PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx")
@@ -72,7 +73,10 @@ def examine(case: Subject) -> list[Finding]:
         ("files", lambda: open_files(resource.getrlimit(resource.RLIMIT_NOFILE), case.config.limits.wire.max_connections)),
         ("kernels", kernels),
         *((f"port {port}", lambda port=port: listening(server.host, port)) for port in ports),
+        ("access", lambda: access(case.config)),
     ]
+    if case.config.tls is not None or case.config.auth is not None:
+        checks.append(("credentials", lambda: credentials(case.config)))
     if case.with_repository:
         checks.append(("repository", lambda: repository(case.config)))
     return list(_outcomes(checks))
@@ -201,6 +205,28 @@ def listening(host: str, port: int) -> Finding:
     if not free:
         return Finding(name, State.FAIL, f"{host}:{port} is taken", "stop what listens there, or choose another port")
     return Finding(name, State.OK, f"{host}:{port} is free")
+
+
+def access(config: Config) -> Finding:
+    """What is open to whom."""
+    detail = "; ".join(exposure(config))
+    if is_careless(config):
+        return Finding("access", State.WARN, detail, "give it `tls` and `auth`, unless something in front of it does both")
+    return Finding("access", State.OK, detail)
+
+
+def credentials(config: Config) -> Finding:
+    """The files of certificates and keys can be used. An issuer is not asked."""
+    from gateway.identity import key_file
+    from gateway.wire.tls import TlsContext, TlsError
+
+    try:
+        if config.tls is not None:
+            TlsContext(config.tls)
+        keys = key_file.read(config.auth.keys) if config.auth is not None and config.auth.keys else ()
+    except (TlsError, key_file.KeyFileError) as error:
+        return Finding("credentials", State.FAIL, str(error), "correct the file, or what the settings say of it")
+    return Finding("credentials", State.OK, f"{len(keys)} API keys" + (", certificate and key" if config.tls else ""))
 
 
 def repository(config: Config) -> Finding:

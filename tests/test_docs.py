@@ -10,6 +10,7 @@ import pytest
 
 from gateway.config import load
 from gateway.errors import Code
+from gateway.identity.access import TABLE
 from gateway.wire.status import ANSWERS, NEVER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,3 +83,15 @@ def test_every_row_of_what_other_servers_have_names_its_test() -> None:
     rows = [line for line in lines if line.startswith("| ") and line.count(" | ") == 3]
     assert len(rows) > 20
     assert [] == [row for row in rows[1:] if "[`test_" not in row]
+
+
+def test_the_table_of_access_is_the_one_in_the_code() -> None:
+    """Every route with what it needs; what is refused to everybody is left out."""
+    text = (ROOT / "docs" / "security.md").read_text().partition("<!-- access -->")[2].partition("<!-- /access -->")[0]
+    rows = re.findall(r"^\| (nothing|`[^`]+`) \| (.+) \|$", text, re.MULTILINE)
+    documented = {needs.strip("`").partition(":")[0]: set(re.findall(r"`([^`]+)`", routes)) for needs, routes in rows}
+    expected: dict[str, set[str]] = {}
+    for route, need in TABLE.items():
+        if "SharedMemory" not in route:
+            expected.setdefault(need.scope or "nothing", set()).add(re.sub(r"^/[\w.]+/", "", route))
+    assert expected == documented

@@ -25,7 +25,8 @@ OWNERS = {
     "obstore": {"registry/objects.py"},
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
-    "cryptography": {"registry/signatures.py"},
+    "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},
+    "jwt": {"gateway/identity/jwks.py", "gateway/identity/tokens.py"},
     # but for jit, for the types of their eager signatures
     "numba": {"kernels/jit.py", "kernels/hpack.py", "kernels/huffman.py", "kernels/layout.py", "kernels/request_fields.py"},
     "httptools": set(),  # the witness in tests; heads are read by our own grammar

@@ -25,6 +25,7 @@ class HeaderStyle:
     varying: bool = False
     huffman: bool = False
     indexed: bool = False  # the varying headers enter the dynamic table
+    credential: str = ""  # a bearer token that every request carries
 
 
 CONSTANT = HeaderStyle()
@@ -41,6 +42,8 @@ def constant_headers(authority: str, path: str = INFER_PATH) -> list[tuple[str, 
 def encode_blocks(authority: str, *, style: HeaderStyle, count: int, seed: int, path: str = INFER_PATH) -> list[bytes]:
     """`count` header blocks in order. A constant style leaves the table as it is after the first, so only two blocks differ."""
     constant = constant_headers(authority, path)
+    if style.credential:
+        constant.append(("authorization", f"Bearer {style.credential}"))
     if not style.varying:
         first, again = _constant_pair(constant)
         return [first] + [again] * (count - 1)

@@ -9,7 +9,7 @@ import typer
 
 from gateway.commands import inputs as questions
 from gateway.commands.output import Exit, Json, command, document, printable, say
-from gateway.commands.reaching import Authority, Certificate, Key, Reach, Timeout, Url
+from gateway.commands.reaching import Authority, Certificate, Key, Reach, Timeout, TokenFile, Url
 
 if TYPE_CHECKING:
     from gateway.client import Client
@@ -32,12 +32,13 @@ def bench(
     ca: Authority = None,
     cert: Certificate = None,
     key: Key = None,
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Send requests over gRPC in a closed loop and report throughput and latency. Exits with 1 if any request failed."""
     from gateway.load import closed_loop
 
-    client = Reach(url=url, timeout_s=timeout, ca=ca, cert=cert, key=key).grpc()
+    client = Reach(url=url, timeout_s=timeout, ca=ca, cert=cert, key=key, token_file=token_file).grpc()
     messages = [client.request(model, batch, version=version) for batch in _batches(client, model, version, rows, csv)]
     closed_loop(client, messages, concurrency=concurrency, requests=concurrency)  # connections, caches
     found = closed_loop(client, messages, concurrency=concurrency, duration_s=duration)

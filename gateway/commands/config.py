@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.output import Exit, Json, UsageError, command, document, say, table
+from gateway.commands.output import Exit, Json, UsageError, command, document, printable, say, table
 from gateway.typed_yaml import Problem
 
 app = typer.Typer(no_args_is_help=True, help="Explain and check settings.")
@@ -47,18 +47,24 @@ def check(
     *,
     as_json: Json = False,
 ) -> None:
-    """Check a settings file. Prints every mistake with its line; exits with 1 if there is one."""
+    """Check a settings file. Prints every mistake with its line, and exits with 1 if there is one; else what is open to whom."""
     from gateway.config import ConfigError, load
+    from gateway.exposure import exposure
 
     problems: tuple[Problem, ...] = ()
+    opened: list[str] = []
     try:
-        load(file)
+        opened = exposure(load(file))
     except ConfigError as error:
         problems = error.problems
     if as_json:
         keys = ("source", "line", "column", "path", "message")
-        document({"valid": not problems, "problems": [{key: getattr(problem, key) for key in keys} for problem in problems]})
+        document(
+            {"valid": not problems, "problems": [{key: getattr(problem, key) for key in keys} for problem in problems], "open": opened}
+        )
     else:
         say("\n".join(str(problem) for problem in problems) or f"{file}: valid")
+        for line in opened:
+            say(f"  {printable(line)}")
     if problems:
         raise typer.Exit(Exit.FAILED)

@@ -10,7 +10,7 @@ import typer
 
 from gateway.commands import inputs as questions
 from gateway.commands.output import Json, UsageError, command, document, printable, say, table
-from gateway.commands.reaching import Authority, Certificate, Http, Key, Reach, Timeout, Url
+from gateway.commands.reaching import Authority, Certificate, Http, Key, Reach, Timeout, TokenFile, Url
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,12 +36,13 @@ def infer(
     ca: Authority = None,
     cert: Certificate = None,
     key: Key = None,
+    token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
     """Ask a model. Without inputs, show what it takes and returns."""
     if sum(bool(source) for source in (inputs, file, csv)) > 1:
         raise UsageError("give one of --input, --file and --csv")
-    reach = Reach(url=url, timeout_s=timeout, ca=ca, cert=cert, key=key)
+    reach = Reach(url=url, timeout_s=timeout, ca=ca, cert=cert, key=key, token_file=token_file)
     client = reach.rest() if http else reach.grpc()
     if not (inputs or file or csv):
         _show_model(client.metadata(model, version), as_json=as_json)

@@ -1,7 +1,8 @@
-"""How commands reach a server: address, protocol, certificates and patience, as options that `infer` and `bench` share."""
+"""How commands reach a server: address, protocol, certificates, token and patience, as options that `infer` and `bench` share."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,10 @@ Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for o
 Authority = Annotated[Path | None, typer.Option("--ca", help="PEM of the server's authority; turns TLS on.")]
 Certificate = Annotated[Path | None, typer.Option("--cert", help="PEM of our certificate, for a server that wants one.")]
 Key = Annotated[Path | None, typer.Option("--key", help="PEM of our private key.")]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", help="A file with an API key or a token, for a server that wants one; - for standard input.")
+]
+MAX_TOKEN_BYTES = 16 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class Reach:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    token_file: Path | None = None  # never the token itself: arguments are shown to every user of a machine
 
     def grpc(self) -> Client:
         """A gRPC client. Raises `UsageError` for files that cannot be read."""
@@ -43,7 +49,7 @@ class Reach:
         if self.ca:
             pair = [files.content(path) if path else None for path in (self.key, self.cert)]
             credentials = grpc.ssl_channel_credentials(files.content(self.ca), *pair)
-        return Client(_target(self.url, default="127.0.0.1:8001"), credentials=credentials, timeout_s=self.timeout_s)
+        return Client(_target(self.url, default="127.0.0.1:8001"), credentials=credentials, token=self._token(), timeout_s=self.timeout_s)
 
     def rest(self) -> RestClient:
         """A REST client. Raises `UsageError` for files that cannot be read."""
@@ -59,7 +65,17 @@ class Reach:
                     context.load_cert_chain(self.cert, self.key)
             except OSError as error:
                 raise UsageError(f"certificates: {error.strerror or error}") from None
-        return RestClient(_target(self.url, default="127.0.0.1:8000"), context=context, timeout_s=self.timeout_s)
+        return RestClient(_target(self.url, default="127.0.0.1:8000"), context=context, token=self._token(), timeout_s=self.timeout_s)
+
+    def _token(self) -> str:
+        if self.token_file is None:
+            return ""
+        is_input = str(self.token_file) == "-"
+        content = sys.stdin.buffer.read(MAX_TOKEN_BYTES) if is_input else files.content(self.token_file, max_bytes=MAX_TOKEN_BYTES)
+        token = content.decode("ascii", "replace").strip()
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise UsageError("--token-file: expected one API key or token, and nothing else")
+        return token
 
 
 def _target(url: str | None, *, default: str) -> str:

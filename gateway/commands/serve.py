@@ -28,7 +28,9 @@ def serve(
     http_port: Annotated[int | None, typer.Option(help="REST [8000]; 0 lets the system choose.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC [8001].")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Metrics and health [8002].")] = None,
-    insecure: Annotated[bool | None, typer.Option("--insecure", help="Allow a host that others can reach without TLS.")] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Allow a host that others can reach without TLS or credentials.")
+    ] = None,
     workers: Annotated[int | None, typer.Option("--workers", "-w", help="Processes that serve [one a core, at most 4].")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error [info].")] = None,
     assignments: Assignments = None,

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.control.extensions import Extensions
+from gateway.control.guarded_calls import Personal
 from gateway.control.service import Service
 from gateway.control.standard_calls import unary
 from gateway.control.state import ServerState
 from gateway.errors import Code, TidegateError
+from gateway.identity.callers import Caller
 from gateway.pb import inference_pb2 as pb
 from gateway.pb.rpcs import RPCS
 from gateway.protocol import v2_grpc, v2_grpc_metadata
-from gateway.wire.grpc import Message, Method
+from gateway.wire.grpc import Message, MessageSink, Method
+from gateway.wire.stream import Stream
 
 _REFUSED = {
     "SystemSharedMemory": "system shared memory is not supported: tensors travel in the request",
@@ -42,6 +45,24 @@ def inference_methods(service: Service, state: ServerState, extensions: Extensio
     for name in RPCS:
         methods.setdefault(path(name), Method(unary=unary(_refusing(name))))
     return methods
+
+
+def personal_inference(service: Service) -> dict[bytes, Personal]:
+    """The calls that name their model in each message, for one caller: by path, as `inference_methods`."""
+
+    def unary_for(caller: Caller) -> Method:
+        def infer(stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:
+            service.grpc_infer(stream, data, start, end, deadline, credential=caller)
+
+        return Method(unary=infer)
+
+    def streaming_for(caller: Caller) -> Method:
+        def begin(stream: Stream, deadline: float) -> MessageSink:
+            return service.grpc_stream_infer(stream, deadline, caller)
+
+        return Method(streaming=begin)
+
+    return {path("ModelInfer"): unary_for, path("ModelStreamInfer"): streaming_for}
 
 
 def path(name: str) -> bytes:

@@ -11,7 +11,17 @@ from gateway.config import Config
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
-TAKEN_OVER = (("models",), ("batching",), ("logging", "level"), ("logging", "format"))  # what a reload changes
+TAKEN_OVER = (
+    ("models",),
+    ("batching",),
+    ("logging", "level"),
+    ("logging", "format"),
+    ("auth", "keys"),
+    ("auth", "jwt"),
+    ("auth", "clients"),
+    ("auth", "anonymous"),
+    ("auth", "realm"),
+)  # fmt: skip - what a reload changes; of `auth` while there is such a section before and after
 _SECRET = ("repository", "options")  # may hold credentials: named, never shown
 
 
@@ -26,7 +36,7 @@ def differences(old: Config, new: Config) -> tuple[list[str], list[str]]:
 
 
 def taken_over(old: Config, new: Config) -> Config:
-    """`old` with what a reload changes as `new` has it."""
+    """`old` with what a reload changes as `new` has it. Raises MisfitError where the rest of `old` does not allow that."""
     return _replaced(old, new, TAKEN_OVER)
 
 
@@ -35,7 +45,10 @@ def _replaced(old: Struct, new: Struct, paths: Sequence[tuple[str, ...]]) -> Str
     for name in {path[0] for path in paths}:
         below = [path[1:] for path in paths if path[0] == name]
         before, after = getattr(old, name), getattr(new, name)
-        changes[name] = _replaced(before, after, below) if all(below) else after
+        if not all(below):
+            changes[name] = after
+        elif before is not None and after is not None:
+            changes[name] = _replaced(before, after, below)
     return msgspec.structs.replace(old, **changes)
 
 

@@ -11,6 +11,7 @@ from gateway.control.board import Board
 from gateway.control.fleet import Fleet, Member
 from gateway.control.state import ServerState
 from gateway.control.steering import Steering
+from gateway.errors import Code
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import Arena
 from gateway.observe.page import Page, Values
@@ -37,14 +38,15 @@ class Counting:
 
     def _gauges(self) -> Mapping[str, Values]:
         totals, snapshot = self._totals, self._steering.snapshot
-        routed = self._steering.table.models
+        routed, counters = self._steering.table.models, totals.counters()
         return {
             "tidegate_model_loaded": {(model, str(number)): 1.0 for model, numbers in routed.items() for number in numbers},
             "tidegate_model_state": {(one.model, str(one.version), snapshot.known[one].state.value): 1.0 for one in sorted(snapshot.known)},
             "tidegate_inflight_requests": totals.gauge("inflight_requests"),
             "tidegate_inflight_bytes": totals.gauge("inflight_bytes"),
             "tidegate_connections": totals.gauge("connections"),
-            "tidegate_connections_refused": totals.counters()["refused_connections"],
+            "tidegate_connections_refused": counters["refused_connections"],
+            "tidegate_denied_total": {(code.name,): counters[code.name.lower()] for code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)},
             "tidegate_ready": float(self._state.ready),
             **self._workers(),
         }

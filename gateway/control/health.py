@@ -15,6 +15,7 @@ from gateway.errors import Code, TidegateError, invalid
 from gateway.pb.rpcs import SERVICE
 from gateway.protocol.tensors import shown
 
+OF_A_MODEL = "model/"  # in front of a model's name
 CHECK = b"/grpc.health.v1.Health/Check"
 WATCH = b"/grpc.health.v1.Health/Watch"
 
@@ -25,7 +26,7 @@ _WORDS: dict[bool, int] = {True: _Answer.SERVING, False: _Answer.NOT_SERVING}
 
 def statuses(*, ready: bool, models: Mapping[str, bool]) -> dict[str, bool]:
     """The table of names from the server's readiness and that of each model; no model serves where the server does not."""
-    return {"": ready, SERVICE: ready} | {f"model/{name}": ready and serving for name, serving in models.items()}
+    return {"": ready, SERVICE: ready} | {f"{OF_A_MODEL}{name}": ready and serving for name, serving in models.items()}
 
 
 class Health:
@@ -43,7 +44,7 @@ class Health:
 
     def check(self, message: bytes | memoryview) -> bytes:
         """HealthCheckResponse of Check. Raises NOT_FOUND for a name that is not in the table."""
-        service = _service(message)
+        service = service_of(message)
         serving = self._serving.get(service)
         if serving is None:
             raise TidegateError(Code.NOT_FOUND, f"unknown service '{shown(service)}'")
@@ -54,7 +55,7 @@ class Health:
 
         `finish()` ends the call when the server stops.
         """
-        watch = Watch(_service(message), send, finish, self._watches.discard)
+        watch = Watch(service_of(message), send, finish, self._watches.discard)
         self._watches.add(watch)
         watch.tell(self._watched(watch.service))
         return watch
@@ -93,7 +94,8 @@ class Watch:
         self._forget(self)
 
 
-def _service(message: bytes | memoryview) -> str:
+def service_of(message: bytes | memoryview) -> str:
+    """The name that a HealthCheckRequest asks about. Raises INVALID_ARGUMENT."""
     try:
         service: str = health_pb2.HealthCheckRequest.FromString(bytes(message)).service
     except DecodeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.identity.gate import Known
 from gateway.observe.statistics import ModelStats
 from gateway.serving.lifecycle import State
 
@@ -69,6 +70,10 @@ class Route(msgspec.Struct, frozen=True, tag=True):
     table: Table
 
 
+class Renew(msgspec.Struct, frozen=True, tag=True):
+    """The files of the TLS section have changed, and are good: show the new certificate."""
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Take no connections, finish what is open, end."""
 
@@ -130,5 +135,9 @@ class Change(msgspec.Struct, frozen=True, tag=True):
     load: bool
 
 
-ToWorker = Begin | Hold | Route | Drain | Counted | Changed
-FromWorker = Hello | Reports | Routed | Wake | Asked | Change
+class UnknownKey(msgspec.Struct, frozen=True, tag=True):
+    """A token names a key that its issuer did not have: are there newer ones?"""
+
+
+ToWorker = Begin | Known | Hold | Route | Renew | Drain | Counted | Changed
+FromWorker = Hello | Reports | Routed | Wake | Asked | Change | UnknownKey

@@ -1,4 +1,4 @@
-"""The REST surface of the inference ports: the Open Inference Protocol v2 here, v1 in `rest_v1`. Paths to handlers."""
+"""The REST surface of the Open Inference Protocol v2: paths to handlers, requests to the service, results to JSON or binary."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from gateway.control.extensions import Extensions
 from gateway.control.index import NO_REPOSITORY_NAMES
-from gateway.control.paths import allow, check_type, name_of, not_found
+from gateway.control.paths import name_of, not_found
 from gateway.control.probes import alive, live, ready, started
 from gateway.control.replies import fail, reply, telling
 from gateway.control.rest_infer import RestInference
 from gateway.control.rest_v1 import RestV1
+from gateway.control.routes import READ, WRITE, Found, Route
 from gateway.control.service import Service
 from gateway.control.state import ServerState
 from gateway.errors import TidegateError
@@ -18,104 +19,87 @@ from gateway.protocol.tensors import TensorSpec
 from gateway.protocol.v2_grpc_metadata import PLATFORM
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
 
-_REFUSED_ACTIONS = {
-    "generate": "the generate extension is not supported: use infer",
-    "generate_stream": "the generate extension is not supported: use infer",
-}
-_SHARED_MEMORY = frozenset(("systemsharedmemory", "cudasharedmemory"))
+_REFUSED_ACTIONS = frozenset((b"generate", b"generate_stream"))
+_SHARED_MEMORY = frozenset((b"systemsharedmemory", b"cudasharedmemory"))
+_MODEL, _VERSION, _REPOSITORY = b"/v2/models/{model}", b"/v2/models/{model}/versions/{version}", b"/v2/repository/models/{model}"
 
 Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 
 
 class Rest:
-    """`HttpApplication` of the inference ports. `infer` takes POST; everything else GET and HEAD."""
+    """`HttpApplication` of the inference ports. `infer`, `load` and `unload` take POST; nearly everything else GET and HEAD."""
 
     def __init__(self, service: Service, state: ServerState, inference: RestInference, extensions: Extensions, v1: RestV1) -> None:
-        self._v1 = v1
         self._service = service
-        self._extensions = extensions
-        self._answers: dict[str, Action] = {
-            "metadata": self._metadata, "ready": self._ready, "config": self._config, "stats": extensions.statistics.http,
-        }  # fmt: skip
         self._state = state
-        self._infer: Action = inference.infer
-        self._fixed: dict[bytes, HttpHandler] = {
-            b"/v2": self._server, b"/v2/": self._server, b"/v2/health/live": live, b"/v2/health/ready": ready(state),
-            b"/v2/health/startup": started(state),
-            b"/v2/models": self._models, b"/v2/models/stats": lambda exchange: extensions.statistics.http(exchange, "", ""),
-            b"/v1/models": self._models, b"/": alive,
-        }  # fmt: skip
+        self._extensions = extensions
+        self._v1 = v1
+        self._fixed = self._fixed_routes(extensions)
+        self._of_models = self._model_routes(inference, extensions)
 
-        instruments = extensions.instruments
-        self._settings = {b"/v2/logging": telling(instruments.log_http), b"/v2/trace/setting": telling(instruments.trace_http)}
+    def _fixed_routes(self, extensions: Extensions) -> dict[bytes, tuple[Route, HttpHandler]]:
+        """Those without names in them, by their path."""
+        state, instruments = self._state, extensions.instruments
+        routes: list[tuple[str, tuple[str, ...], HttpHandler]] = [
+            ("/v2", READ, self._server),
+            ("/v2/", READ, self._server),
+            ("/v2/health/live", READ, live),
+            ("/v2/health/ready", READ, ready(state)),
+            ("/v2/health/startup", READ, started(state)),
+            ("/v2/models", READ, self._models),
+            ("/v2/models/stats", READ, lambda exchange: extensions.statistics.http(exchange, "", "")),
+            ("/v2/logging", (*READ, *WRITE), telling(instruments.log_http)),
+            ("/v2/trace/setting", (*READ, *WRITE), telling(instruments.trace_http)),
+            ("/v2/repository/index", WRITE, telling(extensions.index.http)),
+            ("/v1/models", READ, self._models),
+            ("/", READ, alive),
+        ]
+        return {path.encode(): (Route(methods, path), handler) for path, methods, handler in routes}
+
+    def _model_routes(self, inference: RestInference, extensions: Extensions) -> dict[bytes, tuple[Route, Action]]:
+        """Those of a model, by their template."""
+
+        def trace(exchange: HttpExchange, model: str, _version: str) -> None:
+            telling(lambda exchange: extensions.instruments.trace_http(exchange, model))(exchange)
+
+        def controlled(*, load: bool) -> Action:
+            return lambda exchange, model, _version: extensions.control.http(exchange, model, load=load)
+
+        actions: list[tuple[bytes, tuple[str, ...], Action]] = [
+            (b"", READ, self._metadata),
+            (b"/ready", READ, self._ready),
+            (b"/config", READ, self._config),
+            (b"/infer", WRITE, inference.infer),
+            (b"/stats", READ, extensions.statistics.http),
+            (b"/trace/setting", (*READ, *WRITE), trace),
+        ]
+        routes = [(prefix + rest, methods, action) for prefix in (_MODEL, _VERSION) for rest, methods, action in actions]
+        routes += [(_REPOSITORY + b"/load", WRITE, controlled(load=True)), (_REPOSITORY + b"/unload", WRITE, controlled(load=False))]
+        return {template: (Route(methods, template.decode()), action) for template, methods, action in routes}
+
+    @property
+    def routes(self) -> list[Route]:
+        """All that is routed by."""
+        return [*[route for route, _ in (*self._fixed.values(), *self._of_models.values())], *self._v1.routes]
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
-        """Route by the raw path: one split, then each name is decoded once."""
+        """As `find`, for callers that need not show who they are."""
+        return self.find(method, target, headers)[2]
+
+    def find(self, method: str, target: bytes, headers: Headers) -> Found:
+        """Route by the raw path: one split, then each name is decoded once. What is no name is compared as it was sent."""
         fixed = self._fixed.get(target)
         if fixed is not None:
-            allow(method, "GET", "HEAD")
-            return fixed
-        settings = self._settings.get(target)
-        if settings is not None:
-            allow(method, "GET", "HEAD", "POST")
-            return settings
+            return fixed[0].check(method, headers), None, fixed[1]
         parts = target.split(b"/")
-        if parts[:2] != [b"", b"v2"]:
-            if parts[:2] == [b"", b"v1"]:
-                return self._v1.open(method, parts[2:], headers)
-            raise not_found()
-        if parts[2:3] == [b"models"]:
-            return self._model_route(method, [name_of(part) for part in parts[3:]], headers)
-        if parts[2:3] == [b"repository"]:
-            return self._repository_route(method, parts[3:], headers)
-        if len(parts) > 2 and parts[2].decode("latin-1") in _SHARED_MEMORY:
-            raise HttpRefusal(501, "shared memory is not supported: tensors travel in the request")
-        raise not_found()
-
-    def _model_route(self, method: str, names: list[str], headers: Headers) -> HttpHandler:
-        """`models/M[/versions/V][/ready|/config|/infer|/stats|/trace/setting]`."""
-        model, version = names[0], ""
-        rest = names[1:]
-        if rest[:1] == ["versions"] and len(rest) > 1:
-            version, rest = rest[1], rest[2:]
-        if rest == ["trace", "setting"] and model:
-            allow(method, "GET", "HEAD", "POST")
-            return telling(lambda exchange: self._extensions.instruments.trace_http(exchange, model))
-        if len(rest) > 1 or not model:
-            raise not_found()
-        action = rest[0] if rest else "metadata"
-        if action == "infer":
-            allow(method, "POST")
-            check_type(headers)
-            return lambda exchange: self._infer(exchange, model, version)
-        if action in _REFUSED_ACTIONS:
-            raise HttpRefusal(501, _REFUSED_ACTIONS[action])
-        answer = self._answers.get(action)
-        if answer is None:
-            raise not_found()
-        allow(method, "GET", "HEAD")
-        return lambda exchange: answer(exchange, model, version)
-
-    def _repository_route(self, method: str, parts: list[bytes], headers: Headers) -> HttpHandler:
-        """`repository[/NAME]/index` and `repository[/NAME]/models/M/load|unload`."""
-        handler = self._repository_action(parts)
-        if handler is None:
-            if self._repository_action(parts[1:]) is not None:
-                raise HttpRefusal(501, NO_REPOSITORY_NAMES)
-            raise not_found()
-        allow(method, "POST")
-        check_type(headers)
-        return handler
-
-    def _repository_action(self, parts: list[bytes]) -> HttpHandler | None:
-        extensions = self._extensions
-        match parts:
-            case [b"index"]:
-                return telling(extensions.index.http)
-            case [b"models", name, b"load" | b"unload" as action] if name:
-                model, load = name_of(name), action == b"load"
-                return lambda exchange: extensions.control.http(exchange, model, load=load)
-        return None
+        if parts[:2] == [b"", b"v1"]:
+            return self._v1.find(method, parts[2:], headers)
+        template, model, version = _template(parts)
+        found = self._of_models.get(template) if model else None
+        if found is None:
+            raise _absent(parts)
+        route, action = found
+        return route.check(method, headers), model, lambda exchange: action(exchange, model, version)
 
     # --- answers ---------------------------------------------------------------------------------------------------------------
 
@@ -153,3 +137,30 @@ class Rest:
 
 def _specs(specs: tuple[TensorSpec, ...]) -> list[dict[str, object]]:
     return [{"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)} for spec in specs]
+
+
+def _template(parts: list[bytes]) -> tuple[bytes, str, str]:
+    """A path with its names taken out, the model and the version that it names; no template where it has no place for them.
+
+    A name stands where no literal of a template can, so no caller writes a path that is taken for a template as it stands.
+    """
+    if parts[:3] == [b"", b"v2", b"models"]:
+        model = name_of(parts[3])
+        if len(parts) > 5 and parts[4] == b"versions":
+            return b"/".join([_VERSION, *parts[6:]]), model, name_of(parts[5])
+        return b"/".join([_MODEL, *parts[4:]]), model, ""
+    if parts[:4] == [b"", b"v2", b"repository", b"models"] and len(parts) > 4:
+        return b"/".join([_REPOSITORY, *parts[5:]]), name_of(parts[4]), ""
+    return b"", "", ""
+
+
+def _absent(parts: list[bytes]) -> HttpRefusal:
+    """A path that leads nowhere, or to what this server refuses by name."""
+    match parts[1:]:
+        case [b"v2", b"models", _, action] | [b"v2", b"models", _, b"versions", _, action] if action in _REFUSED_ACTIONS:
+            return HttpRefusal(501, "the generate extension is not supported: use infer")
+        case [b"v2", kind, *_] if kind in _SHARED_MEMORY:
+            return HttpRefusal(501, "shared memory is not supported: tensors travel in the request")
+        case [b"v2", b"repository", _, b"index"] | [b"v2", b"repository", _, b"models", _, b"load" | b"unload"]:
+            return HttpRefusal(501, NO_REPOSITORY_NAMES)
+    return not_found()

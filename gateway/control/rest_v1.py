@@ -5,16 +5,18 @@ Sources: github.com/tensorflow/serving, g3doc/api_rest.md; github.com/kserve/kse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.control.model_status import ModelStatus
-from gateway.control.paths import allow, check_type, name_of, not_found
+from gateway.control.paths import name_of, not_found
 from gateway.control.replies import reply, telling
 from gateway.control.rest_predict import RestPrediction
+from gateway.control.routes import READ, WRITE, Found, Route
 from gateway.control.service import Service
 from gateway.protocol.tensors import shown
 from gateway.protocol.v1_metadata import model_metadata
-from gateway.wire.exchange import Headers, HttpHandler, HttpRefusal
+from gateway.wire.exchange import Headers, HttpExchange, HttpRefusal
 
 _REFUSED = {
     "classify": ":classify is not supported: use :predict",
@@ -23,41 +25,62 @@ _REFUSED = {
 }
 
 
+_PLACES = {"": "/v1/models/{model}", "versions": "/v1/models/{model}/versions/{version}", "labels": "/v1/models/{model}/labels/{label}"}
+
+Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
+
+
 class RestV1:
     """`/v1/models/…`. `:predict` takes POST, everything else GET and HEAD."""
 
     def __init__(self, service: Service, prediction: RestPrediction) -> None:
         self._service = service
-        self._predict = prediction.infer
-        self._status = ModelStatus(service)
+        status = ModelStatus(service)
+        actions: dict[str, tuple[tuple[str, ...], Action]] = {
+            ":predict": (WRITE, prediction.infer),
+            "/metadata": (READ, _told(self._metadata)),
+            "": (READ, _told(status.of)),
+        }
+        self._found = {
+            (kind, rest): (Route(methods, place + rest), action)
+            for kind, place in _PLACES.items()
+            for rest, (methods, action) in actions.items()
+        }
 
-    def open(self, method: str, parts: list[bytes], headers: Headers) -> HttpHandler:
+    @property
+    def routes(self) -> list[Route]:
+        """All that is routed by."""
+        return [route for route, _ in self._found.values()]
+
+    def find(self, method: str, parts: list[bytes], headers: Headers) -> Found:
         """`models/M[/versions/N|/labels/L]`, then `:predict`, `/metadata` or nothing; `parts` are those of the path behind `/v1`."""
         if parts[:1] != [b"models"] or len(parts) < 2:
             raise not_found()
         names = [name_of(part) for part in parts[1:]]
         names[-1], colon, verb = names[-1].partition(":")
-        if colon:
-            return self._verb(method, verb, names, headers)
-        metadata = len(names) in {2, 4} and names[-1] == "metadata"
-        model, version = _target(names[:-1] if metadata else names)
-        allow(method, "GET", "HEAD")
-        ask = self._metadata if metadata else self._status.of
-        return telling(lambda exchange: reply(exchange, ask(model, version)))
-
-    def _verb(self, method: str, verb: str, names: list[str], headers: Headers) -> HttpHandler:
+        rest = _verb(verb) if colon else "/metadata" if len(names) in {2, 4} and names[-1] == "metadata" else ""
+        if rest == "/metadata":
+            names.pop()
         model, version = _target(names)
-        if verb in _REFUSED:
-            raise HttpRefusal(501, _REFUSED[verb])
-        if verb != "predict":
-            raise not_found()
-        allow(method, "POST")
-        check_type(headers)
-        return lambda exchange: self._predict(exchange, model, version)
+        route, action = self._found[names[1] if version else "", rest]
+        return route.check(method, headers), model, lambda exchange: action(exchange, model, version)
 
     def _metadata(self, model: str, version: str) -> dict[str, Any]:
         found = self._service.version(model, version)
         return model_metadata(found.signature, str(found.number))
+
+
+def _told(ask: Callable[[str, str], object]) -> Action:
+    """What a question about a version is answered, as JSON."""
+    return lambda exchange, model, version: telling(lambda exchange: reply(exchange, ask(model, version)))(exchange)
+
+
+def _verb(verb: str) -> str:
+    if verb in _REFUSED:
+        raise HttpRefusal(501, _REFUSED[verb])
+    if verb != "predict":
+        raise not_found()
+    return ":predict"
 
 
 def _target(names: list[str]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import cast
 from gateway.control.answers import GrpcSink, StreamSink
 from gateway.control.parking import Parking
 from gateway.errors import AsleepError, Code, TidegateError
+from gateway.identity.callers import Caller as Credential
 from gateway.limits import Limits
 from gateway.observe.metrics import Metrics
 from gateway.observe.slabs import GRPC
@@ -28,9 +29,10 @@ Message = bytes | memoryview
 class Plan:
     """What a message means, when it is known but for its id and data: where its request goes and who answers."""
 
-    __slots__ = ("bound", "lane", "rows", "sink", "size", "stream_sink", "timeout_s")
+    __slots__ = ("bound", "lane", "model", "rows", "sink", "size", "stream_sink", "timeout_s")
 
-    def __init__(self, bound: BoundRequest, lane: Lane, sink: Sink, stream_sink: Sink, timeout_s: float) -> None:
+    def __init__(self, model: str, bound: BoundRequest, lane: Lane, *, sink: Sink, stream_sink: Sink, timeout_s: float) -> None:
+        self.model = model
         self.bound = bound
         self.lane = lane
         self.sink = sink
@@ -68,20 +70,24 @@ class Service:
 
     # --- gRPC ------------------------------------------------------------------------------------------------------------------
 
-    def grpc_infer(self, stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:
-        """ModelInfer; the message is `data[start:end]`."""
+    def grpc_infer(
+        self, stream: Stream, data: Message, start: int, end: int, deadline: float, *, credential: Credential | None = None
+    ) -> None:
+        """ModelInfer; the message is `data[start:end]`. With a credential, its right to the model is asked before anything else."""
         item = Item()
         item.caller = stream
         item.arrival = stream.arrival
         found = self._templates.find(data, start, end)
         try:
             if found is None:
-                plan = self._parse(item, data[start:end])
+                plan = self._parse(item, data[start:end], credential)
             else:
                 plan, item.id, item.data = found
+                if credential is not None and (item.arrival >= credential.until or plan.model not in credential.models):
+                    credential.demand_inference(plan.model, item.arrival)
         except TidegateError as error:
             if isinstance(error, AsleepError) and self.parking is not None:
-                self.parking.park(error.model, ParkedCall(self, stream, bytes(data[start:end]), deadline))
+                self.parking.park(error.model, ParkedCall(self, stream, bytes(data[start:end]), deadline, credential))
                 return
             self._refused(None, error.code)
             grpc.fail(stream, error.code, error.message)
@@ -95,9 +101,9 @@ class Service:
             self._refused(plan.lane.version, rejection.code)
             grpc.fail(stream, rejection.code, rejection.message)
 
-    def grpc_stream_infer(self, stream: Stream, deadline: float) -> grpc.MessageSink:
+    def grpc_stream_infer(self, stream: Stream, deadline: float, credential: Credential | None = None) -> grpc.MessageSink:
         """ModelStreamInfer."""
-        return StreamCall(self, stream, deadline)
+        return StreamCall(self, stream, deadline, credential)
 
     def submit_streamed(self, call: StreamCall, message: Message, owed: int) -> None:
         """One request of a stream; its errors are answers of the stream."""
@@ -108,10 +114,16 @@ class Service:
         try:
             found = self._templates.find(message)
             if found is None:
-                plan = self._parse(item, message)
+                plan = self._parse(item, message, call.credential)
             else:
                 plan, item.id, item.data = found
+                if call.credential is not None:
+                    call.credential.demand_inference(plan.model, item.arrival)
         except TidegateError as error:
+            if error.code is Code.UNAUTHENTICATED:  # nobody is there any more who could ask for more
+                self._refused(None, error.code)
+                grpc.finish(call.stream, error.code, error.message)
+                return
             if isinstance(error, AsleepError) and self.parking is not None:
                 self.parking.park(error.model, ParkedMessage(self, call, bytes(message), owed))
                 return
@@ -126,9 +138,11 @@ class Service:
             self._refused(plan.lane.version, rejection.code)
             plan.stream_sink.fail(item, rejection.code, rejection.message)
 
-    def _parse(self, item: Item, message: Message) -> Plan:
+    def _parse(self, item: Item, message: Message, credential: Credential | None) -> Plan:
         """The long way: protobuf, the request's rules, the version's signature. What came twice is remembered."""
         request = self._decoder.decode(message)
+        if credential is not None:
+            credential.demand_inference(request.model, item.arrival)
         plan = self._plan(request)
         item.id = id_field(request.id)
         item.data = plan.bound.data
@@ -146,7 +160,9 @@ class Service:
                 GrpcSink(encoder, bound.outputs, batched=batched),
                 StreamSink(encoder, bound.outputs, batched=batched, answered=_streamed_answered),
             )
-        return Plan(bound, version.lane(bound.shapes, alone=not bound.rows), *sinks, timeout_of(request))
+        sink, stream_sink = sinks
+        lane = version.lane(bound.shapes, alone=not bound.rows)
+        return Plan(request.model, bound, lane, sink=sink, stream_sink=stream_sink, timeout_s=timeout_of(request))
 
     def version(self, model: str, version: str) -> Version:
         """The version that somebody asks about. One that sleeps is awakened, and is not there yet. Raises TidegateError."""
@@ -183,10 +199,10 @@ class Service:
 class ParkedCall:
     """A unary call that waits for its model."""
 
-    def __init__(self, service: Service, stream: Stream, data: bytes, deadline: float) -> None:
+    def __init__(self, service: Service, stream: Stream, data: bytes, deadline: float, credential: Credential | None) -> None:
         self.size = len(data)
         self.deadline = min(deadline, stream.arrival + service.limits.serving.default_deadline_s)
-        self._service, self._stream, self._data, self._given = service, stream, data, deadline
+        self._service, self._stream, self._data, self._given, self._credential = service, stream, data, deadline, credential
 
     @property
     def cancelled(self) -> bool:
@@ -195,7 +211,7 @@ class ParkedCall:
 
     def again(self) -> None:
         """As if it had come now."""
-        self._service.grpc_infer(self._stream, self._data, 0, len(self._data), self._given)
+        self._service.grpc_infer(self._stream, self._data, 0, len(self._data), self._given, credential=self._credential)
 
     def fail(self, error: TidegateError) -> None:
         """The status of the call."""
@@ -243,9 +259,10 @@ class Streamed:
 class StreamCall:
     """One ModelStreamInfer call: requests in, answers as they are ready, the status when all are answered."""
 
-    def __init__(self, service: Service, stream: Stream, deadline: float) -> None:
+    def __init__(self, service: Service, stream: Stream, deadline: float, credential: Credential | None) -> None:
         self.stream = stream
         self.deadline = deadline
+        self.credential = credential
         self._service = service
         self._open = 0
         self._ended = False

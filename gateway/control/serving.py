@@ -8,23 +8,26 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.metadata
+import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from gateway.clock import Clock, seeded_random
 from gateway.config import Config, Versions
 from gateway.control.balance import Balance
-from gateway.control.calls import inference_methods
+from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.extensions import Extensions
+from gateway.control.guard import GuardedHttp
+from gateway.control.guarded_calls import GuardedCalls, Personal
 from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
-from gateway.control.messages import Asked, Change, Held, Report, Table
+from gateway.control.messages import Asked, Change, Held, Report, Table, UnknownKey
 from gateway.control.model_child import start_model_child
 from gateway.control.model_control import ModelControl
 from gateway.control.parking import Parking
@@ -33,9 +36,12 @@ from gateway.control.rest_infer import RestInference
 from gateway.control.rest_predict import RestPrediction
 from gateway.control.rest_v1 import RestV1
 from gateway.control.service import Service
-from gateway.control.standard_calls import standard_methods
+from gateway.control.standard_calls import personal_health, standard_methods
 from gateway.control.state import ServerState
 from gateway.control.statistics import Statistics
+from gateway.errors import Code
+from gateway.identity.certificates import Certificate
+from gateway.identity.gate import Gate, Known
 from gateway.limits import WireLimits
 from gateway.observe.access import AccessLog
 from gateway.observe.arena import Region
@@ -46,18 +52,20 @@ from gateway.serving.loading import Loader, Say
 from gateway.serving.sources import content_of, open_repository
 from gateway.serving.versions import Version
 from gateway.wire.blocks import Router
+from gateway.wire.exchange import HttpApplication
 from gateway.wire.grpc import GrpcRouter
 from gateway.wire.head import RequestHead
 from gateway.wire.http_stream import route_http
 from gateway.wire.listener import Behind, Listener
 from gateway.wire.stream import Acceptor
 from gateway.wire.timeouts import TimedHttp2
-from gateway.wire.tls import TlsContext
+from gateway.wire.tls import TlsContext, TlsError
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
 from registry.niceness import give_way
 from registry.verified import ModelVersionRef
 
+_log = logging.getLogger(__name__)
 _LOOK_S = 0.02  # between two looks at what is still open while draining
 _ONE_CORE_INLINE_S = 5e-3  # far below the 50 ms in which health must answer
 _COLLECT_EVERY = 50_000  # allocations; measured: 5 % of a small request at Python's 700
@@ -78,7 +86,7 @@ class Serving:
         cores: set[int],
         report: Callable[[tuple[Report, ...]], None],
         wake: Callable[[str], None],
-        ask: Callable[[Asked | Change], None],
+        ask: Callable[[Asked | Change | UnknownKey], None],
     ) -> None:
         """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep;
         `ask` sends what only the supervisor can answer.
@@ -96,6 +104,8 @@ class Serving:
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
         self._source: Source | None = None
         self._gives_way = False  # the loading thread
+        self.gate = None if config.auth is None else Gate(config.auth, clock, ask=lambda: ask(UnknownKey()))
+        self._tls: TlsContext | None = None
         self.service, self.listener = self._compose()
         self.holding = Holding(self._load, report, metrics.forget, lambda: os.sched_setaffinity(0, self._cores))
         self._sockets = sockets
@@ -124,7 +134,8 @@ class Serving:
         rest = Rest(service, self.state, RestInference(service, strict_json=strict), extensions, v1)
         methods = inference_methods(service, self.state, extensions) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
-        behind = Behind(rest, _router(calls, rest, self._wire), TimedHttp2)
+        personal = personal_inference(service) | personal_health(self.health)
+        behind = behind_of(calls, rest, self._wire, self.gate, personal)
         listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)
         batcher.answered = listener.flush
         self.balance.turn = listener.accepting.resume
@@ -145,6 +156,21 @@ class Serving:
         self._source = None
         self.service.allow_empty(_allow_empty(config))
         self.service.batcher.inline_max_s = _inline_max_s(config)
+        if self.gate is not None and config.auth is not None:
+            self.gate.configure(config.auth)
+
+    def know(self, known: Known) -> None:
+        """Hold credentials against this from now on."""
+        if self.gate is not None:
+            self.gate.renew(known)
+
+    def renew_certificate(self) -> None:
+        """Show callers that come from now on what lies in the files now; connections that are open stay."""
+        try:
+            if self._tls is not None:
+                self._tls.reload()
+        except TlsError as error:  # somebody wrote them again meanwhile, and will be noticed
+            _log.error("tls: %s; the certificate stays as it is", error)
 
     # --- versions --------------------------------------------------------------------------------------------------------------
 
@@ -184,15 +210,18 @@ class Serving:
     def _take(self) -> None:
         """Take connections from now on."""
         self._taking = True
-        context = TlsContext(self.config.tls).context if self.config.tls is not None else None
+        self._tls = None if self.config.tls is None else TlsContext(self.config.tls)
         for fd in self._sockets.values():
-            self.listener.listen(socket.socket(fileno=fd), context)
+            self.listener.listen(socket.socket(fileno=fd), None if self._tls is None else self._tls.context)
         self.balance.begin()
 
     def gauge(self, region: Region) -> None:
         """What the metrics page shows of this process."""
         budget = self.service.batcher.budget
         region["refused_connections"] = self.listener.refused
+        if self.gate is not None:
+            for code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED):
+                region[code.name.lower()] = self.gate.denials[code]
         region["inflight_requests"] = budget.requests
         region["inflight_bytes"] = budget.bytes
 
@@ -251,7 +280,20 @@ def _settle_collector() -> None:
     gc.set_threshold(_COLLECT_EVERY, 20, 20)
 
 
-def _router(calls: GrpcRouter, rest: Rest, limits: WireLimits) -> Router:
+def behind_of(calls: GrpcRouter, rest: Rest, limits: WireLimits, gate: Gate | None, personal: Mapping[bytes, Personal]) -> Behind:
+    """What stands behind the ports: everything for everybody, or through a gate, for callers with a certificate of their own too."""
+    if gate is None:
+        return Behind(rest, _router(calls, rest, limits), TimedHttp2)
+
+    def guarded(certificate: Certificate | None = None) -> Behind:
+        calls_of = GuardedCalls(calls, gate, personal, certificate)
+        route = _router(calls_of, GuardedHttp(rest, gate, certificate, remembered=True), limits)
+        return Behind(GuardedHttp(rest, gate, certificate), route, TimedHttp2, known=guarded)
+
+    return guarded()
+
+
+def _router(calls: GrpcRouter | GuardedCalls, rest: HttpApplication, limits: WireLimits) -> Router:
     """gRPC by content type, everything else is HTTP: on either port."""
 
     def route(head: RequestHead) -> Acceptor:

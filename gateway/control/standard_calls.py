@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from gateway.control import health, reflection
-from gateway.control.health import Health, Watch
+from gateway.control.guarded_calls import Personal
+from gateway.control.health import Health, Watch, service_of
 from gateway.control.reflection import Reflection
 from gateway.errors import Code, TidegateError
+from gateway.identity.access import OF_A_MODEL
+from gateway.identity.callers import Caller
 from gateway.wire import grpc
 from gateway.wire.grpc import Message, MessageSink, Method
 from gateway.wire.stream import Stream
@@ -23,6 +27,28 @@ def standard_methods(checks: Health) -> dict[bytes, Method]:
     for path in reflection.PATHS:
         methods[path] = Method(streaming=lambda stream, _deadline: AnswerCall(mirror.answer, stream))
     return methods
+
+
+def personal_health(checks: Health) -> dict[bytes, Personal]:
+    """Health for one caller: of the server to everybody, of a model to who may ask for its readiness."""
+
+    def check_for(caller: Caller) -> Method:
+        def handle(stream: Stream, data: Message, start: int, end: int, _deadline: float) -> None:
+            demand(health.CHECK, data[start:end], caller, stream.arrival)
+            grpc.reply(stream, checks.check(data[start:end]))
+
+        return Method(unary=handle)
+
+    def watch_for(caller: Caller) -> Method:
+        return Method(streaming=lambda stream, _deadline: GuardedWatch(checks, stream, caller))
+
+    return {health.CHECK: check_for, health.WATCH: watch_for}
+
+
+def demand(path: bytes, message: Message, caller: Caller, now: float) -> None:
+    """Raises TidegateError where a caller may not ask a question of the health service."""
+    if service_of(message).startswith(health.OF_A_MODEL):
+        caller.demand(path.decode() + OF_A_MODEL, None, now)
 
 
 def unary(answer: Callable[[Message], bytes]) -> grpc.UnaryHandler:
@@ -77,3 +103,29 @@ class WatchCall(MessageSink):
 
     def half_closed(self) -> None:
         """The question is complete; the call goes on."""
+
+
+class GuardedWatch(WatchCall):
+    """As `WatchCall`, for a caller who may lose the right to it while it goes on."""
+
+    def __init__(self, checks: Health, stream: Stream, caller: Caller) -> None:
+        super().__init__(checks, stream)
+        self._caller = caller
+        self._question: Message = b""
+
+    def message(self, message: Message, owed: int) -> None:
+        """The one question. Raises TidegateError."""
+        if self._watch is None:
+            demand(health.WATCH, message, self._caller, self._stream.arrival)
+            self._question = bytes(message)
+        super().message(message, owed)
+
+    def _send(self, answer: bytes) -> None:
+        try:
+            demand(health.WATCH, self._question, self._caller, math.inf)  # its caller may have been silent for hours: look again
+        except TidegateError as error:
+            if self._watch is not None:
+                self._watch.end()
+            grpc.finish(self._stream, error.code, error.message)
+            return
+        super()._send(answer)

@@ -21,12 +21,14 @@ import uvloop
 from gateway.clock import SystemClock, seeded_random
 from gateway.config import Config, ConfigError, pins, worker_count
 from gateway.control.board import Board
+from gateway.control.certificates import Certificates
 from gateway.control.changes import differences, taken_over
 from gateway.control.counting import Counting
+from gateway.control.credentials import Credentials, CredentialsError
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
 from gateway.control.lookout import Lookout
-from gateway.control.messages import Asked, Change, Changed, Counted, FromWorker, Reports, Routed, Table, Wake
+from gateway.control.messages import Asked, Change, Changed, Counted, FromWorker, Renew, Reports, Routed, Table, UnknownKey, Wake
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.sockets import addresses, bind
@@ -34,12 +36,15 @@ from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
 from gateway.errors import Code, TidegateError
+from gateway.identity.gate import Gate, Known
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
 from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import Wanted
 from gateway.serving.sources import Wish, open_repository
+from gateway.typed_yaml import MisfitError
+from gateway.wire.tls import TlsError
 from registry.checkpoint import CheckpointFile
 from registry.errors import RegistryError
 from registry.state_directory import StateDirectory
@@ -48,6 +53,7 @@ _log = logging.getLogger(__name__)
 _SPARES = 2  # places beside the workers': one that has died is taken before it is free
 _SAVE_S = 10.0
 _USE_S = 1.0
+_FRESH_S = 2.0
 
 Reload = Callable[[], Config]
 
@@ -63,6 +69,8 @@ def run(config: Config, reload: Reload | None = None) -> int:
         _log.error("cannot listen: %s", error)
     except RegistryError as error:
         _log.error("cannot serve: %s", error.message)
+    except (CredentialsError, TlsError) as error:
+        _log.error("cannot serve: %s", error)
     return 1
 
 
@@ -90,12 +98,14 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-        self.monitor.listener.listen(self._sockets["metrics_port"])
+        metrics = self.certificates.metrics
+        self.monitor.listener.listen(self._sockets["metrics_port"], None if metrics is None else metrics.context)
         found = addresses(self._sockets)
         _log.info("listening: http %s, grpc %s, metrics %s", found["http_port"], found["grpc_port"], found["metrics_port"])
         self.lookout.start()
+        await self.credentials.look()
         await self.fleet.begin()
-        tasks = [self._loop.create_task(task) for task in (self._save_often(), self._watch_use())]
+        tasks = [self._loop.create_task(task) for task in (self._save_often(), self._watch_use(), self._stay_fresh())]
         await self._stop.wait()
         for task in tasks:
             task.cancel()
@@ -104,6 +114,9 @@ class Supervisor:
 
     def _compose(self) -> None:
         config, cores = self.config, sorted(os.sched_getaffinity(0))
+        self.certificates = Certificates(config.tls, lambda: self.fleet.tell(Renew()))
+        self.credentials = Credentials(config.auth, self.clock, self._know)
+        self.credentials.read()
         workers = worker_count(config.processes, len(cores))
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
@@ -134,13 +147,16 @@ class Supervisor:
             arena, self.totals, config.limits.observe,
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
         )  # fmt: skip
-        self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random())
+        self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
+        self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
+        self._know(self.credentials.known)
         self.verifying = Verifying(lambda: open_repository(config.repository), trials=config.processes.trials)
         self.lookout = Lookout(config, self._seen, self._unseen)
 
     # --- workers ---------------------------------------------------------------------------------------------------------------
 
     def _joined(self, member: Member) -> None:
+        member.channel.send(self.credentials.known)
         self.steering.joined(member.number)
 
     def _said(self, member: Member, message: FromWorker) -> None:
@@ -157,6 +173,8 @@ class Supervisor:
                 task.add_done_callback(self._changes.discard)
             case Asked(model):
                 member.channel.send(Counted(model, self.counting.statistics(model)))
+            case UnknownKey():
+                self.credentials.ask()
 
     async def _change(self, member: Member, change: Change) -> None:
         """Load or unload as the repository is now; answered once every worker that serves has followed."""
@@ -258,6 +276,27 @@ class Supervisor:
         notify("READY=1")
         self._loop.create_task(self.fleet.keep_spare())
 
+    # --- who may call ---------------------------------------------------------------------------------------------------------
+
+    def _know(self, known: Known) -> None:
+        self.fleet.tell(known)
+        if self.gate is not None:
+            self.gate.renew(known)
+
+    async def _stay_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(_FRESH_S)
+            self.certificates.look()
+            await self.credentials.look()
+
+    async def _reread(self) -> None:
+        self.certificates.look(again=True)
+        self.credentials.configure(self.config.auth)
+        if self.gate is not None and self.config.auth is not None:
+            self.gate.configure(self.config.auth)
+        await self.credentials.look(again=True)
+        notify("READY=1")
+
     # --- signals ---------------------------------------------------------------------------------------------------------------
 
     def _hang_up(self) -> None:
@@ -274,12 +313,17 @@ class Supervisor:
             _log.warning("reload: %s needs a restart", change)
         for change in applied:
             _log.info("reload: %s", change)
-        self.config = taken_over(self.config, config)
+        try:
+            self.config = taken_over(self.config, config)
+        except MisfitError as error:
+            _log.error("reload: %s: %s; the settings stay as they are until a restart", error.path, error.message)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
         self.steering.retry()
+        task = self._loop.create_task(self._reread())
+        self._changes.add(task)
+        task.add_done_callback(self._changes.discard)
         self._loop.run_in_executor(None, self.lookout.configure, self.config)
-        notify("READY=1")
 
     async def _save_often(self) -> None:
         while True:

@@ -29,6 +29,7 @@ from gateway.control.messages import (
     Drain,
     Hello,
     Hold,
+    Renew,
     Report,
     Reports,
     Route,
@@ -37,6 +38,7 @@ from gateway.control.messages import (
     Wake,
 )
 from gateway.control.serving import Serving
+from gateway.identity.gate import Known
 from gateway.observe import logs
 from gateway.observe.arena import Arena
 from gateway.observe.metrics import Metrics
@@ -82,6 +84,8 @@ class Worker:
         match message:
             case Begin():
                 self._begin(decode(message.config), message.core)
+            case Known() if self._serving is not None:
+                self._serving.know(message)
             case Hold():
                 self._hold(message)
             case Route() if self._serving is not None:
@@ -91,6 +95,8 @@ class Worker:
                 self._serving.statistics.told(model, versions)
             case Changed(number, code, text) if self._serving is not None:
                 self._serving.control.told(number, code, text)
+            case Renew() if self._serving is not None:
+                self._serving.renew_certificate()
             case Drain():
                 self._drain(message.grace_s)
 

@@ -24,7 +24,7 @@ _SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 # What a worker says of itself in the first words of its region. Gauges end with the worker, counters are kept.
 GAUGES = ("pid", "connections", "inflight_requests", "inflight_bytes")
-COUNTERS = ("refused_connections",)
+COUNTERS = ("refused_connections", "unauthenticated", "permission_denied")
 _WORDS = {name: word for word, name in enumerate((*GAUGES, *COUNTERS))}
 
 

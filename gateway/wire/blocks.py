@@ -1,7 +1,10 @@
 """Header blocks to routed heads: fragments, HPACK, the request rules, and the blocks that were seen before.
 
 A block may be remembered only while the dynamic table stands still, since the same bytes mean other headers after a change (another
-tenant's credentials among them). A block that itself changes the table is never remembered: decoding it has an effect.
+tenant's credentials among them). A block that itself changes the table is never remembered: decoding it has an effect. Nor is one whose
+acceptor says that it is `momentary`: what is refused now may be let in the next time.
+
+An Authorization field is among the fields by which calls are recognised, so an acceptor is of one credential and never taken for another's.
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ class HeaderBlocks:
         else:
             head, acceptor = alike
             entry = head, acceptor, text[front:size].tobytes(), _within(acceptor, timeout_s)
-        if not changed:
+        if not changed and not getattr(entry[1], "momentary", False):
             if self._strangers < _STRANGERS or not self._strangers % _LOOK:
                 self._remember(block, entry)
             else:

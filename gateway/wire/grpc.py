@@ -69,7 +69,12 @@ class GrpcRouter:
         self.default_s = min(limits.serving.default_deadline_s, self.longest_s)
 
     def route(self, head: RequestHead) -> Acceptor:
-        """By exact path bytes: no decoding, no normalising (CVE-2026-33186)."""
+        """Who takes a call that anybody may make."""
+        found = self.find(head)
+        return found if isinstance(found, Refusal) else self.accept(found, head)
+
+    def find(self, head: RequestHead) -> Method | Refusal:
+        """The method by exact path bytes: no decoding, no normalising (CVE-2026-33186)."""
         if head.oversized:
             return Refusal(Code.TOO_LARGE, "the metadata of the call is over the limit")
         if head.method != b"POST":
@@ -79,6 +84,10 @@ class GrpcRouter:
             return Refusal(Code.UNIMPLEMENTED, f"unknown method {head.path[:128].decode('ascii', 'replace')}")
         if head.timeout_s == MALFORMED:
             return Refusal(Code.INTERNAL, "malformed grpc-timeout")
+        return method
+
+    def accept(self, method: Method, head: RequestHead) -> Acceptor:
+        """Who takes a call of a method."""
         if method.unary is not None:
             return UnaryAcceptor(method.unary, head.encoding, self)
         assert method.streaming is not None
@@ -188,11 +197,13 @@ class Refusal(WholeBody):
 
     streaming: Literal[False] = False
     max_body_bytes = 65_536
-    __slots__ = ("_code", "_message")
+    __slots__ = ("_code", "_message", "momentary")
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: Code, message: str, *, momentary: bool = False) -> None:
+        """`momentary`: the next call may be answered otherwise, so that this answer is not remembered (see `blocks`)."""
         self._code = code
         self._message = message
+        self.momentary = momentary
 
     def complete(self, stream: Stream, body: bytes) -> None:
         """Answer."""
@@ -203,6 +214,29 @@ class Refusal(WholeBody):
         fail(stream, self._code, self._message)
 
     timed_out = too_large
+
+
+class StreamRefusal:
+    """Answers a call with a stream of messages as soon as its head is here: its caller may wait for a word before it sends one."""
+
+    streaming: Literal[True] = True
+    __slots__ = ("_code", "_message", "momentary")
+
+    def __init__(self, code: Code, message: str, *, momentary: bool = False) -> None:
+        """As for `Refusal`."""
+        self._code = code
+        self._message = message
+        self.momentary = momentary
+
+    def begin(self, stream: Stream) -> None:
+        """Answer."""
+        fail(stream, self._code, self._message)
+
+    def data(self, stream: Stream, chunk: bytes) -> None:
+        """It is answered."""
+
+    def end(self, stream: Stream) -> None:
+        """It is answered."""
 
 
 def reply(stream: Stream, message: bytes) -> None:

@@ -13,6 +13,7 @@ from gateway.wire.stream import Acceptor, Stream, WholeBody
 
 _heads: dict[tuple[int, tuple[tuple[bytes, bytes], ...]], bytes] = {}
 _HEADS_MAX = 256
+_OF_CALLERS = frozenset((401, 403))  # refusals that depend on who asks and when: see `blocks`
 
 
 class StreamExchange(HttpExchange):
@@ -61,10 +62,9 @@ class HttpAcceptor(WholeBody):
         exchange = StreamExchange(stream, body)
         try:
             exchange.body = decode_body(exchange.headers, body, self._limits)
+            self._handler(exchange)
         except HttpRefusal as refusal:
             _refuse(exchange, refusal)
-            return
-        self._handler(exchange)
 
     def too_large(self, stream: Stream) -> None:
         """Answer 413; the rest of the body is discarded."""
@@ -80,10 +80,11 @@ class HttpRefusalAcceptor(WholeBody):
 
     streaming: Literal[False] = False
     max_body_bytes = 0
-    __slots__ = ("_refusal",)
+    __slots__ = ("_refusal", "momentary")
 
     def __init__(self, refusal: HttpRefusal) -> None:
         self._refusal = refusal
+        self.momentary = refusal.status in _OF_CALLERS
 
     def complete(self, stream: Stream, body: bytes) -> None:
         """Answer."""

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
+from gateway.identity.certificates import Certificate
 from gateway.limits import WireLimits
 from gateway.wire import frames
 from gateway.wire.accepting import Accepting, Gate, Open
 from gateway.wire.exchange import HttpApplication
 from gateway.wire.http1 import Http1Connection
+from gateway.wire.tls import certificate_of
 
 if TYPE_CHECKING:  # a process that speaks HTTP/1.1 only does without HTTP/2 and its kernels
     from gateway.wire.blocks import Router
@@ -41,6 +43,7 @@ class Behind:
     application: HttpApplication
     route: Router | None = None
     http2: type[TimedHttp2] | None = None  # None: HTTP/2 is not spoken
+    known: Callable[[Certificate], Behind] | None = None  # who stands behind for a caller that has shown a certificate; None: the same
 
 
 def speaks_http2(data: bytes) -> bool | None:
@@ -161,6 +164,7 @@ class Peer(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self.address = ""
         self._listener = listener
+        self._behind = listener.behind
         self._transport: asyncio.Transport | None = None
         self._http2: TimedHttp2 | None = None
         self._http1: Http1Connection | None = None
@@ -179,9 +183,15 @@ class Peer(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.address = str(name[0]) if isinstance(name, tuple) else ""
         secured = transport.get_extra_info("ssl_object")
-        self._chose_http2 = secured is not None and secured.selected_alpn_protocol() == "h2"
+        if secured is not None:
+            self._chose_http2 = secured.selected_alpn_protocol() == "h2"
+            self._meet(certificate_of(secured))
         if not self._listener.admit(self):
             transport.abort()  # type: ignore[attr-defined]
+
+    def _meet(self, certificate: Certificate | None) -> None:
+        if certificate is not None and self._behind.known is not None:
+            self._behind = self._behind.known(certificate)
 
     def data_received(self, data: bytes) -> None:
         """Bytes in."""
@@ -229,10 +239,10 @@ class Peer(asyncio.Protocol):
         if is_http2 is None:
             return
         if is_http2:
-            if self._listener.behind.http2 is None:
+            if self._behind.http2 is None:
                 self.abort()
                 return
-            self._start_http2(self._listener.behind.http2)
+            self._start_http2(self._behind.http2)
         else:
             self._start_http1()
         self._first = b""
@@ -243,9 +253,9 @@ class Peer(asyncio.Protocol):
 
     def _start_http2(self, machine: type[TimedHttp2]) -> None:
         listener = self._listener
-        assert listener.behind.route is not None
+        assert self._behind.route is not None
         self._http2 = machine(
-            listener.limits, listener.behind.route, now=listener.clock.now, write=self._write, wake=listener.wake, close=self.close
+            listener.limits, self._behind.route, now=listener.clock.now, write=self._write, wake=listener.wake, close=self.close
         )
         self._http2.age_limit_s *= listener.rng.uniform(0.9, 1.1)
         self._receive = self._http2.receive
@@ -253,7 +263,7 @@ class Peer(asyncio.Protocol):
     def _start_http1(self) -> None:
         listener = self._listener
         self._http1 = Http1Connection(
-            listener.limits, listener.behind.application, now=listener.clock.now, write=self._write_one, close=self.close,
+            listener.limits, self._behind.application, now=listener.clock.now, write=self._write_one, close=self.close,
             pause=self._pause, resume=self._resume,
         )  # fmt: skip
         self._receive = self._http1.receive

@@ -90,7 +90,7 @@ class Stream:
     outbound: Outbound
     acceptor: Acceptor
     head: RequestHead  # shared by requests whose routing fields are the same
-    metadata: bytes  # fields of this request that are not in its head, credentials among them, as kernels.hpack leaves them
+    metadata: bytes  # fields of this request that are not in its head, as kernels.hpack leaves them
     timeout_s: float  # until the caller gives up, as the acceptor reads it
     arrival: float  # clock.now() of the read that brought its last byte so far
 

@@ -24,6 +24,14 @@ def test_a_sequence_decodes_to_the_same_headers_every_time_it_is_repeated(style)
     assert all(headers[:7] == constant_headers("host:1") for headers in first)
 
 
+@pytest.mark.parametrize("varying", [False, True])
+def test_a_credential_is_in_every_request(varying):
+    """Among the headers that never change."""
+    blocks = encode_blocks("h", style=HeaderStyle(varying=varying, credential="secret"), count=SEGMENT + 5, seed=1)
+    decoder = Decoder()
+    assert {"Bearer secret"} == {dict(decoder.decode(block))["authorization"] for block in blocks}
+
+
 @pytest.mark.parametrize("style", [style for style in STYLES if style.varying])
 def test_varying_headers_differ_in_every_request(style):
     """Each block carries a timeout of at most eight digits and a request id of 32 characters that no other block carries."""

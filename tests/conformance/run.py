@@ -148,7 +148,7 @@ def _outcomes(chosen: list[str]) -> Iterator[tuple[str, Outcome]]:
     folder = SCRATCH / "certificates"
     models.write(SCRATCH / "models")
     certificates.write(folder)
-    tls = [f"tls.certificate={folder}/server.pem", f"tls.key={folder}/server.key", f"tls.client_ca={folder}/ca.pem"]
+    tls = [f"tls.certificate={folder}/server.pem", f"tls.key={folder}/server.key", f"tls.client_ca={folder}/ca.pem", "tls.metrics=false"]
     with ExitStack() as stack:
 
         def gateway(name: str, *settings: str) -> Gateway:

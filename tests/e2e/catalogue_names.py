@@ -19,6 +19,7 @@ OK, INVALID, NOT_FOUND, UNAVAILABLE = Code.OK, Code.INVALID_ARGUMENT, Code.NOT_F
 INTERNAL, LATE = Code.INTERNAL, Code.DEADLINE_EXCEEDED
 SURFACE = "part 4: surface"
 ROLLOUTS = "part 6: rollouts"
+IDENTITY = "tests/e2e/test_identity.py"
 SERVICE = "/inference.GRPCInferenceService/"
 GRPC_DENIED = 7
 
@@ -132,10 +133,30 @@ CASES = [
     Case(number=104, what="promotion to a version whose digest or signature is wrong", elsewhere="tests/registry/test_signatures.py"),
     Case(number=105, what="canary weights that are none", later=ROLLOUTS),
     Case(number=106, what="two promotions at once", elsewhere="tests/registry/test_publishers.py"),
-    Case(number=107, what="credentials: none, wrong, huge, twice, in the query", later=SURFACE),
-    Case(number=108, what="tokens: alg none, key confusion, crit, kid, times, audiences", later=SURFACE),
-    Case(number=109, what="an inference credential on the admin API, an admin verb on the inference port", later=SURFACE),
-    Case(number=110, what="another tenant's model", later=SURFACE),
+    Case(
+        number=107,
+        what="credentials: none, wrong, huge, twice, in the query",
+        elsewhere=IDENTITY,
+        note="every route with every kind of credential: tests/gateway/control/test_access.py",
+    ),
+    Case(
+        number=108,
+        what="tokens: alg none, key confusion, crit, kid, times, audiences",
+        elsewhere="tests/gateway/control/test_access.py",
+        note="over both transports; issuers that change and go away: tests/gateway/control/test_credentials.py",
+    ),
+    Case(
+        number=109,
+        what="an inference credential on the admin API, an admin verb on the inference port",
+        elsewhere=IDENTITY,
+        note="an administrator's verb needs the scope `admin` on any port",
+    ),
+    Case(
+        number=110,
+        what="another tenant's model",
+        elsewhere="tests/gateway/control/test_guard.py",
+        note="403, decided by the name before anybody looks whether there is such a model: one that does not exist is refused alike",
+    ),
     Case(
         number=111,
         what="random models, methods, user agents and ids",

@@ -45,7 +45,7 @@ def settings(folder: Path) -> str:
     """What such a server needs, but for its ports."""
     files = f"certificate: {folder}/server.pem, key: {folder}/server.key, client_ca: {folder}/ca.pem"
     return f"""
-tls: {{{files}, client_certificates: required}}
+tls: {{{files}, client_certificates: required, metrics: false}}
 limits: {{wire: {{handshake_timeout_s: {HANDSHAKE_S}}}}}
 """
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -26,19 +27,22 @@ Series = str
 class Server:
     """One child that serves a repository."""
 
-    def __init__(self, child: Child, ports: tuple[int, int, int], log: Path) -> None:
+    def __init__(self, child: Child, ports: tuple[int, int, int], log: Path, context: ssl.SSLContext | None = None) -> None:
+        """With a context the server is asked over TLS."""
         self.child = child
+        self.context = context
         self.http_port, self.grpc_port, self.metrics_port = ports
         self.log = log
         self._read_lines = 0
 
     # --- probes ----------------------------------------------------------------------------------------------------------------
 
-    def get(self, path: str, port: int | None = None, method: str = "GET") -> tuple[int, bytes]:
+    def get(self, path: str, port: int | None = None, method: str = "GET", token: str = "") -> tuple[int, bytes]:
         """One request without a body on a connection of its own."""
-        request = urllib.request.Request(f"http://127.0.0.1:{port or self.http_port}{path}", method=method)
+        scheme, headers = "https" if self.context else "http", {"authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"{scheme}://127.0.0.1:{port or self.http_port}{path}", method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=10, context=self.context) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:
@@ -126,15 +130,15 @@ def requests_of(values: dict[Series, float]) -> Counter[tuple[str, str]]:
 
 
 @contextmanager
-def serving(folder: Path, repository: Path, settings: str = "") -> Iterator[Server]:
+def serving(folder: Path, repository: Path, settings: str = "", context: ssl.SSLContext | None = None) -> Iterator[Server]:
     """A server with these settings (YAML, without server), ready. `repository` is not looked at where they have a section of that name."""
-    with starting(folder, repository, settings) as server:
+    with starting(folder, repository, settings, context) as server:
         server.wait_ready()
         yield server
 
 
 @contextmanager
-def starting(folder: Path, repository: Path, settings: str = "") -> Iterator[Server]:
+def starting(folder: Path, repository: Path, settings: str = "", context: ssl.SSLContext | None = None) -> Iterator[Server]:
     """As `serving`, but not yet ready. One worker, whose memory and descriptors can be looked at, unless the settings say otherwise."""
     processes = "" if "processes:" in settings else "processes: {workers: 1, spare: false}\n"
     ports = free_ports()
@@ -145,7 +149,7 @@ def starting(folder: Path, repository: Path, settings: str = "") -> Iterator[Ser
     config.write_text(f"server:\n{server}{place}logging:\n  format: json\n{processes}{settings}")
     log = folder / "server.log"
     with Child(["serve", "--config", str(config)], log=log) as child:
-        yield Server(child, ports, log)
+        yield Server(child, ports, log, context)
 
 
 def free_ports() -> tuple[int, int, int]:

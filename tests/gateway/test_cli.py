@@ -13,9 +13,10 @@ import pytest
 
 from gateway import config_explain, doctor
 from gateway.commands.output import Exit, printable
-from gateway.config import Config
+from gateway.config import Config, load
 from gateway.control import supervisor
 from gateway.doctor import Finding, State
+from gateway.exposure import exposure
 from tests.gateway.commands.console import done, failed, parsed, run
 from tests.gateway.fake_server import FakeServer
 
@@ -36,12 +37,12 @@ def server() -> Iterator[FakeServer]:
 def test_help_lists_every_command_and_the_exit_codes() -> None:
     """And the documentation has the same codes."""
     text = done("--help")
-    assert [*COMMANDS, "config"] == re.findall(r"^  (\w+) ", text.partition("Commands:")[2], re.MULTILINE)[: len(COMMANDS) + 1]
+    assert [*COMMANDS, "config", "key"] == re.findall(r"^  (\w+) ", text.partition("Commands:")[2], re.MULTILINE)[: len(COMMANDS) + 2]
     page = (DOCS / "cli.md").read_text()
     assert [] == [code.name for code in Exit if f"| {code.value} |" not in page]
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check"])
+@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check", "key new"])
 def test_every_command_has_json_and_is_documented(name: str) -> None:
     """Scripts can rely on `--json` everywhere."""
     assert "--json" in done(*name.split(), "--help")
@@ -283,7 +284,9 @@ def test_config_check_reports_every_mistake(tmp_path: Path) -> None:
     """With its line, for people and for machines."""
     path = tmp_path / "tidegate.yaml"
     path.write_text("repository: {path: m}\n")
-    assert f"{path}: valid\n" == done("config", "check", path)
+    valid, *opened = done("config", "check", path).splitlines()
+    assert (f"{path}: valid", exposure(load(path))) == (valid, [line.strip() for line in opened])
+    assert {"valid": True, "problems": [], "open": exposure(load(path))} == parsed("config", "check", path)
     path.write_text("repository: {path: m}\nserver:\n  http_port: x\n  grpc_prot: 1\n")
     result = run("config", "check", path)
     assert Exit.FAILED == result.exit_code
@@ -293,6 +296,19 @@ def test_config_check_reports_every_mistake(tmp_path: Path) -> None:
     assert [(3, 14), (4, 3)] == [
         (found["line"], found["column"]) for found in json.loads(run("config", "check", path, "--json").stdout)["problems"]
     ]
+
+
+def test_a_token_comes_from_a_file_or_standard_input_never_from_the_arguments(server: FakeServer, tmp_path: Path) -> None:
+    """Others see the arguments of every process."""
+    path = tmp_path / "token"
+    path.write_text("tidegate_x\n")
+    done("infer", "m", "--url", server.target, "--token-file", path)
+    assert Exit.DONE == run("infer", "m", "--url", server.target, "--token-file", "-", stdin="tidegate_y\n").exit_code
+    assert ["Bearer tidegate_x", "Bearer tidegate_y"] == [metadata["authorization"] for metadata in server.metadata]
+    for text in ("", "two words", "tök", "a\nb"):
+        path.write_text(text)
+        assert "expected one API key or token" in failed(Exit.USAGE, "infer", "m", "--url", server.target, "--token-file", path)
+    assert "No such file" in failed(Exit.USAGE, "bench", "m", "--url", server.target, "--token-file", tmp_path / "none")
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:

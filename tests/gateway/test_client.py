@@ -237,3 +237,16 @@ def test_every_text_survives_encoding(values: list[str]) -> None:
     message = pb.ModelInferResponse(raw_output_contents=[tensors.encode(array, datatype)])
     message.outputs.add(name="a", datatype=datatype, shape=array.shape)
     assert values == tensors.decode(message)["a"].tolist()
+
+
+def test_a_token_goes_with_every_call(server: FakeServer) -> None:
+    """Also with those that ask for metadata, and beside a call's own; without one nothing is sent."""
+    with Client(server.target, token="tidegate_x") as client:
+        client.infer("m", {"x": [[1, 2]]}, metadata=[("x-id", "7")])
+        list(client.infer_many("m", [{"x": np.ones((1, 2), np.float32)}]))
+        client.live()
+    assert {"Bearer tidegate_x"} == {metadata["authorization"] for metadata in server.metadata}
+    assert "7" == server.metadata[1]["x-id"]
+    with Client(server.target) as client:
+        client.live()
+    assert "authorization" not in server.metadata[-1]

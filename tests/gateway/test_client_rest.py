@@ -21,11 +21,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.tokens.append(self.headers["authorization"])  # type: ignore[attr-defined]
         self.server.asked.append((self.path, body))  # type: ignore[attr-defined]
         outputs = [dict(tensor, name=tensor["name"].upper()) for tensor in body["inputs"]]
         self.answer({"model_name": "m", "model_version": "1", "id": body.get("id", ""), "outputs": outputs})
 
     def do_GET(self) -> None:
+        self.server.tokens.append(self.headers["authorization"])  # type: ignore[attr-defined]
+        if self.server.elsewhere:  # type: ignore[attr-defined]
+            self.send_response(302)
+            self.send_header("location", self.server.elsewhere)  # type: ignore[attr-defined]
+            self.end_headers()
+            return
         self.server.asked.append((self.path, None))  # type: ignore[attr-defined]
         inputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
         self.answer({"name": "m", "versions": ["1"], "platform": "onnxruntime_onnx", "inputs": inputs, "outputs": inputs})
@@ -44,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[ThreadingHTTPServer]:
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.asked, made.script = [], None  # type: ignore[attr-defined]
+    made.asked, made.script, made.tokens, made.elsewhere = [], None, [], ""  # type: ignore[attr-defined]
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield made
@@ -143,3 +150,22 @@ def test_floats_are_written_short() -> None:
     assert [0.1] == listed_data(np.array([0.1], np.float32), "FP32")
     assert [1.0, 2.0] == listed_data(np.array([0x3F80, 0x4000], np.uint16), "BF16")
     assert ["é", "b"] == listed_data(np.array(["é", b"b"], object), "BYTES")
+
+
+def test_a_token_goes_with_every_question_and_to_nobody_else(server: ThreadingHTTPServer) -> None:
+    """Whoever is redirected to gets none of it; without a token nothing is sent."""
+    target = f"127.0.0.1:{server.server_port}"
+    RestClient(target, token="tidegate_x", timeout_s=5).infer("m", {"x": [[1, 2]]})
+    assert ["Bearer tidegate_x"] * 2 == server.tokens  # type: ignore[attr-defined]
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    other.asked, other.script, other.tokens, other.elsewhere = [], None, [], ""  # type: ignore[attr-defined]
+    thread = threading.Thread(target=other.handle_request)
+    thread.start()
+    server.elsewhere = f"http://127.0.0.1:{other.server_port}/v2/models/m"  # type: ignore[attr-defined]
+    RestClient(target, token="tidegate_x", timeout_s=5).metadata("m")
+    thread.join()
+    other.server_close()
+    assert [None] == other.tokens  # type: ignore[attr-defined]
+    server.elsewhere = ""  # type: ignore[attr-defined]
+    RestClient(target, timeout_s=5).metadata("m")
+    assert server.tokens[-1] is None  # type: ignore[attr-defined]

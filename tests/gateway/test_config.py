@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway import config_explain
-from gateway.config import Config, ConfigError, ModelSettings, Processes, Repository, Versions, is_loopback, load, pins
+from gateway.config import Config, ConfigError, ModelSettings, Processes, Repository, Versions, load, pins
+from gateway.hosts import is_loopback
 from gateway.limits import Limits, WireLimits
 from registry.serving import Serving
 
@@ -51,13 +52,13 @@ def test_paths_of_the_file_are_relative_to_it(tmp_path: Path) -> None:
     assert Path("m") == load(path, {"repository.path": "m"}).repository.path
 
 
-def test_a_public_address_needs_tls_or_an_explicit_word(tmp_path: Path) -> None:
-    """The gateway is not opened to a network by accident."""
+def test_a_public_address_needs_more_than_its_name(tmp_path: Path) -> None:
+    """The gateway is not opened to a network by accident: see tests/gateway/identity/test_settings.py."""
     path = written(tmp_path, "repository: {path: m}\nserver:\n  host: 0.0.0.0\n")
     with pytest.raises(ConfigError, match=r"tidegate\.yaml:3:9: server\.host: '0\.0\.0\.0' can be reached by others"):
         load(path)
     assert load(path, {"server.insecure": True}).server.insecure
-    assert load(path, {"tls.certificate": "c", "tls.key": "k"}).tls
+    assert load(path, {"tls.certificate": "c", "tls.key": "k", "auth.keys": "k"}).tls
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])

@@ -34,6 +34,7 @@ def test_a_healthy_machine_has_nothing_to_do(tmp_path: Path) -> None:
         "port 8000",
         "port 8001",
         "port 8002",
+        "access",
         "repository",
     ] == list(findings)
     for name in ("python", "packages", "imports", "cpu", "repository"):

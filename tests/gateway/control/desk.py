@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gateway.config import Versions
-from gateway.control.calls import inference_methods
+from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.extensions import Extensions
 from gateway.control.health import Health
@@ -22,10 +22,13 @@ from gateway.control.rest_infer import RestInference
 from gateway.control.rest_predict import RestPrediction
 from gateway.control.rest_v1 import RestV1
 from gateway.control.service import Service
-from gateway.control.serving import _router
-from gateway.control.standard_calls import standard_methods
+from gateway.control.serving import behind_of
+from gateway.control.standard_calls import personal_health, standard_methods
 from gateway.control.state import ServerState
 from gateway.control.statistics import Statistics
+from gateway.identity.certificates import Certificate
+from gateway.identity.gate import Gate
+from gateway.identity.settings import Auth, Client
 from gateway.limits import Limits
 from gateway.pb import inference_pb2 as pb
 from gateway.serving.admission import Budget
@@ -41,6 +44,7 @@ from tests.gateway.serving.serving_fakes import FakeLoop, FakeRunner
 from tests.gateway.wire import http1_wire, http2_wire
 from tests.gateway.wire.http2_wire import Wire, read_answers
 
+NOBODY = Auth(clients={"*": Client(scopes=())})
 INFER, STREAM = (f"/inference.GRPCInferenceService/{name}" for name in ("ModelInfer", "ModelStreamInfer"))
 
 
@@ -48,7 +52,7 @@ class Line(http1_wire.Caller):
     """One HTTP/1.1 connection at the time of the desk."""
 
     def __init__(self, desk: Desk) -> None:
-        super().__init__(desk.limits.wire, desk.rest)  # type: ignore[arg-type]
+        super().__init__(desk.limits.wire, desk.application)  # type: ignore[arg-type]
         self.desk = desk
 
     def ask(self, method: str, target: str, body: bytes | None = None, *fields: str) -> http1_wire.Answer:
@@ -82,7 +86,10 @@ class Desk:
         strict_json: bool = False,
         compression: bool = False,
         explicit: bool = False,
+        auth: Auth | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
+        """With `auth` callers must be let in by `gate`; `certificate` is what the peer of both connections has shown."""
         self.limits = limits or Limits()
         self.loop = FakeLoop()
         self.metrics, self.totals = alone(self.limits.observe)
@@ -116,11 +123,20 @@ class Desk:
         self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}
         self.threaded = threaded
         self.service.set_routes(Routes({name: {3: self.version(model)} for name, model in self.models.items()}, {("broken", 1): "no"}))
-        self._route = _router(self.calls, self.rest, self.limits.wire)
-        self.wire = Wire(self.limits.wire, self).start(INITIAL_WINDOW_SIZE=1 << 30)  # type: ignore[arg-type]
-        self.wire.send(http2_wire.window(0, 1 << 30))
+        self.gate = Gate(auth or NOBODY, self.loop)
+        personal = personal_inference(self.service) | personal_health(self.health)
+        behind = behind_of(self.calls, self.rest, self.limits.wire, self.gate if auth else None, personal)
+        if certificate is not None and behind.known is not None:
+            behind = behind.known(certificate)
+        self.application, self._route = behind.application, behind.route
+        self.wire = self.line()
         self.http = Line(self)
         self._next = 1
+
+    def line(self) -> Wire:
+        """One more HTTP/2 connection."""
+        wire = Wire(self.limits.wire, self).start(INITIAL_WINDOW_SIZE=1 << 30)  # type: ignore[arg-type]
+        return wire.send(http2_wire.window(0, 1 << 30))
 
     def aliased(self) -> Routes:
         """Versions 3 (the champion) and 10 (challenger) of the rows, an alias of a version that failed, and models without a champion."""
@@ -141,6 +157,7 @@ class Desk:
 
     def route(self, head: RequestHead) -> Acceptor:
         """As the program behind the HTTP/2 connection."""
+        assert self._route is not None
         return self._route(head)
 
     def _runner(self, *args: Any) -> FakeRunner:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from gateway.config import Batching, Config, Logging, ModelSettings, Repository, Server, Versions
+from gateway.config import Batching, Config, Logging, ModelSettings, Repository, Server, Tls, Versions
 from gateway.control.changes import differences, taken_over
 from gateway.control.fleet import fate
 from gateway.control.notify import notify
 from gateway.control.respawn import AT_ONCE, FIRST_S, LONGEST_S, YOUNG_S, Respawn
+from gateway.identity.settings import Auth, Client
+from gateway.typed_yaml import MisfitError
 
 PLAIN = Config(repository=Repository(path=Path("r")))
 
@@ -102,3 +105,29 @@ def test_no_minute_sees_more_than_six_starts_of_a_crash_loop_once_it_is_one() ->
 def test_an_end_is_told_in_words(status: int, text: str) -> None:
     """As subprocess numbers it."""
     assert text == fate(status)
+
+
+AUTH = Auth(keys=Path("k"), anonymous=("meta",))
+
+
+def test_a_reload_takes_credentials_over_but_neither_begins_nor_ends_to_ask_for_them() -> None:
+    """What was open does not close under its callers, and a section that was lost opens nothing."""
+    before = msgspec.structs.replace(PLAIN, auth=AUTH)
+    after = msgspec.structs.replace(PLAIN, auth=Auth(keys=Path("other"), realm="r", metrics=True))
+    taken, restart = differences(before, after)
+    assert ['auth.keys: "k" -> "other"', 'auth.realm: "tidegate" -> "r"', "auth.metrics: false -> true"] == [
+        *[line for line in taken if "anonymous" not in line], *restart,
+    ]  # fmt: skip
+    assert Auth(keys=Path("other"), realm="r") == taken_over(before, after).auth
+    for old, new in ((before, PLAIN), (PLAIN, before)):
+        assert [True] == [line.startswith("auth: ") for line in differences(old, new)[1]]
+        assert old.auth == taken_over(old, new).auth
+
+
+def test_credentials_that_the_running_ports_do_not_allow_are_not_taken_over() -> None:
+    """Client certificates need a restart where nobody was asked for one before."""
+    before = msgspec.structs.replace(PLAIN, auth=AUTH)
+    tls = Tls(certificate=Path("c"), key=Path("k"), client_ca=Path("ca"), client_certificates="optional")
+    after = msgspec.structs.replace(PLAIN, auth=Auth(clients={"*": Client(scopes=())}), tls=tls)
+    with pytest.raises(MisfitError, match=r"needs tls\.client_certificates"):
+        taken_over(before, after)

@@ -6,21 +6,25 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trustme
 
 from gateway.clock import SystemClock
-from gateway.config import Batching, Config, Logging, Repository
+from gateway.config import Batching, Config, Logging, Repository, Tls
 from gateway.control import serving
 from gateway.control.balance import Balance
 from gateway.control.board import Board
 from gateway.control.health import statuses
 from gateway.control.messages import Held, Report, Table
 from gateway.control.serving import Serving, share_of
+from gateway.errors import Code
+from gateway.identity.gate import Known
+from gateway.identity.settings import Auth
 from gateway.limits import WireLimits
 from gateway.observe.access import AccessLog
 from gateway.observe.arena import Arena
@@ -28,9 +32,11 @@ from gateway.observe.metrics import Metrics
 from gateway.serving.lifecycle import State
 from gateway.serving.sources import open_repository, wish
 from tests.gateway.control.desk import Desk
+from tests.gateway.identity.issuing import api_key
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
 from tests.gateway.wire import http2_wire
+from tests.gateway.wire.test_tls import write
 
 
 @pytest.fixture
@@ -45,7 +51,7 @@ def settled() -> Iterator[None]:
 class Place:
     """One worker's things, without a process."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, ask: Callable[[object], None] = lambda message: None) -> None:
         self.reports: list[tuple[Report, ...]] = []
         self.changed = asyncio.Event()
         self.board = Board.create(1)
@@ -62,7 +68,7 @@ class Place:
             cores=os.sched_getaffinity(0),
             report=self._report,
             wake=lambda model: None,
-            ask=lambda model: None,
+            ask=ask,
         )
 
     def _report(self, versions: tuple[Report, ...]) -> None:
@@ -238,3 +244,72 @@ def test_a_drained_worker_is_not_ready_and_waits_for_what_is_open(monkeypatch: p
     made = asyncio.run(go())
     assert [(name, False) for name in ("told", "drain", "sweep", "sweep", "close")] == seen
     assert (True, {False}) == (made.state.draining, set(made.health._serving.values()))
+
+
+# --- who may call --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_asks_for_credentials_where_the_settings_say_so_and_counts_who_is_refused() -> None:
+    """What it is told of keys holds at once; other settings too; the page shows how many were refused."""
+    secret, known = api_key("a", "meta")
+    region = Arena.create(workers=1, slots=8).region(0)
+
+    async def go() -> list[Code]:
+        asked: list[object] = []
+        place = Place(Config(repository=Repository(path=Path("r")), auth=Auth(keys=Path("k"))), ask=asked.append)
+        made, codes = place.serving, []
+        assert made.gate is not None
+        caller = made.gate.caller(f"Bearer {secret}".encode())
+
+        def code() -> None:
+            found = caller.refusal("GET /v2/models", None, made.clock.now())
+            codes.append(Code.OK if found is None else found.code)
+
+        code()
+        made.know(Known(keys=(known,)))
+        code()
+        made.configure(Config(repository=Repository(path=Path("r")), auth=Auth(keys=Path("k"), anonymous=("meta",))))
+        assert made.gate.caller(None).principal is not None
+        made.know(Known())
+        code()
+        made.gauge(region)
+        made.renew_certificate()  # there is none
+        await place.close()
+        return codes
+
+    assert [Code.UNAUTHENTICATED, Code.OK, Code.UNAUTHENTICATED] == asyncio.run(go())
+    assert (2, 0) == (region["unauthenticated"], region["permission_denied"])
+
+
+def test_without_the_section_nobody_is_asked() -> None:
+    """Requests go straight to their handlers, and what is told of keys is no matter."""
+
+    async def go() -> None:
+        place = Place(Config(repository=Repository(path=Path("r"))))
+        place.serving.know(Known())
+        assert place.serving.gate is None
+        assert place.serving.listener.behind.known is None
+        await place.close()
+
+    asyncio.run(go())
+
+
+def test_a_certificate_that_became_bad_meanwhile_stays_as_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The supervisor has tried it, and somebody wrote it again since."""
+    certificate, key = write(tmp_path, trustme.CA().issue_cert("gate"))
+
+    async def go() -> None:
+        place = Place(Config(repository=Repository(path=Path("r")), tls=Tls(certificate=certificate, key=key)))
+        place.serving.route(Table())
+        assert place.serving._tls is not None
+        shown = place.serving._tls._current
+        place.serving.renew_certificate()
+        assert shown is not place.serving._tls._current
+        shown = place.serving._tls._current
+        key.write_text("half")
+        place.serving.renew_certificate()
+        assert shown is place.serving._tls._current
+        await place.close()
+
+    asyncio.run(go())
+    assert 1 == sum("the certificate stays as it is" in message for message in caplog.messages)

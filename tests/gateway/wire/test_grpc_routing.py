@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.errors import Code
 from gateway.limits import Limits
 from gateway.wire.blocks import HeaderBlocks
 from gateway.wire.grpc import GrpcRouter, Method, Refusal, UnaryAcceptor
@@ -43,3 +44,26 @@ def test_metadata_over_the_limit_is_refused_as_grpc() -> None:
         assert head.oversized
         assert isinstance(acceptor, Refusal)
     assert b"" == encoding_of(connection)
+
+
+def test_a_call_is_recognised_with_its_credential() -> None:
+    """Each credential has an acceptor of its own; a call without one has another; the rest of the metadata is no matter."""
+    connection = blocks()
+    found = {}
+    for number in range(3):
+        for credential in (b"Bearer a", b"Bearer b", None):
+            more = [(b"x-id", b"%d" % number)] + ([] if credential is None else [(b"authorization", credential)])
+            _, acceptor, metadata, _ = connection.request(1, encode_headers([*CALL, *more]))
+            assert b"Bearer" not in metadata
+            assert found.setdefault(credential, acceptor) is acceptor
+    assert 3 == len(set(found.values()))
+
+
+def test_what_is_momentary_is_not_remembered() -> None:
+    """However often the same block comes; what lasts is."""
+    for momentary in (True, False):
+        limits = Limits()
+        connection = HeaderBlocks(limits.wire, lambda head, momentary=momentary: Refusal(Code.UNAUTHENTICATED, "no", momentary=momentary))
+        block = encode_headers(CALL)
+        seen = {connection.request(1, block)[1] for _ in range(4)}
+        assert (4, not momentary) == (len(seen), block in connection.known)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.identity.certificates import Certificate
 from gateway.limits import WireLimits
 from gateway.wire.listener import Behind, Listener, Peer, speaks_http2
 from gateway.wire.timeouts import TimedHttp2
@@ -406,3 +407,43 @@ def test_a_connection_counts_once_from_the_moment_it_is_taken() -> None:
     held = asyncio.run(run())
     assert sockets == max(held)
     assert [1, 2, 3] == [count for place, count in enumerate(held) if count > max(held[:place], default=0)][:3]
+
+
+def test_who_has_shown_a_certificate_meets_a_program_of_its_own() -> None:
+    """Whichever protocol it speaks; who showed none, or speaks in the clear, meets the usual one."""
+
+    class Secured(Transport):
+        """A transport behind a handshake."""
+
+        def __init__(self, shown: Any) -> None:
+            super().__init__()
+            self.shown = shown
+
+        def get_extra_info(self, name: str) -> Any:
+            return self if name == "ssl_object" else super().get_extra_info(name)
+
+        def selected_alpn_protocol(self) -> str | None:
+            return None
+
+        def getpeercert(self) -> Any:
+            return self.shown
+
+    def deed(floor: Floor) -> None:
+        met: list[tuple[str, ...]] = []
+
+        def known(certificate: Certificate) -> Behind:
+            met.append(certificate.names)
+            return Behind(http1_wire.Application(), own.route, TimedHttp2)
+
+        own = Program()
+        floor.listener.behind = Behind(floor.application, floor.program.route, TimedHttp2, known=known)
+        subject, after = ((("commonName", "ann"),),), "Jan  1 00:00:00 2031 GMT"
+        for shown in ({"subject": subject, "subjectAltName": (("DNS", "a.example"), ("other", "x")), "notAfter": after}, {}, None):
+            peer = Peer(floor.listener)
+            peer.connection_made(Secured(shown))  # type: ignore[arg-type]
+            peer.data_received(HTTP2 + OPEN)
+        floor.connect(HTTP2 + OPEN)
+        assert [("dns:a.example", "cn:ann")] == met
+        assert (1, 3) == (len(own.heads), len(floor.program.heads))
+
+    floored(deed)

@@ -1,0 +1,52 @@
+"""The routes of an HTTP surface: which methods a path takes, and the name of each in the access table. Knows no handler and no caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from gateway.wire.exchange import Headers, HttpHandler, HttpRefusal
+
+READ, WRITE = ("GET", "HEAD"), ("POST",)
+_ACCEPTED_TYPES = frozenset((b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/json"))
+
+
+class Route:
+    """A path with names in it, `/v2/models/{model}`, and the methods that it takes. `names` are those of the access table, by method."""
+
+    __slots__ = ("names",)
+
+    def __init__(self, methods: tuple[str, ...], template: str) -> None:
+        self.names = {method: f"{'GET' if method == 'HEAD' else method} {template}" for method in methods}
+
+    def check(self, method: str, headers: Headers) -> str:
+        """The name for a method. Raises HttpRefusal 405 for another method, 415 for a body that is no JSON and not binary."""
+        name = self.names.get(method)
+        if name is None:
+            raise HttpRefusal(405, "Method Not Allowed", [(b"allow", ", ".join(self.names).encode())])
+        if method == "POST":
+            _check_type(headers)
+        return name
+
+
+Found = tuple[str, str | None, HttpHandler]  # of a request: its name in the access table, the model in its path, and who answers
+
+
+class Surface(Protocol):
+    """What can be guarded: a router that says what it has found. `routes` is what it routes by, and so all that there is to find."""
+
+    @property
+    def routes(self) -> Iterable[Route]:
+        """All routes."""
+        ...
+
+    def find(self, method: str, target: bytes, headers: Headers) -> Found:
+        """Who answers a request, by its raw path. Raises HttpRefusal."""
+        ...
+
+
+def _check_type(headers: Headers) -> None:
+    """curl's default type passes, forms with parts and pickles do not (CVE-2024-47874, CVE-2024-2912)."""
+    kind = next((value for name, value in headers if name == b"content-type"), b"")
+    if kind.partition(b";")[0].strip().lower() not in _ACCEPTED_TYPES:
+        raise HttpRefusal(415, "content-type is not supported; use application/json or application/octet-stream")
