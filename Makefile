@@ -36,7 +36,7 @@ wheel: install
 
 bench: bench-serving
 
-# What takes an hour and more: everything that comes and goes, as often as its bars say.
+# What takes half an hour: everything that comes and goes, as often as its bars say.
 soak: bench-reload
 
 bench-%: install

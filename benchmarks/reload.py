@@ -1,8 +1,9 @@
 """The reload bench: what callers notice while versions, workers and the server itself come and go, against the bars of its parts.
 
 `python -m benchmarks.reload` runs the whole, with the numbers that the bars are meant for, and writes benchmarks/results/reload.json;
-`--quick --json -` repeats less often, within 300 s, leaves out a thousand models, and prints one JSON object as its last line; so does
-`--only PART`, which runs one part. Exit status 0 only if every bar of what was run holds. A part that cannot be carried out makes a bar
+`--only PART` measures one part again, and puts it in place of what that file has of it, if that was measured on this machine with these
+versions; `--quick --json -` repeats less often, within 300 s, leaves out a thousand models, and prints one JSON object as its last line.
+Exit status 0 only if every bar of what was run holds. A part that cannot be carried out makes a bar
 that does not hold.
 
 Parts: reloads, kills, terms, connections, many_models, workers, health; each is a module of `benchmarks.lifecycle`, whose docstring says
@@ -11,6 +12,7 @@ what it does. Every answer of the first three is looked at: a wrong one is shown
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -53,6 +55,8 @@ QUICK = Pace(
     reloads=reloads.Pace(reloads=12, per_stretch=4, capacity_s=2.0), requests=10_000, kills=6, terms=4, spread=3, crowd=None,
     pair=5, pair_s=1.5, probes=70,
 )  # fmt: skip
+
+_MACHINE = ("cpu", "cores", "system")
 
 Measured = dict[str, Any]
 Bars = list[dict[str, Any]]
@@ -143,11 +147,22 @@ def main(arguments: list[str] | None = None) -> int:
     measurements, bars = run(chosen, cores)
     result = {"machine": machine, "versions": describe_versions(), "seed": options.seed, "quick": options.quick,
               "measurements": measurements, "bars": bars}  # fmt: skip
-    partial = options.quick or options.only
-    status = command.conclude(result, options.json or ("-" if partial else None), RESULT)
-    if not (options.json or partial):
+    if options.only and not (options.quick or options.json):
+        result = joined(json.loads(RESULT.read_text()), result)
+    status = command.conclude(result, options.json or ("-" if options.quick else None), RESULT)
+    if not (options.json or options.quick):
         render.refresh()
     return status
+
+
+def joined(old: Measured, new: Measured) -> Measured:
+    """Some parts in place of what there was of them. Raises `ValueError` for parts of another machine, or with other versions or seeds."""
+    same = [{key: one[key] for key in ("versions", "seed", "quick")} | {key: one["machine"][key] for key in _MACHINE} for one in (old, new)]
+    if same[0] != same[1]:
+        raise ValueError("the other parts were measured elsewhere, or otherwise: measure the whole")
+    stale = {f"{part}_carried_out" for part in new["measurements"]}
+    bars = {one["name"]: one for one in (*[bar for bar in old["bars"] if bar["name"] not in stale], *new["bars"])}
+    return old | {"measurements": old["measurements"] | new["measurements"], "bars": list(bars.values())}
 
 
 def _say(text: str) -> None:

@@ -73,7 +73,7 @@ def _comings(reload: dict[str, Any] | None) -> list[str]:
     lines = [
         "## While things come and go", "",
         "`make bench-reload`, or `make soak`, moves an alias under load, kills workers, stops servers, spreads connections, serves a "
-        "thousand models, compares two workers with one and probes health, as often as the bars say; that takes an hour. "
+        "thousand models, compares two workers with one and probes health, as often as the bars say; that takes half an hour. "
         "`python -m benchmarks.reload --quick --json -` repeats less often and leaves the thousand models out; `--only PART` runs one "
         "part of `connections`, `health`, `workers`, `terms`, `kills`, `reloads`, `many_models`. Callers look at every answer and hold "
         "it against the version that it names; what each part does is said in `benchmarks/lifecycle/`.", "",

@@ -98,8 +98,9 @@ class Callers:
     @property
     def failed(self) -> int:
         """Requests without a good answer until now."""
-        statuses = self.tally.statuses
-        return sum(self._outcomes.values()) + int(statuses.sum()) - int(statuses[0 if self.protocol == "grpc" else 200])
+        others = self.tally.statuses.copy()  # the loop goes on counting
+        others[0 if self.protocol == "grpc" else 200] = 0
+        return sum(self._outcomes.values()) + int(others.sum())
 
     def start(self, seconds: float) -> Callers:
         """Call for so long, or until `stop`."""

@@ -29,7 +29,7 @@ from registry.store import Store
 SHARE = 0.6  # of what the same callers reach in a closed loop
 SIZES = {"grpc": Size(connections=4, streams=16), "http": Size(connections=64)}
 AFTER_S = 0.1  # after the first answer of the new version
-LEAD_S, PERIOD_S = 0.5, 1.5
+LEAD_S, PERIOD_S = 0.5, 2.5  # a reload on a busy core takes up to 2 s where it has to start the child that tries versions
 ENCODERS: dict[str, Callable[..., Prepared]] = {"grpc": registries.over_grpc, "http": registries.over_http}
 READERS = {"grpc": read_grpc, "http": read_http}
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,24 @@ class Rough:
 
     def join(self) -> None:
         self._thread.join()
+
+
+def test_a_part_that_is_measured_again_takes_the_place_of_what_there_was_of_it() -> None:
+    """Its figures and bars, in the order of the whole; what was measured elsewhere is not mixed."""
+    where = {"machine": {"cpu": "c", "cores": 2, "system": "s", "load_average_before": 0.1}, "versions": {}, "seed": 0, "quick": False}
+
+    def result(**parts: int) -> dict[str, Any]:
+        return where | {"measurements": dict(parts), "bars": [{"name": f"{part}_good", "value": value} for part, value in parts.items()]}
+
+    old = result(terms=1, kills=2)
+    old["bars"].append({"name": "terms_carried_out", "value": 0})
+    found = reload.joined(old, result(terms=3) | {"machine": where["machine"] | {"load_average_before": 9.0}})
+    assert ({"terms": 3, "kills": 2}, [("terms_good", 3), ("kills_good", 2)]) == (
+        found["measurements"], [(bar["name"], bar["value"]) for bar in found["bars"]]
+    )  # fmt: skip
+    for other in ({"seed": 1}, {"quick": True}, {"versions": {"numpy": "1"}}, {"machine": where["machine"] | {"cpu": "d"}}):
+        with pytest.raises(ValueError, match="measure the whole"):
+            reload.joined(old, result(terms=3) | other)
 
 
 def test_callers_go_on_after_their_connections_and_say_what_became_of_each_request() -> None:
