@@ -1,8 +1,6 @@
-"""The REST surface of the Open Inference Protocol v2: paths to handlers, requests to the service, results to JSON or binary."""
+"""The REST surface of the inference ports: the Open Inference Protocol v2 here, v1 in `rest_v1`. Paths to handlers."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from gateway.control.extensions import Extensions
 from gateway.control.index import NO_REPOSITORY_NAMES
@@ -11,7 +9,7 @@ from gateway.control.probes import alive, live, ready, started
 from gateway.control.replies import fail, reply, telling
 from gateway.control.rest_infer import RestInference
 from gateway.control.rest_v1 import RestV1
-from gateway.control.routes import READ, WRITE, Found, Route
+from gateway.control.routes import READ, WRITE, Action, Found, Route
 from gateway.control.service import Service
 from gateway.control.state import ServerState
 from gateway.errors import TidegateError
@@ -22,8 +20,6 @@ from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusa
 _REFUSED_ACTIONS = frozenset((b"generate", b"generate_stream"))
 _SHARED_MEMORY = frozenset((b"systemsharedmemory", b"cudasharedmemory"))
 _MODEL, _VERSION, _REPOSITORY = b"/v2/models/{model}", b"/v2/models/{model}/versions/{version}", b"/v2/repository/models/{model}"
-
-Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 
 
 class Rest:

@@ -12,11 +12,11 @@ from gateway.control.model_status import ModelStatus
 from gateway.control.paths import name_of, not_found
 from gateway.control.replies import reply, telling
 from gateway.control.rest_predict import RestPrediction
-from gateway.control.routes import READ, WRITE, Found, Route
+from gateway.control.routes import READ, WRITE, Action, Found, Route
 from gateway.control.service import Service
 from gateway.protocol.tensors import shown
 from gateway.protocol.v1_metadata import model_metadata
-from gateway.wire.exchange import Headers, HttpExchange, HttpRefusal
+from gateway.wire.exchange import Headers, HttpRefusal
 
 _REFUSED = {
     "classify": ":classify is not supported: use :predict",
@@ -26,8 +26,6 @@ _REFUSED = {
 
 
 _PLACES = {"": "/v1/models/{model}", "versions": "/v1/models/{model}/versions/{version}", "labels": "/v1/models/{model}/labels/{label}"}
-
-Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 
 
 class RestV1:

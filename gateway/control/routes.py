@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from gateway.wire.exchange import Headers, HttpHandler, HttpRefusal
+from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
 
 READ, WRITE = ("GET", "HEAD"), ("POST",)
 _ACCEPTED_TYPES = frozenset((b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/json"))
@@ -29,6 +29,7 @@ class Route:
         return name
 
 
+Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
 Found = tuple[str, str | None, HttpHandler]  # of a request: its name in the access table, the model in its path, and who answers
 
 

@@ -273,6 +273,14 @@ def test_a_path_in_another_spelling_needs_the_same(target: str) -> None:
         assert status == desk_of(CREDENTIALS[what]).http.ask("POST", target, body([[1.0]]), *fields).status
 
 
+@pytest.mark.parametrize("target", ["/v1/models/%72ows:predict", "/v1/models/rows%3Apredict", "/v1/models/rows/versions/3%3apredict"])
+def test_a_path_of_v1_in_another_spelling_needs_the_same(target: str) -> None:
+    """Its verb may be encoded too, and is judged as the verb that it is."""
+    for what, status in (("key, right", 200), ("key, another model", 403), ("nothing", 401)):
+        fields = [f"Authorization: {value}" for value in CREDENTIALS[what].fields]
+        assert status == desk_of(CREDENTIALS[what]).http.ask("POST", target, b'{"instances":[[1.0]]}', *fields).status
+
+
 NOT_ROUTES = [
     "/v2/models/rows/%69nfer",
     "/v2//models",
