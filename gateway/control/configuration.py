@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from gateway.config import Versions
+from gateway.control.replies import reply
 from gateway.control.service import Service
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol import v2_grpc, v2_model_config
 from gateway.serving.versions import Version
-from gateway.wire.exchange import JSON_TYPE, HttpExchange
+from gateway.wire.exchange import HttpExchange
 from gateway.wire.grpc import Message
 from registry.verified import VersionPolicy
 
@@ -26,8 +26,7 @@ class ModelConfiguration:
 
     def http(self, exchange: HttpExchange, model: str, version: str) -> None:
         """GET /v2/models/M[/versions/V]/config. Raises TidegateError."""
-        found = v2_model_config.plain(self.of(self._service.version(model, version)))
-        exchange.respond(200, [JSON_TYPE], json.dumps(found, separators=(",", ":")).encode())
+        reply(exchange, v2_model_config.plain(self.of(self._service.version(model, version))))
 
     def grpc(self, message: Message) -> bytes:
         """ModelConfig. Raises TidegateError."""

@@ -5,15 +5,15 @@ Sources: github.com/triton-inference-server/server/blob/main/docs/protocol/ exte
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from gateway.control.replies import reply
 from gateway.control.service import Service
 from gateway.errors import Code, TidegateError
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol import v2_grpc
-from gateway.wire.exchange import JSON_TYPE, HttpExchange
+from gateway.wire.exchange import HttpExchange
 from gateway.wire.grpc import Message
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -37,13 +37,13 @@ class Instruments:
         self._check(model)
         if exchange.method == "POST":
             raise TRACE_DENIED
-        _json(exchange, _NO_TRACE)
+        reply(exchange, _NO_TRACE)
 
     def log_http(self, exchange: HttpExchange) -> None:
         """GET and POST /v2/logging. Raises TidegateError."""
         if exchange.method == "POST":
             raise LOG_DENIED
-        _json(exchange, self._logging())
+        reply(exchange, self._logging())
 
     def trace_grpc(self, message: Message) -> bytes:
         """TraceSetting. Raises TidegateError."""
@@ -75,7 +75,3 @@ class Instruments:
         """Settings of a model that does not exist are an error."""
         if model:
             self._service.routes.ready(model, "")
-
-
-def _json(exchange: HttpExchange, value: object) -> None:
-    exchange.respond(200, [JSON_TYPE], json.dumps(value, separators=(",", ":")).encode())

@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 
 from gateway.control.index import NO_REPOSITORY_NAMES
+from gateway.control.replies import fail
 from gateway.errors import Code, TidegateError, invalid, unimplemented
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol import v2_grpc
 from gateway.protocol.tensors import shown
 from gateway.wire import grpc
-from gateway.wire.exchange import JSON_TYPE, HttpExchange, error_body
+from gateway.wire.exchange import JSON_TYPE, HttpExchange
 from gateway.wire.grpc import Message
-from gateway.wire.status import http_status, retry_headers
 from gateway.wire.stream import Stream
 
 MAX_WAITING = 64
@@ -43,6 +43,7 @@ class ModelControl:
         """`ask(number, model, load)` sends a request to the supervisor; `told` gets the answer. Without `explicit` all are denied."""
         self._ask = ask
         self._explicit = explicit
+        self._closed = False
         self._numbers = 0
         self._waiting: dict[int, Done] = {}
 
@@ -53,7 +54,7 @@ class ModelControl:
             if error is None:
                 exchange.respond(200, [JSON_TYPE], b"")
             else:
-                exchange.respond(http_status(error.code), [JSON_TYPE, *retry_headers(error.code)], error_body(error.message))
+                fail(exchange, error.code, error.message)
 
         self._want(lambda: (model, _parameters(exchange.body)), done, load=load)
 
@@ -73,7 +74,7 @@ class ModelControl:
 
     def close(self) -> None:
         """The server stops: nobody waits any more."""
-        self._explicit = False
+        self._closed = True
         waiting, self._waiting = self._waiting, {}
         for done in waiting.values():
             done(ENDING)
@@ -99,6 +100,8 @@ class ModelControl:
         try:
             if not self._explicit:
                 raise DENIED
+            if self._closed:
+                raise ENDING
             model, parameters = parsed()
             _check(parameters, load=load)
             if len(self._waiting) >= MAX_WAITING:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from gateway.control.replies import fail
 from gateway.control.service import Service
 from gateway.errors import AsleepError, Code, TidegateError
 from gateway.observe.statistics import Duration, ModelStats, nothing
@@ -18,9 +19,8 @@ from gateway.pb import inference_pb2 as pb
 from gateway.protocol import v2_grpc
 from gateway.serving.deadlines import Loop
 from gateway.wire import grpc
-from gateway.wire.exchange import JSON_TYPE, HttpExchange, error_body
+from gateway.wire.exchange import JSON_TYPE, HttpExchange
 from gateway.wire.grpc import Message
-from gateway.wire.status import http_status, retry_headers
 from gateway.wire.stream import Stream
 
 PATIENCE_S = 5.0
@@ -51,7 +51,7 @@ class Statistics:
 
         def answer(found: Rows | TidegateError) -> None:
             if isinstance(found, TidegateError):
-                exchange.respond(http_status(found.code), [JSON_TYPE, *retry_headers(found.code)], error_body(found.message))
+                fail(exchange, found.code, found.message)
             else:
                 exchange.respond(200, [JSON_TYPE], msgspec.json.encode(_Body(found)))
 

@@ -101,6 +101,8 @@ class Steering:
 
     def wants(self, wish: Wish) -> None:
         """Another state is wanted."""
+        if self._explicit is not None and not self._wished and (absent := self._explicit.absent(wish)):
+            _log.warning("repository.load_models names what the repository has no version of: %s", ", ".join(absent))
         self._whole, self._wished = wish, True
         self._rouse()
 
@@ -210,7 +212,8 @@ class Steering:
     def drain(self) -> None:
         """The server stops: not ready from now on, and nothing is loaded any more."""
         self._draining = True
-        for _, _, done in self._awaited:
+        waiting, self._awaited = self._awaited, []
+        for _, _, done in waiting:
             done(TidegateError(Code.UNAVAILABLE, "the server is shutting down"))
         self._publish(self.snapshot.routes)
         self.close()
@@ -262,6 +265,8 @@ class Steering:
             known = [self.snapshot.known[one] for one in versions]
             if any(one.state not in _SETTLED for one in known) or (not load and model in self.snapshot.routes.models):
                 self._awaited.append((model, load, done))
+            elif load and not known:
+                done(TidegateError(Code.FAILED_PRECONDITION, f"failed to load '{model}': it was unloaded or removed meanwhile"))
             elif failed := [one for one in known if one.state is State.FAILED]:
                 text = f"failed to load '{model}': version {failed[0].wanted.version}: {failed[0].reason}"
                 done(TidegateError(Code.FAILED_PRECONDITION, text))

@@ -23,7 +23,7 @@ from gateway.serving.versions import Lane, Version
 
 _log = logging.getLogger(__name__)
 _SETTLE_FROM_S = 250e-6  # a shorter run costs about what another look at the sockets does
-_TOGETHER_S = 100e-6  # for which answers of one lane wait for those of others in their tick: about what the writes cost that this saves
+_TOGETHER_S = 100e-6  # for which answers of one lane may wait for others of their tick: about what the writes cost that this saves
 _SETTLE_SHARE = 0.1  # of a run's predicted time may pass in waiting for a tick that brings nothing new
 _NEVER = float("inf")
 
@@ -201,6 +201,8 @@ class Batcher:
     def _run_inline(self, lane: Lane) -> None:
         """All that waits; of requests that share no run, what fits into a moment, and the rest in the next tick."""
         version = lane.version
+        if self._given and version.cost.predict(min(lane.rows, lane.limit)) > _TOGETHER_S:
+            self._let_leave()  # rather than wait for this run
         until = self._now() + self.inline_max_s if lane.alone else _NEVER
         while lane.items:
             batch = lane.take(self._now())

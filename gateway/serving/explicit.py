@@ -33,6 +33,10 @@ class Explicit:
         idle = dict(wish.idle) | dict.fromkeys(names - self.loaded, NOT_LOADED)
         return replace(wish, desired=replace(wish.desired, versions=chosen), lazy=frozenset(), idle=idle)
 
+    def absent(self, wish: Wish) -> list[str]:
+        """Models that shall be loaded and that a wish has nothing of."""
+        return sorted(self.loaded - {EVERY} - {one.model for one in wish.desired.versions})
+
     def load(self, model: str, wish: Wish) -> None:
         """Have a model loaded. Raises NOT_FOUND and FAILED_PRECONDITION for what a wish has nothing of."""
         _check(f"failed to load '{shown(model)}'", model, wish)

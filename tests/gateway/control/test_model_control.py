@@ -118,14 +118,14 @@ def test_so_many_wait_and_no_more() -> None:
 
 
 def test_a_server_that_stops_keeps_nobody_waiting() -> None:
-    """UNAVAILABLE for who waits; an answer that comes later is for nobody, and who comes later is denied."""
+    """UNAVAILABLE for who waits; an answer that comes later is for nobody, and who comes later is told the same."""
     desk = Desk(explicit=True)
     stream = call(desk, model_name="rows")
     desk.control.close()
     desk.control.told(1, Code.OK, "")
     assert (14, "the server is shutting down") == (desk.replies()[stream].status, desk.replies()[stream].text)
     later = call(desk, model_name="rows")
-    assert 7 == desk.replies()[later].status
+    assert (14, "the server is shutting down") == (desk.replies()[later].status, desk.replies()[later].text)
 
 
 def test_a_caller_that_went_away_is_not_answered() -> None:

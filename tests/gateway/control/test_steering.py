@@ -380,6 +380,40 @@ def test_a_load_that_fails_says_why_and_may_be_tried_again() -> None:
     controlled(deed)
 
 
+def test_a_load_that_is_undone_meanwhile_did_not_load() -> None:
+    """By an unload, or because the model is gone from the repository: nobody is told that it serves."""
+
+    async def deed(floor: Floor) -> None:
+        said: list[object] = []
+        floor.steering.load("m", said.append)
+        floor.steering.unload("m", said.append)
+        await floor.settle()
+        floor.steering.load("m", said.append)
+        floor.steering.wants(wished())
+        await floor.settle()
+        text = "failed to load 'm': it was unloaded or removed meanwhile"
+        assert [text, "None", text] == [str(error) for error in said]
+
+    controlled(deed)
+
+
+def test_what_is_to_be_loaded_first_and_is_not_there_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Once, with its name."""
+
+    async def deed() -> None:
+        floor = Floor()
+        explicit = Explicit(("typo", "m"))
+        floor.steering = Steering(floor, SystemClock(), workers=1, budget_bytes=None, routed=floor.tables.append, explicit=explicit)
+        for _ in range(2):
+            floor.steering.wants(wished(ONE))
+        floor.steering.close()
+
+    asyncio.run(deed())
+    assert ["repository.load_models names what the repository has no version of: typo"] == [
+        record.getMessage() for record in caplog.records if record.levelname == "WARNING"
+    ]
+
+
 def test_loads_end_with_the_server_and_are_no_business_of_others() -> None:
     """Who waits is told; a model that nobody knows is refused at once; without explicit control there is none."""
 

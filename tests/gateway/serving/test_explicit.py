@@ -33,6 +33,11 @@ def test_models_are_loaded_and_unloaded_whole() -> None:
     assert {"m": 2} == found.desired.defaults
 
 
+def test_a_model_that_the_repository_does_not_have_is_named() -> None:
+    """It is not passed over."""
+    assert ["idle", "typo"] == Explicit(("typo", "m", "idle", EVERY)).absent(WHOLE)
+
+
 def test_every_model_is_what_there_is_when_the_repository_is_first_read() -> None:
     """One that comes later waits to be loaded."""
     explicit = Explicit((EVERY,))
