@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.load.headers import CONSTANT, HeaderStyle
 from benchmarks.replayer import Load, LoadError, Report, replay_grpc, replay_http
-from benchmarks.scrape import Counts, scrape, settled
+from benchmarks.scrape import Counts, at_rest, settled
 from benchmarks.workloads import Workload
 
 MAX_FAULTS = 5
@@ -60,7 +60,7 @@ class Run:
 def run(target: Target, workload: Workload, load: Load, style: HeaderStyle = CONSTANT) -> Run:
     """Load a server once. A server that fails under it makes a run with faults, not an exception."""
     try:
-        before = scrape(target.metrics_port) if target.metrics_port else None
+        before = at_rest(target.metrics_port) if target.metrics_port else None
         cpu = target.cpu_s()
         report = _replay(target, workload, load, style)
         cpu = target.cpu_s() - cpu

@@ -48,6 +48,16 @@ def read_counts(page: str) -> Counts:
     return Counts(*(int(value) for value in totals.values()))
 
 
+def at_rest(port: int) -> Counts:
+    """The totals once they stand still: a tool that stops on time leaves requests behind that are answered after it has gone."""
+    end, counts = time.monotonic() + SETTLE_S, scrape(port)
+    while True:
+        time.sleep(POLL_S)
+        before, counts = counts, scrape(port)
+        if counts == before or time.monotonic() > end:
+            return counts
+
+
 def settled(port: int, before: Counts, ok: int) -> Counts:
     """What was added after `before`, waiting a moment for it to reach `ok` requests and rows."""
     end = time.monotonic() + SETTLE_S

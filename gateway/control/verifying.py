@@ -20,7 +20,7 @@ from registry.niceness import give_way
 from registry.trials import TrialChild, Verdict
 
 _log = logging.getLogger(__name__)
-IDLE_S = 5.0  # until a child that has nothing to do is ended
+IDLE_S = 60.0  # until a child that has nothing to do is ended: versions come in bursts, and to start one on a full core takes seconds
 
 
 class Verifying:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 from typing import Protocol
 
 from gateway.clock import Clock
@@ -159,8 +158,8 @@ class Batcher:
                 self._start(lane)
         if lane.items and version.running is not None:
             version.behind.add(lane)
-        for item in takewhile(lambda item: not item.watched, reversed(lane.items)):
-            self._deadlines.watch(item)
+        if lane.items:
+            self._watch(lane.unwatched())
 
     def _inline(self, version: Version, rows: int) -> bool:
         limit = version.signature.max_batch_size or 1
@@ -224,9 +223,7 @@ class Batcher:
             batch = lane.take(self._now())
         if batch is None:  # all of it was dead
             return
-        for item in batch.items:
-            if not item.watched:
-                self._deadlines.watch(item)
+        self._watch([item for item in batch.items if not item.watched])
         if version.runner is None:
             version.runner = self._start_runner(version.model, self._loop, self._now, self._finished)
         batch.options = version.model.options()
@@ -273,9 +270,11 @@ class Batcher:
         budget.requests -= len(items)
         budget.bytes -= batch.size
         if items[0].watched:  # the first waits longest: where it is not watched, none is
-            for item in items:
-                if item.watched and not item.done:
-                    self._deadlines.forget(item)
+            self._deadlines.forget([item for item in items if item.watched and not item.done])
+
+    def _watch(self, items: list[Item]) -> None:
+        if items:
+            self._deadlines.watch(items)
 
     def _let_leave(self) -> None:
         """Write the answers of several batches, with one write for each connection."""
@@ -316,7 +315,7 @@ class Batcher:
         self.budget.bytes -= item.size
         self.budget.requests -= 1
         if item.watched and not item.done:
-            self._deadlines.forget(item)
+            self._deadlines.forget([item])
         self._observer.dropped(version, item, code)
 
     def _expire(self, item: Item) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -38,34 +38,46 @@ class Handle(Protocol):
 
 
 class Deadlines:
-    """Calls `expire(item)` when an item's deadline passes before `forget` was called for it."""
+    """Calls `expire(item)` when an item's deadline passes before `forget` was called for it.
+
+    What is watched together is one entry of the heap, until the first of its deadlines comes: requests that outlive one tick are mostly
+    answered by one batch. From then on each that still waits has an entry of its own, so that no sequence of deadlines costs more than
+    a heap does.
+    """
 
     def __init__(self, loop: Loop, clock: Clock, expire: Callable[[Item], None]) -> None:
         self._loop = loop
         self._clock = clock
         self._expire = expire
-        self._heap: list[tuple[float, int, Item]] = []
+        self._heap: list[tuple[float, int, Sequence[Item]]] = []
         self._order = count()
-        self._live = 0
+        self._held = 0  # items of all entries
+        self._live = 0  # of these, those that wait
         self._timer: Handle | None = None
         self._timer_at = float("inf")
 
-    def watch(self, item: Item) -> None:
-        """From now on the item's deadline fires on time."""
-        item.watched = True
-        heapq.heappush(self._heap, (item.deadline, next(self._order), item))
-        self._live += 1
-        if item.deadline < self._timer_at:
+    def watch(self, items: Sequence[Item]) -> None:
+        """From now on the deadlines of these items, one or more, fire on time."""
+        for item in items:
+            item.watched = True
+        first = min([item.deadline for item in items])
+        heapq.heappush(self._heap, (first, next(self._order), items))
+        self._held += len(items)
+        self._live += len(items)
+        if first < self._timer_at:
             self._arm()
 
-    def forget(self, item: Item) -> None:
-        """The item is answered. Its entry goes when the heap holds more dead than living."""
-        item.done = True
-        item.data = ()  # the entry may stay for a while, its request's bytes must not
-        self._live -= 1
-        if len(self._heap) > 2 * self._live + _SLACK:
-            self._heap = [entry for entry in self._heap if not entry[2].done]
+    def forget(self, items: Sequence[Item]) -> None:
+        """These items are answered. Entries go when they hold more dead than living."""
+        for item in items:
+            item.done = True
+            item.data = ()  # the entry may stay for a while, its requests' bytes must not
+        self._live -= len(items)
+        if self._held > 2 * self._live + _SLACK:
+            waiting = ((first, order, [item for item in items if not item.done]) for first, order, items in self._heap)
+            self._heap = [entry for entry in waiting if entry[2]]
             heapq.heapify(self._heap)
+            self._held = self._live
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -78,8 +90,17 @@ class Deadlines:
     def _fire(self) -> None:
         now = self._clock.now()
         while self._heap and self._heap[0][0] <= now:
-            item = heapq.heappop(self._heap)[2]
-            if not item.done:
+            items = heapq.heappop(self._heap)[2]
+            self._held -= len(items)
+            if len(items) > 1:
+                for item in items:
+                    self._alone(item)
+            elif not items[0].done:
                 self._live -= 1
-                self._expire(item)
+                self._expire(items[0])
         self._arm()
+
+    def _alone(self, item: Item) -> None:
+        if not item.done:
+            heapq.heappush(self._heap, (item.deadline, next(self._order), (item,)))
+            self._held += 1

@@ -68,6 +68,15 @@ class Lane:
         version.waiting_rows -= taken
         return Batch(version, self.shapes, items, rows, limit) if items else None
 
+    def unwatched(self) -> list[Item]:
+        """What came since deadlines were last looked at, newest first: behind all that is watched."""
+        fresh = []
+        for item in reversed(self.items):
+            if item.watched:
+                break
+            fresh.append(item)
+        return fresh
+
     def _take_all(self) -> Batch | None:
         """Everything that waits, which is alive and fits one batch."""
         items, rows, version = list(self.items), self.rows, self.version
