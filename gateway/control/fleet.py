@@ -23,6 +23,7 @@ from gateway.control.inheritance import Inheritance
 from gateway.control.messages import Begin, Drain, FromWorker, Hello
 from gateway.control.respawn import Respawn
 from gateway.control.spawning import Spawned, spawn
+from gateway.control.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.5
@@ -77,6 +78,7 @@ class Fleet:
         self._joined, self._said, self._left = joined, said, left
         self._start = start
         self._respawn = Respawn()
+        self._watchdog = Watchdog(_WATCH_S)
         self._numbers = 0
         self._ending = False
         self._empty = asyncio.Event()  # ending, and nobody is left
@@ -211,12 +213,13 @@ class Fleet:
 
     def _watch(self) -> None:
         """Kill whose event loop does not turn."""
-        now, patience = self._clock.now(), self._config.processes.watchdog_s
-        for member in self.members.values():
-            beat = self._board.heartbeat(member.place)
-            turned, limit = (beat, patience) if beat > member.started_s else (member.started_s, max(patience, _IMPORT_S))
-            if now - turned > limit and member.process.poll() is None:
-                _log.error("worker %d has not answered for %.0f s: killed", member.number, now - turned)
+        patience = self._config.processes.watchdog_s
+        beats = {member.number: self._board.heartbeat(member.place) for member in self.members.values()}
+        silent = self._watchdog.look(self._clock.now(), beats)
+        for number, member in self.members.items():
+            limit = patience if beats[number] > member.started_s else max(patience, _IMPORT_S)
+            if silent[number] > limit and member.process.poll() is None:
+                _log.error("worker %d has not answered for %.0f s: killed", number, silent[number])
                 member.process.kill()
         self._loop.call_later(_WATCH_S, self._watch)
 
