@@ -27,18 +27,15 @@ def rows_per_second(model: Path, *, width: int, batch: int, seconds: float, seed
 
 
 def main() -> None:
-    """Measure each batch size in turn."""
+    """Measure one batch size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=Path)
     parser.add_argument("--width", type=int, required=True)
-    parser.add_argument("--batches", type=lambda text: [int(part) for part in text.split(",")], default=[1])
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    rates = {
-        str(batch): rows_per_second(options.model, width=options.width, batch=batch, seconds=options.seconds, seed=options.seed)
-        for batch in options.batches
-    }
+    rates = rows_per_second(options.model, width=options.width, batch=options.batch, seconds=options.seconds, seed=options.seed)
     print(json.dumps(rates))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.bars import RULES, judge, per_cpu
 from benchmarks.load.tools import ToolError, read_h2load, read_wrk
+from benchmarks.measures import fastest
 from benchmarks.replayer import Report
 from benchmarks.runs import faults
 from benchmarks.scrape import Counts, read_counts
@@ -27,6 +28,12 @@ def bar(measurements, name="rest_binary_vs_json"):
 def test_a_ratio_is_the_median_over_rounds():
     """A round in which the machine slowed both sides leaves the ratio as it is."""
     assert 2.0 == bar(measured(gateway_rest_binary=[2, 20, 9], gateway_rest_json=[1, 10, 3])).value
+
+
+def test_the_fastest_is_fastest_in_the_median_not_once():
+    """A lucky round makes no batch size the best one."""
+    documents = measured(lucky=[90, 10, 10], steady=[20, 30, 40])
+    assert documents["steady"] is fastest(documents.values())
 
 
 @pytest.mark.parametrize(("top", "holds"), [([10], True), ([9.9], False)])
