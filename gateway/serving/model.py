@@ -15,6 +15,7 @@ import onnxruntime
 
 from gateway.errors import Code
 from gateway.protocol.tensors import DATATYPES, Signature
+from gateway.serving import denormals
 from gateway.serving.ports import Reshaping, signature_of
 from gateway.serving.quarantine import Quarantine
 from gateway.serving.sessions import SessionSettings
@@ -134,7 +135,7 @@ class Model:
         options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _OPTIMIZATION[settings.optimization])
         options.log_severity_level = 4  # failures are raised; its own log lines name files and source lines
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals cost 100 x
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # in the threads that it starts; ours: see `run`
         options.add_session_config_entry("session.use_env_allocators", "1")  # that of `bound_memory`, where there is one
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")  # weights are not its business
         if external:
@@ -144,6 +145,8 @@ class Model:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
             raise ModelFault(_short(str(error))) from None
+        finally:
+            denormals.keep()  # that option has set this thread too
         self.has_control_flow = _has_control_flow(path)
         try:
             self.signature, self._reshaping = signature_of(
@@ -164,6 +167,7 @@ class Model:
     def run(self, arrays: Sequence[np.ndarray], options: Terminable | None = None) -> Arrays:
         """All outputs for inputs in the signature's order. Raises RunFault."""
         reshaping = self._reshaping
+        denormals.flush()
         try:
             given = arrays if reshaping is None else reshaping.given(arrays)
             if self._bfloat16:
@@ -172,6 +176,8 @@ class Model:
                 outputs = self._session.run(self._outputs, dict(zip(self._inputs, given, strict=True)), options)
         except Exception as error:
             raise _fault(self.signature.model, error) from None
+        finally:
+            denormals.keep()
         return outputs if reshaping is None else self._reshaped(reshaping, outputs)
 
     def _reshaped(self, reshaping: Reshaping, outputs: Arrays) -> Arrays:

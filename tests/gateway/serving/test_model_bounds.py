@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -28,17 +25,6 @@ def _restored() -> Iterator[None]:
     bound_memory(ServingLimits().max_arena_bytes)
 
 
-def apart(test: Callable[..., None]) -> Callable[..., None]:
-    """In a thread of its own: a session switches denormals off in the thread that runs it, and other tests need theirs."""
-
-    @functools.wraps(test)
-    def run(**given: Any) -> None:
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(test, **given).result()
-
-    return run
-
-
 def load(folder: Path, built: onnx.ModelProto) -> Model:
     """A session of a model from a file."""
     path = folder / "model.onnx"
@@ -49,7 +35,6 @@ def load(folder: Path, built: onnx.ModelProto) -> Model:
 @pytest.mark.parametrize(
     ("build", "batch"), [(lambda: models.rows(1.0), 256), (models.embedding, 256), (models.spread, 0), (models.loop, 0)]
 )
-@apart
 def test_a_model_batches_where_rows_are_independent(tmp_path: Path, build: Callable[[], onnx.ModelProto], batch: int) -> None:
     """`spread` takes a shape as an input whose length is free: two of its "rows" do not run together, so they are none."""
     model = load(tmp_path, build())
@@ -58,7 +43,6 @@ def test_a_model_batches_where_rows_are_independent(tmp_path: Path, build: Calla
 
 
 @pytest.mark.parametrize("size", [1 << 25, 1 << 28, 1 << 40, 1 << 62, -4])
-@apart
 def test_an_output_that_explodes_fails_alone(tmp_path: Path, size: int) -> None:
     """Before the memory is taken, with a text that names no source; the next run is served."""
     bound_memory(64 << 20)
@@ -73,7 +57,6 @@ def test_an_output_that_explodes_fails_alone(tmp_path: Path, size: int) -> None:
     assert (1 << 20, 1) == model.run([ROW, np.array([1 << 20, 1])])[0].shape
 
 
-@apart
 def test_weights_are_not_bounded_by_the_arena(tmp_path: Path) -> None:
     """A model larger than the arena loads and runs."""
     bound_memory(1 << 20)
@@ -84,7 +67,6 @@ def test_weights_are_not_bounded_by_the_arena(tmp_path: Path) -> None:
     assert 1_000.0 == model.run([np.ones((2, 1_000), np.float32)])[0].max()
 
 
-@apart
 def test_a_failed_run_tells_what_was_wrong_with_the_input(tmp_path: Path) -> None:
     """An id beyond the table is the caller's affair."""
     model = load(tmp_path, models.embedding())
