@@ -23,6 +23,7 @@ from gateway.config import Config, ConfigError, pins, worker_count
 from gateway.control.board import Board
 from gateway.control.certificates import Certificates
 from gateway.control.changes import differences, taken_over
+from gateway.control.chores import every
 from gateway.control.counting import Counting
 from gateway.control.credentials import Credentials, CredentialsError
 from gateway.control.fleet import Fleet, Member
@@ -89,6 +90,7 @@ class Supervisor:
         self._ready_from = 0  # the first generation that was ready
         self._served_by: dict[int, int] = {}  # worker → generation of its table
         self._changes: set[asyncio.Task[None]] = set()
+        self._counted: dict[tuple[str, str], int] = {}  # requests by model and version, when use was last looked at
         self._followers: list[tuple[int, Callable[[], None]]] = []  # what is due once all workers serve by a generation
 
     async def serve(self) -> int:
@@ -105,7 +107,8 @@ class Supervisor:
         self.lookout.start()
         await self.credentials.look()
         await self.fleet.begin()
-        tasks = [self._loop.create_task(task) for task in (self._save_often(), self._watch_use(), self._stay_fresh())]
+        chores = ((_SAVE_S, self._save), (_USE_S, self._watch_use), (_FRESH_S, self._stay_fresh))
+        tasks = [self._loop.create_task(every(period_s, chore)) for period_s, chore in chores]
         await self._stop.wait()
         for task in tasks:
             task.cancel()
@@ -284,10 +287,8 @@ class Supervisor:
             self.gate.renew(known)
 
     async def _stay_fresh(self) -> None:
-        while True:
-            await asyncio.sleep(_FRESH_S)
-            self.certificates.look()
-            await self.credentials.look()
+        self.certificates.look()
+        await self.credentials.look()
 
     async def _reread(self) -> None:
         self.certificates.look(again=True)
@@ -325,20 +326,12 @@ class Supervisor:
         task.add_done_callback(self._changes.discard)
         self._loop.run_in_executor(None, self.lookout.configure, self.config)
 
-    async def _save_often(self) -> None:
-        while True:
-            await asyncio.sleep(_SAVE_S)
-            await self._save()
-
     async def _watch_use(self) -> None:
         """Which models were asked since the last look, for those that sleep when they are not."""
-        counted: dict[tuple[str, str], int] = {}
-        while True:
-            await asyncio.sleep(_USE_S)
-            if self.steering.lazy:
-                now = {key: int(slab.requests.sum()) for key, slab in self.totals.snapshot().items()}
-                self.steering.used({key[0] for key, count in now.items() if count != counted.get(key, 0)})
-                counted = now
+        if self.steering.lazy:
+            now = {key: int(slab.requests.sum()) for key, slab in self.totals.snapshot().items()}
+            self.steering.used({key[0] for key, count in now.items() if count != self._counted.get(key, 0)})
+            self._counted = now
 
     async def _save(self) -> None:
         """What is counted is taken here, written in a thread."""
