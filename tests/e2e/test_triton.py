@@ -12,7 +12,7 @@ import numpy as np
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
-from tests.e2e.server import Server, serving
+from tests.e2e.server import Server, serving, starting
 from tests.e2e.test_lifecycle import MODEL, TWO, Callers, await_, index
 from tests.gateway.serving import graphs
 
@@ -84,6 +84,27 @@ def test_a_repository_is_served_as_it_is_and_follows_its_files(tmp_path: Path) -
         callers.more()
     assert {"grpc OK", "http OK"} == set(callers.outcomes)
     assert ([], {"2"}) == (callers.wrong, set(callers.versions))
+
+
+def test_a_server_that_is_stopped_while_it_loads_does_not_wait_for_that(tmp_path: Path) -> None:
+    """A warm-up that does not end is under way in the worker; nobody has been accepted who waits for it."""
+    root = tmp_path / "models"
+    graphs.saved(root / MODEL / "1" / "model.onnx", graphs.endless())
+    say(root, f"{FIRST} {WARM}")
+    (root / MODEL / "warmup").mkdir()
+    (root / MODEL / "warmup" / "row").write_bytes(np.ones(2, "<f4").tobytes())
+    with starting(tmp_path, root, "processes: {workers: 1, spare: false, trials: false, drain_grace_s: 5}\n") as server:
+        await_(lambda: {"1": ("LOADING", "")} == states(server))
+        os.kill(server.child.pid, signal.SIGTERM)
+        assert 0 == server.child.wait(4.0)
+
+
+def states(server: Server) -> dict[str, tuple[str, str]]:
+    """As `state`, of a server that may not take connections yet."""
+    try:
+        return state(server)
+    except OSError:
+        return {}
 
 
 def both_clients_read_it(server: Server) -> None:
