@@ -25,7 +25,7 @@ demo: install
 	$(BIN)/tidegate demo $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .
