@@ -20,6 +20,7 @@ from gateway.identity.settings import Auth
 from gateway.protocol.binary import LENGTH_HEADER
 from gateway.wire.exchange import JSON_TYPE, HttpExchange
 from gateway.wire.status import ANSWERS, REASONS, http_status
+from registry.names import ALIAS_NAME
 
 VERSION = "3.1.0"
 TRANSPORT = (400, 408, 413, 414, 415, 417, 431, 500, 501, 505)  # what the transport, or a fault of ours, may answer to any request
@@ -35,10 +36,12 @@ Request bodies may be compressed (`Content-Encoding: gzip` or `deflate`). HEAD i
 here with another method is 405 with `Allow`; one that is not here is 404, or 501 where it belongs to an extension that this server
 refuses by name.
 """
-_PLACES = {
-    "model": "A model's name, percent-encoded.",
-    "version": "A version: its number or, under /v2, an alias.",
-    "label": "An alias.",
+_TEXT = {"type": "string"}
+_PLACES = {  # component: its name in a path, what it is, its schema
+    "model": ("model", "A model's name, percent-encoded.", _TEXT),
+    "version": ("version", "A version's number, or an alias.", _TEXT),
+    "number": ("version", "A version's number.", {**_TEXT, "pattern": "^[0-9]+$"}),
+    "label": ("label", "An alias.", {**_TEXT, "pattern": f"^{ALIAS_NAME.pattern}$"}),
 }
 
 
@@ -79,10 +82,12 @@ def _template(route: Route) -> str:
 
 def _path(route: Route, auth: Auth | None) -> dict[str, Any]:
     """One path with its methods."""
-    names = re.findall(r"{(\w+)}", _template(route))
+    template = _template(route)
+    names = re.findall(r"{(\w+)}", template)
     item: dict[str, Any] = {}
     if names:
-        item["parameters"] = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+        places = ["number" if name == "version" and template.startswith("/v1/") else name for name in names]
+        item["parameters"] = [{"$ref": f"#/components/parameters/{place}"} for place in places]
     if route is METRICS:
         host, port = ({"default": default} for default in ("127.0.0.1", "8002"))
         item["servers"] = [{"url": "http://{host}:{port}", "variables": {"host": host, "port": port}}]
@@ -168,7 +173,7 @@ def _schemes(auth: Auth) -> dict[str, dict[str, str]]:
 
 
 def _components(paths: dict[str, Any], auth: Auth | None) -> dict[str, Any]:
-    parameters: dict[str, Any] = {name: _parameter(name, "path", text, {"type": "string"}) for name, text in _PLACES.items()}
+    parameters = {component: _parameter(name, "path", text, schema) for component, (name, text, schema) in _PLACES.items()}
     text = "Bytes of JSON before the tensors, which follow in the order of the inputs; 0: the body is the data of the only input."
     parameters["binaryHeader"] = _parameter(_LENGTH, "header", text, {"type": "integer", "minimum": 0})
     methods = [one for item in paths.values() for method, one in item.items() if method.upper() in ("GET", "POST")]

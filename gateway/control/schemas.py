@@ -80,8 +80,9 @@ _INFERENCE: dict[str, Schema] = {
         name=_TEXT,
         shape=_list(_COUNT, maxItems=8),
         datatype=ref("Datatype"),
-        optional={"parameters": ref("Parameters"), "data": ref("TensorData")},
-    ),
+        optional={"parameters": ref("Parameters"), "data": {**ref("TensorData"), "description": "unless it stands behind the JSON"}},
+    )
+    | {"anyOf": [{"required": ["data"]}, _object(parameters=_object(binary_data_size=_COUNT))]},
     "InferRequestedOutput": _object(name=_TEXT, optional={"parameters": ref("Parameters")}),
     "InferRequest": _object(
         inputs=_list(ref("InferInput"), minItems=1),

@@ -46,7 +46,7 @@ def values(schema: dict[str, Any], root: Document, depth: int = 5) -> st.SearchS
             return st.sampled_from([least for least in (0, [], {}) if not schema_problem(least, schema, root)])
         return st.deferred(lambda: values(resolved(schema["$ref"], root), root, depth - 1))
     for choice in ("anyOf", "oneOf"):
-        if choice in schema:
+        if choice in schema and "properties" not in schema:
             return st.one_of([values(each, root, depth) for each in schema[choice]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
@@ -63,7 +63,8 @@ def _of_kind(kind: str, schema: dict[str, Any], root: Document, depth: int) -> s
             return st.dictionaries(st.text(max_size=3), values(schema.get("additionalProperties", {}), root, depth), max_size=3)
         members = {name: values(each, root, depth) for name, each in schema["properties"].items()}
         needed = {name: members.pop(name) for name in schema.get("required", ())}
-        return st.fixed_dictionaries(needed, optional=members)
+        made = st.fixed_dictionaries(needed, optional=members)
+        return made.filter(lambda value: not schema_problem(value, schema, root)) if "anyOf" in schema else made
     plain: dict[str, st.SearchStrategy[Any]] = {
         "string": st.text(max_size=5), "boolean": st.booleans(), "null": st.none(),
         "integer": st.integers(schema.get("minimum", -(1 << 65)), 1 << 65), "number": st.floats(allow_nan=False, allow_infinity=False),
