@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 Row = Sequence[float]
 
@@ -81,3 +83,96 @@ def laid_out(constant: bytes, columns: Sequence[tuple[int, Sequence[bytes]]], ro
                 octets[at + place] = octet
         written.append(bytes(octets))
     return written
+
+
+# --- JSON Schema, as far as the description of the HTTP surface uses it -------------------------------------------------------------
+
+_TYPES: dict[str, Any] = {
+    "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int, "number": (int, float),
+}  # fmt: skip
+_NOTES = {"description", "title", "default", "contentMediaType"}
+
+
+def schema_problem(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$") -> str:
+    """Why a value does not have the form of a schema, "" where it has; `root` is the document that references lead into."""
+    for word, said in schema.items():
+        if word not in _NOTES:
+            problem = _KEYWORDS[word](value, said, schema, root, at)
+            if problem:
+                return problem
+    return ""
+
+
+def resolved(reference: str, root: dict[str, Any]) -> dict[str, Any]:
+    """Where a reference leads."""
+    found = root
+    for part in reference.removeprefix("#/").split("/"):
+        found = found[part]
+    return found
+
+
+def _ref(value: Any, said: str, schema: Any, root: Any, at: str) -> str:
+    return schema_problem(value, resolved(said, root), root, at)
+
+
+def _type(value: Any, said: Any, schema: Any, root: Any, at: str) -> str:
+    for name in [said] if isinstance(said, str) else said:
+        if isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool)):
+            return ""
+    return f"{at} is no {said}: {value!r}"
+
+
+def _either(value: Any, said: Any, root: Any, at: str) -> int:
+    return sum(not schema_problem(value, one, root, at) for one in said)
+
+
+def _members(value: Any, said: Any, schema: Any, root: Any, at: str) -> str:
+    """`properties`, `patternProperties` and `additionalProperties`, each of which may be asked first."""
+    if not isinstance(value, dict):
+        return ""
+    for name, member in value.items():
+        known = [schema["properties"][name]] if name in schema.get("properties", {}) else []
+        known += [each for pattern, each in schema.get("patternProperties", {}).items() if re.search(pattern, name)]
+        known = known or [schema.get("additionalProperties", True)]
+        for one in known:
+            if one is False:
+                return f"{at} must not have {name!r}"
+            problem = "" if one is True else schema_problem(member, one, root, f"{at}.{name}")
+            if problem:
+                return problem
+    return ""
+
+
+def _items(value: Any, said: Any, schema: Any, root: Any, at: str) -> str:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            problem = schema_problem(item, said, root, f"{at}[{index}]")
+            if problem:
+                return problem
+    return ""
+
+
+def _bound(holds: Callable[[Any, Any], bool], kinds: Any) -> Callable[..., str]:
+    return lambda value, said, schema, root, at: (
+        f"{at} is out of bounds: {value!r}" if isinstance(value, kinds) and not isinstance(value, bool) and not holds(value, said) else ""
+    )
+
+
+_KEYWORDS: dict[str, Callable[..., str]] = {
+    "$ref": _ref,
+    "type": _type,
+    "const": lambda value, said, schema, root, at: "" if value == said else f"{at} is not {said!r}",
+    "enum": lambda value, said, schema, root, at: "" if value in said else f"{at} is not one of {said!r}: {value!r}",
+    "anyOf": lambda value, said, schema, root, at: "" if _either(value, said, root, at) else f"{at} is none of several forms",
+    "oneOf": lambda value, said, schema, root, at: "" if _either(value, said, root, at) == 1 else f"{at} is not one of several forms",
+    "required": lambda value, said, schema, root, at: (
+        f"{at} lacks {sorted(set(said) - set(value))}" if isinstance(value, dict) and set(said) - set(value) else ""
+    ),
+    "properties": _members,
+    "patternProperties": _members,
+    "additionalProperties": _members,
+    "items": _items,
+    "minItems": _bound(lambda value, said: len(value) >= said, list),
+    "maxItems": _bound(lambda value, said: len(value) <= said, list),
+    "minimum": _bound(lambda value, said: value >= said, (int, float)),
+}

@@ -5,7 +5,7 @@ Source: github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -88,15 +88,15 @@ class ModelControl:
             else:
                 grpc.fail(stream, error.code, error.message)
 
-        def parsed() -> tuple[str, Iterable[str]]:
+        def parsed() -> tuple[str, Mapping[str, object]]:
             request = v2_grpc.parse(kind, message)
             if request.repository_name:
                 raise unimplemented(NO_REPOSITORY_NAMES)
-            return request.model_name, request.parameters
+            return request.model_name, {name: _value(given) for name, given in request.parameters.items()}
 
         self._want(parsed, done, load=load)
 
-    def _want(self, parsed: Callable[[], tuple[str, Iterable[str]]], done: Done, *, load: bool) -> None:
+    def _want(self, parsed: Callable[[], tuple[str, Mapping[str, object]]], done: Done, *, load: bool) -> None:
         try:
             if not self._explicit:
                 raise DENIED
@@ -114,19 +114,27 @@ class ModelControl:
         self._ask(self._numbers, model, load)
 
 
-def _parameters(body: bytes) -> Iterable[str]:
+def _parameters(body: bytes) -> Mapping[str, object]:
     if not body.strip():
-        return ()
+        return {}
     try:
         return msgspec.json.decode(body.decode(), type=_Body).parameters
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise invalid('the body must be a JSON object such as {"parameters": {}}, or empty') from None
 
 
-def _check(parameters: Iterable[str], *, load: bool) -> None:
-    """Each by its name: what is not honoured is refused."""
-    for name in parameters:
+def _value(given: Any) -> object:
+    """Of a parameter in a message; None where it has none."""
+    kind = given.WhichOneof("parameter_choice")
+    return None if kind is None else getattr(given, kind)
+
+
+def _check(parameters: Mapping[str, object], *, load: bool) -> None:
+    """Each by its name: what is not honoured is refused. No model depends on another here, so one that is honoured changes nothing."""
+    for name, value in parameters.items():
         if load and (name == "config" or name.startswith("file:")):
             raise unimplemented("a configuration or files in a load are not supported: publish them as a version")
         if load or name != "unload_dependents":
             raise invalid(f"unknown parameter '{shown(name)}'")
+        if not isinstance(value, bool):
+            raise invalid("parameter 'unload_dependents' must be true or false")

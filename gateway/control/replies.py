@@ -9,9 +9,14 @@ from gateway.wire.exchange import JSON_TYPE, HttpExchange, HttpHandler, error_bo
 from gateway.wire.status import http_status, retry_headers
 
 
+def json_text(value: object) -> bytes:
+    """A value as it is written."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
 def reply(exchange: HttpExchange, value: object, *, status: int = 200) -> None:
     """A value."""
-    exchange.respond(status, [JSON_TYPE], json.dumps(value, separators=(",", ":")).encode())
+    exchange.respond(status, [JSON_TYPE], json_text(value))
 
 
 def fail(exchange: HttpExchange, code: Code, message: str) -> None:

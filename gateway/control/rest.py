@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.control.extensions import Extensions
 from gateway.control.index import NO_REPOSITORY_NAMES
+from gateway.control.openapi import Description
 from gateway.control.paths import name_of, not_found
 from gateway.control.probes import alive, live, ready, started
 from gateway.control.replies import fail, reply, telling
@@ -13,6 +16,7 @@ from gateway.control.routes import READ, WRITE, Action, Found, Route
 from gateway.control.service import Service
 from gateway.control.state import ServerState
 from gateway.errors import TidegateError
+from gateway.identity.settings import Auth
 from gateway.protocol.tensors import TensorSpec
 from gateway.protocol.v2_grpc_metadata import PLATFORM
 from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
@@ -25,11 +29,22 @@ _MODEL, _VERSION, _REPOSITORY = b"/v2/models/{model}", b"/v2/models/{model}/vers
 class Rest:
     """`HttpApplication` of the inference ports. `infer`, `load` and `unload` take POST; nearly everything else GET and HEAD."""
 
-    def __init__(self, service: Service, state: ServerState, inference: RestInference, extensions: Extensions, v1: RestV1) -> None:
+    def __init__(
+        self,
+        service: Service,
+        state: ServerState,
+        inference: RestInference,
+        extensions: Extensions,
+        v1: RestV1,
+        *,
+        auth: Callable[[], Auth | None] = lambda: None,
+    ) -> None:
+        """`auth()` is for the description only: who may call is settled before (`guard`)."""
         self._service = service
         self._state = state
         self._extensions = extensions
         self._v1 = v1
+        self._description = Description(state, lambda: self.routes, auth)
         self._fixed = self._fixed_routes(extensions)
         self._of_models = self._model_routes(inference, extensions)
 
@@ -39,6 +54,7 @@ class Rest:
         routes: list[tuple[str, tuple[str, ...], HttpHandler]] = [
             ("/v2", READ, self._server),
             ("/v2/", READ, self._server),
+            ("/v2/openapi.json", READ, self._description.http),
             ("/v2/health/live", READ, live),
             ("/v2/health/ready", READ, ready(state)),
             ("/v2/health/startup", READ, started(state)),

@@ -42,6 +42,7 @@ from gateway.control.statistics import Statistics
 from gateway.errors import Code
 from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate, Known
+from gateway.identity.settings import Auth
 from gateway.limits import WireLimits
 from gateway.observe.access import AccessLog
 from gateway.observe.arena import Region
@@ -131,7 +132,7 @@ class Serving:
         extensions = Extensions(index, ModelConfiguration(service, self._chosen), self.statistics, self.control, instruments)
         strict = config.rest.strict_json
         v1 = RestV1(service, RestPrediction(service, strict_json=strict))
-        rest = Rest(service, self.state, RestInference(service, strict_json=strict), extensions, v1)
+        rest = Rest(service, self.state, RestInference(service, strict_json=strict), extensions, v1, auth=self._auth)
         methods = inference_methods(service, self.state, extensions) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
         personal = personal_inference(service) | personal_health(self.health)
@@ -140,6 +141,10 @@ class Serving:
         batcher.answered = listener.flush
         self.balance.turn = listener.accepting.resume
         return service, listener
+
+    def _auth(self) -> Auth | None:
+        """What is asked of callers now; None: nothing."""
+        return None if self.gate is None else self.config.auth
 
     def _chosen(self, model: str) -> Versions:
         """By the settings of now."""

@@ -39,6 +39,7 @@ TABLE: dict[str, Need] = {
     f"{_HEALTH}Watch": NOTHING,
     "GET /v2": NOTHING,
     "GET /v2/": NOTHING,
+    "GET /v2/openapi.json": NOTHING,  # it says nothing of the models
     "GET /v2/health/live": NOTHING,
     "GET /v2/health/ready": NOTHING,
     "GET /v2/health/startup": NOTHING,

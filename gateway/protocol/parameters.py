@@ -23,6 +23,7 @@ _REFUSED = {
     "shared_memory_offset": _MEMORY,
     "classification": "is not supported: ask for the output itself and rank it",
 }
+_EMPTY_FINAL = "triton_enable_empty_final_response"  # whether an answer may be empty to say that it is the last; each has its last at once
 _COUNTS = ("priority", "timeout")  # 1 is the highest priority and 0 the default; microseconds
 
 
@@ -36,10 +37,17 @@ def check_parameters(parameters: Mapping[str, object], limits: RequestLimits, *,
     for name in parameters:
         if name in _REFUSED:
             raise unimplemented(f"parameter '{name}' of {where} {_REFUSED[name]}")
-        if name == "headers" or name.startswith("triton_"):
+        if name == _EMPTY_FINAL:
+            _check_flag(name, parameters[name], where)
+        elif name == "headers" or name.startswith("triton_"):
             raise invalid(f"parameter '{shown(name)}' of {where} is reserved and cannot be set by a caller")
         if name in _COUNTS:
             _check_count(name, parameters[name], where)
+
+
+def _check_flag(name: str, value: object, where: str) -> None:
+    if type(value) is not bool:
+        raise invalid(f"parameter '{name}' of {where} must be true or false")
 
 
 def _check_count(name: str, value: object, where: str) -> None:

@@ -21,6 +21,8 @@ _ID = b"\x1a"  # ModelInferResponse.id
 _RAW = b"\x32"  # ModelInferResponse.raw_output_contents
 _STREAM_ERROR = b"\x0a"  # ModelStreamInferResponse.error_message
 _STREAM_ANSWER = b"\x12"  # ModelStreamInferResponse.infer_response
+# ModelInferResponse.parameters: a request has one answer here, which is its last. Clients of streams wait for the word.
+_FINAL = pb.ModelInferResponse(parameters={"triton_final_response": pb.InferParameter(bool_param=True)}).SerializeToString()
 
 Buffer = bytes | bytearray | memoryview
 Shapes = tuple[tuple[int, ...], ...]
@@ -104,15 +106,14 @@ def raw_header(size: int) -> bytes:
 
 
 def stream_ok(parts: Sequence[Buffer]) -> list[Buffer]:
-    """The parts of a ModelStreamInferResponse around those of an answer."""
-    return [_STREAM_ANSWER + varint(sum(map(len, parts))), *parts]
+    """The parts of a ModelStreamInferResponse around those of an answer, which is the request's last."""
+    return [_STREAM_ANSWER + varint(sum(map(len, parts)) + len(_FINAL)), *parts, _FINAL]
 
 
 def stream_error(message: str, *, id_part: bytes = b"") -> bytes:
     """A failed request of a stream that lives on. The id lets a caller with several in flight tell which one failed."""
     text = message.encode()
-    answer = _STREAM_ANSWER + varint(len(id_part)) + id_part if id_part else b""
-    return _STREAM_ERROR + varint(len(text)) + text + answer
+    return _STREAM_ERROR + varint(len(text)) + text + _STREAM_ANSWER + varint(len(id_part) + len(_FINAL)) + id_part + _FINAL
 
 
 _SHORT_VARINTS = tuple(bytes([value]) for value in range(128))
@@ -122,6 +123,8 @@ def varint(value: int) -> bytes:
     """A non-negative number as protobuf writes it: seven bits a byte, the lowest first."""
     if value < 128:
         return _SHORT_VARINTS[value]
+    if value < 1 << 14:
+        return bytes((value & 127 | 128, value >> 7))
     encoded = bytearray()
     while value > 127:
         encoded.append(value & 127 | 128)

@@ -6,8 +6,10 @@ github.com/triton-inference-server/server/blob/main/docs/protocol/extension_mode
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol.tensors import Signature, TensorSpec
@@ -19,6 +21,11 @@ from registry.verified import VersionPolicy
 
 BACKEND = "onnxruntime"
 _UINT32 = (1 << 32) - 1
+_JSON_TYPES = {
+    FieldDescriptor.CPPTYPE_INT32: "integer", FieldDescriptor.CPPTYPE_INT64: "integer", FieldDescriptor.CPPTYPE_UINT32: "integer",
+    FieldDescriptor.CPPTYPE_UINT64: "integer", FieldDescriptor.CPPTYPE_DOUBLE: "number", FieldDescriptor.CPPTYPE_FLOAT: "number",
+    FieldDescriptor.CPPTYPE_BOOL: "boolean", FieldDescriptor.CPPTYPE_STRING: "string",
+}  # fmt: skip
 
 
 def model_config(
@@ -60,7 +67,7 @@ def plain(message: Any) -> dict[str, Any]:
 
 
 def _plain(field: Any, value: Any) -> Any:
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+    if _is_map(field):
         inner = field.message_type.fields_by_name["value"]
         return {str(key): _one(inner, value[key]) for key in sorted(value)}
     return [_one(field, each) for each in value] if field.is_repeated else _one(field, value)
@@ -70,6 +77,48 @@ def _one(field: Any, value: Any) -> Any:
     if field.message_type is not None:
         return plain(value)
     return value if field.enum_type is None else field.enum_type.values_by_number[value].name
+
+
+def schemas_of_config(ref: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """JSON Schemas of what `plain` makes of a `ModelConfig` and the messages in it, by name of the message; `ref` refers to one."""
+    found: dict[str, dict[str, Any]] = {}
+    waiting = [config_pb.ModelConfig.DESCRIPTOR]
+    while waiting:
+        message = waiting.pop()
+        if _name(message) not in found:
+            waiting += [kind for field in message.fields if (kind := _message_of(field)) is not None]
+            found[_name(message)] = {
+                "type": "object",
+                "required": [field.name for field in message.fields if not field.has_presence],
+                "properties": {field.name: _schema(field, ref) for field in message.fields},
+            }
+    return found
+
+
+def _name(message: Any) -> str:
+    """`ModelWarmup.Input`: with the message that it is part of, without the package."""
+    return str(message.full_name.removeprefix(f"{message.file.package}."))
+
+
+def _is_map(field: Any) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
+def _message_of(field: Any) -> Any:
+    """The message that a field has, or the values of its map; None for plain values."""
+    return _message_of(field.message_type.fields_by_name["value"]) if _is_map(field) else field.message_type
+
+
+def _schema(field: Any, ref: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    if _is_map(field):
+        return {"type": "object", "additionalProperties": _schema(field.message_type.fields_by_name["value"], ref)}
+    if field.message_type is not None:
+        one = ref(_name(field.message_type))
+    elif field.enum_type is not None:
+        one = {"enum": [value.name for value in field.enum_type.values]}
+    else:
+        one = {"type": _JSON_TYPES[field.cpp_type]}
+    return {"type": "array", "items": one} if field.is_repeated else one
 
 
 def _set_ports(listed: Any, specs: Iterable[TensorSpec], *, batched: bool, lost_batch: bool) -> None:

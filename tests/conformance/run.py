@@ -22,6 +22,8 @@ import curl_checks
 import h2spec_checks
 import models
 import nghttp_checks
+import openapi_checks
+import perf_checks
 import proxy_checks
 import slow_reader_checks
 import tls_checks
@@ -31,6 +33,7 @@ from servers import Envoy, Gateway, StartError
 
 SCRATCH = builds.BUILD
 PYTHON = builds.HERE / "python"
+TIDEGATE = Path(sys.executable).with_name("tidegate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,42 @@ def _kserve(bench: Bench) -> Iterator[Outcome]:
     return _python(bench, "kserve_clients.py", "grpcio", builds.environment("kserve", PYTHON / "kserve-requirements.txt"))
 
 
-def _v1_rest(bench: Bench) -> Iterator[Outcome]:
-    """Beside the models of all others a registry, whose aliases are labels."""
+def _registry(*names: str) -> Path:
+    """A new one of these models, each its champion."""
     registry = SCRATCH / "registry"
     shutil.rmtree(registry, ignore_errors=True)
-    submitted = SCRATCH / "models" / "plus_one" / "1" / "model.onnx"
-    tidegate = Path(sys.executable).with_name("tidegate")
-    builds.shell([tidegate, "publish", submitted, "--name", "plus_one", "--registry", registry, "--alias", "champion"])
+    for name in names:
+        submitted = SCRATCH / "models" / name / "1" / "model.onnx"
+        builds.shell([TIDEGATE, "publish", submitted, "--name", name, "--registry", registry, "--alias", "champion"])
+    return registry
+
+
+def _v1_rest(bench: Bench) -> Iterator[Outcome]:
+    """Beside the models of all others a registry, whose aliases are labels."""
     python = builds.environment("kserve", PYTHON / "kserve-requirements.txt")
-    with Gateway(registry, log=SCRATCH / "gateway-registry.log") as labelled:
+    with Gateway(_registry("plus_one"), log=SCRATCH / "gateway-registry.log") as labelled:
         yield from checked([python, PYTHON / "v1_rest.py"], {**bench.client("grpcio"), "LABELLED_TARGET": labelled.http})
+
+
+def _openapi(bench: Bench) -> Iterator[Outcome]:
+    """The documents of all servers, and two servers whose models may come and go: one for everybody, one that asks for a key."""
+    python = builds.environment("openapi", openapi_checks.FOLDER / "requirements.txt")
+    yield from attempts(openapi_checks.CHECKS, python, bench.plain)
+    registry, keys = _registry("plus_one", "echo"), SCRATCH / "keys.yaml"
+    explicit = ["repository.model_control=explicit", "repository.load_models=['*']"]
+    with Gateway(registry, log=SCRATCH / "gateway-open.log", settings=explicit) as everybody:
+        yield from openapi_checks.fuzzed(python, everybody, "open")
+        yield from attempts([serving], everybody)
+    keys.unlink(missing_ok=True)
+    key = openapi_checks.new_key(TIDEGATE, keys)
+    with Gateway(registry, log=SCRATCH / "gateway-guarded.log", settings=[*explicit, f"auth.keys={keys}"]) as guarded:
+        yield from attempts([openapi_checks.valid], python, guarded)
+        yield from openapi_checks.fuzzed(python, guarded, "guarded", "--header", f"Authorization: Bearer {key}")
+
+
+def _perf_analyzer(bench: Bench) -> Iterator[Outcome]:
+    python = builds.environment("perf", builds.HERE / "perf" / "requirements.txt")
+    return attempts(perf_checks.CHECKS, python, bench.plain)
 
 
 def _envoy(bench: Bench) -> Iterator[Outcome]:
@@ -100,6 +129,8 @@ GROUPS: dict[str, Callable[[Bench], Iterator[Outcome]]] = {
     "grpc-go": lambda bench: checked([builds.go_client()], bench.client("go")),
     "grpc-java": lambda bench: checked(builds.java_client(), bench.client("java")),
     "grpc-js": lambda bench: checked(["node", "client.js"], bench.client("node"), builds.node_client()),
+    "openapi": _openapi,
+    "perf-analyzer": _perf_analyzer,
     "envoy": _envoy,
 }
 

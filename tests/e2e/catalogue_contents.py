@@ -257,7 +257,7 @@ CASES = [
             call("unknown", OK, infer(tensor(), raw=[ROW], parameters={"mine": 1, "yours": "a"})),
             call("priority as text", INVALID, infer(tensor(), raw=[ROW], parameters={"priority": "high"})),
             call("timeout below 0", INVALID, infer(tensor(), raw=[ROW], parameters={"timeout": -1})),
-            call("reserved", INVALID, infer(tensor(), raw=[ROW], parameters={"triton_enable_empty_final_response": True})),
+            call("reserved", INVALID, infer(tensor(), raw=[ROW], parameters={"triton_final_response": True})),
             call("no value", OK, GOOD + b"\x22\x08\x0a\x04none\x12\x00"),
             call("sequence", UNIMPLEMENTED, infer(tensor(), raw=[ROW], parameters={"sequence_id": 7})),
             call("shared memory", UNIMPLEMENTED, infer(tensor(parameters={"shared_memory_region": "r"}), raw=[ROW])),

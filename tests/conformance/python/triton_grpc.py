@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import report
 import tritonclient.grpc as triton
+import tritonclient.grpc.aio as asyncio_triton
 from arrays import ARRAYS, LARGE, ODD_NAME, ROW, same
 from ml_dtypes import bfloat16
 from report import equal
@@ -51,9 +54,31 @@ def loading(client: triton.InferenceServerClient) -> None:
 
 
 def instruments(client: triton.InferenceServerClient) -> None:
-    """Trace and log settings are read."""
+    """Trace and log settings are read, and not changed from here."""
     equal(["OFF"], list(client.get_trace_settings("plus_one").settings["trace_level"].value))
     equal(True, client.get_log_settings().settings["log_error"].bool_param)
+    refused("StatusCode.PERMISSION_DENIED", "trace", lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}))
+    refused("StatusCode.PERMISSION_DENIED", "log", lambda: client.update_log_settings({"log_info": False}))
+
+
+def extensions(client: triton.InferenceServerClient) -> None:
+    """What is not served is refused by name: sequences, classification, shared memory. Priority and timeout are taken."""
+    rows = [tensor("ROW", "FP32", ROW)]
+    same(ROW + 1, client.infer("plus_one", rows, priority=1, timeout=5_000_000, parameters={"mine": "x"}).as_numpy("NEXT"))
+    refused("StatusCode.UNIMPLEMENTED", "keeps no state", lambda: client.infer("plus_one", rows, sequence_id=7, sequence_start=True))
+    top = [triton.InferRequestedOutput("NEXT", class_count=2)]
+    refused("StatusCode.UNIMPLEMENTED", "classification", lambda: client.infer("plus_one", rows, outputs=top))
+    refused("StatusCode.UNIMPLEMENTED", "shared memory", lambda: client.register_system_shared_memory("r", "/r", 16))
+
+
+def refused(status: str, part: str, call: Callable[[], object]) -> None:
+    """The client's exception has this status, and the name in its text."""
+    try:
+        call()
+    except triton.InferenceServerException as error:
+        equal((status, True), (error.status(), part in error.message()))
+    else:
+        raise AssertionError(f"{part} answered")
 
 
 def model_config(client: triton.InferenceServerClient) -> None:
@@ -102,17 +127,38 @@ def asynchronous(client: triton.InferenceServerClient) -> None:
         same(ROW + int(answer.get_response().id) + 1, answer.as_numpy("NEXT"))
 
 
+def aio(_: triton.InferenceServerClient) -> None:
+    """The asyncio client: a call, and a stream of three."""
+
+    async def calls() -> None:
+        async def requests() -> AsyncIterator[dict[str, object]]:
+            for i in range(3):
+                yield {"model_name": "plus_one", "inputs": [tensor("ROW", "FP32", ROW + i)], "request_id": str(i)}
+
+        async with asyncio_triton.InferenceServerClient(os.environ["TARGET"]) as client:
+            same(ROW + 1, (await client.infer("plus_one", [tensor("ROW", "FP32", ROW)])).as_numpy("NEXT"))
+            seen = []
+            async for answer, error in client.stream_infer(requests()):
+                equal(None, error)
+                seen.append(int(answer.get_response().id))
+                same(ROW + seen[-1] + 1, answer.as_numpy("NEXT"))
+            equal([0, 1, 2], sorted(seen))
+
+    asyncio.run(calls())
+
+
 def stream(client: triton.InferenceServerClient) -> None:
     """A stream with an error in its midst."""
     done: queue.Queue = queue.Queue()
     client.start_stream(lambda result, error: done.put((result, error)))
     for model in ("plus_one", ODD_NAME, "plus_one"):
-        client.async_stream_infer(model, [tensor("ROW", "FP32", ROW)], request_id="x")
+        client.async_stream_infer(model, [tensor("ROW", "FP32", ROW)], request_id="x", enable_empty_final_response=True)
     (first, none), (_, error), (last, nothing) = (done.get(timeout=10) for _ in range(3))
     client.stop_stream()
     equal((None, None, True), (none, nothing, ODD_NAME in error.message()))
     same(ROW + 1, first.as_numpy("NEXT"))
     same(ROW + 1, last.as_numpy("NEXT"))
+    equal(True, last.get_response().parameters["triton_final_response"].bool_param)
 
 
 def errors(client: triton.InferenceServerClient) -> None:
@@ -139,10 +185,12 @@ if __name__ == "__main__":
                 statistics,
                 loading,
                 instruments,
+                extensions,
                 infer,
                 datatypes,
                 tensor_2mib,
                 asynchronous,
+                aio,
                 stream,
                 errors,
             ],

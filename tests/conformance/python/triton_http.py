@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable
 
 import numpy as np
 import report
 import tritonclient.http as triton
+import tritonclient.http.aio as asyncio_triton
 from arrays import ARRAYS, LARGE, ROW, same
 from ml_dtypes import bfloat16
 from report import equal
@@ -51,9 +54,31 @@ def loading(client: triton.InferenceServerClient) -> None:
 
 
 def instruments(client: triton.InferenceServerClient) -> None:
-    """Trace and log settings are read."""
+    """Trace and log settings are read, and not changed from here."""
     equal(["OFF"], list(client.get_trace_settings("plus_one")["trace_level"]))
     equal(True, client.get_log_settings()["log_error"])
+    refused("403", "trace", lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}))
+    refused("403", "log", lambda: client.update_log_settings({"log_info": False}))
+
+
+def extensions(client: triton.InferenceServerClient) -> None:
+    """What is not served is refused by name: sequences, classification, shared memory. Priority and timeout are taken."""
+    rows = [tensor("ROW", "FP32", ROW)]
+    same(ROW + 1, client.infer("plus_one", rows, priority=1, timeout=5_000_000, parameters={"mine": "x"}).as_numpy("NEXT"))
+    refused("501", "keeps no state", lambda: client.infer("plus_one", rows, sequence_id=7, sequence_start=True))
+    top = [triton.InferRequestedOutput("NEXT", class_count=2)]
+    refused("501", "classification", lambda: client.infer("plus_one", rows, outputs=top))
+    refused("501", "shared memory", lambda: client.register_system_shared_memory("r", "/r", 16))
+
+
+def refused(status: str, part: str, call: Callable[[], object]) -> None:
+    """The client's exception has this status, and the name in its text."""
+    try:
+        call()
+    except triton.InferenceServerException as error:
+        equal((status, True), (error.status(), part in error.message()))
+    else:
+        raise AssertionError(f"{part} answered")
 
 
 def model_config(client: triton.InferenceServerClient) -> None:
@@ -110,6 +135,18 @@ def asynchronous(client: triton.InferenceServerClient) -> None:
         same(ROW + i + 1, call.get_result().as_numpy("NEXT"))
 
 
+def aio(_: triton.InferenceServerClient) -> None:
+    """The asyncio client: 100 calls at once."""
+
+    async def calls() -> None:
+        async with asyncio_triton.InferenceServerClient(os.environ["HTTP_TARGET"]) as client:
+            answers = await asyncio.gather(*[client.infer("plus_one", [tensor("ROW", "FP32", ROW + i)]) for i in range(100)])
+        for i, answer in enumerate(answers):
+            same(ROW + i + 1, answer.as_numpy("NEXT"))
+
+    asyncio.run(calls())
+
+
 def errors(client: triton.InferenceServerClient) -> None:
     """The client's exception carries code and text."""
     for model, name, status, part in (("no_such_model", "ROW", "404", "no_such_model"), ("plus_one", "größe", "400", "größe")):
@@ -131,11 +168,13 @@ if __name__ == "__main__":
                 statistics,
                 loading,
                 instruments,
+                extensions,
                 infer,
                 datatypes,
                 tensor_2mib,
                 compressed,
                 asynchronous,
+                aio,
                 errors,
             ],
             shared,

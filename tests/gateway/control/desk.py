@@ -117,7 +117,9 @@ class Desk:
         instruments = Instruments(self.service, lambda: self.level)
         self.extensions = Extensions(index, configuration, self.statistics, self.control, instruments)
         v1 = RestV1(self.service, RestPrediction(self.service, strict_json=strict_json))
-        self.rest = Rest(self.service, self.state, RestInference(self.service, strict_json=strict_json), self.extensions, v1)
+        inference = RestInference(self.service, strict_json=strict_json)
+        self.auth = auth
+        self.rest = Rest(self.service, self.state, inference, self.extensions, v1, auth=lambda: self.auth)
         methods = inference_methods(self.service, self.state, self.extensions) | standard_methods(self.health)
         self.calls = GrpcRouter(methods, self.limits, compression=compression)
         self.models: dict[str, MixedModel] = {kind: built(kind, self.loop) for kind in (ROWS, TEXTS, WHOLE)}

@@ -70,7 +70,8 @@ def test_the_table_is_the_one_of_the_design() -> None:
     assert all(need.of_model == (need.scope in scopes.OF_MODELS) for need in TABLE.values())
     probes = {"GET /v2/health/live", "GET /v2/health/ready", "GET /v2/health/startup"}
     probes |= {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
-    server = {"GET /", "GET /v2", "GET /v2/", *(f"{SERVICE}{name}" for name in ("ServerLive", "ServerReady", "ServerMetadata"))}
+    server = {"GET /", "GET /v2", "GET /v2/", "GET /v2/openapi.json"}
+    server |= {f"{SERVICE}{name}" for name in ("ServerLive", "ServerReady", "ServerMetadata")}
     assert probes | server == {route for route, need in TABLE.items() if not need.scope and "SharedMemory" not in route}
     inference = {"POST /v2/models/{model}/infer", "POST /v2/models/{model}/versions/{version}/infer", INFER, STREAM}
     inference |= {f"POST /v1/models/{{model}}{place}:predict" for place in ("", "/versions/{version}", "/labels/{label}")}

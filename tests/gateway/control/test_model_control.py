@@ -77,6 +77,7 @@ BAD = [
     (LOAD, b'{"parameters":{"more":1}}', 400), (LOAD, b'{"parameters":{"unload_dependents":true}}', 400),
     (LOAD, b'{"parameters":{"config":"{}"}}', 501), (LOAD, b'{"parameters":{"file:1/model.onnx":""}}', 501),
     ("/v2/repository/models/rows/unload", b'{"parameters":{"config":"{}"}}', 400),
+    ("/v2/repository/models/rows/unload", b'{"parameters":{"unload_dependents":"yes"}}', 400),
     ("/v2/repository/main/models/rows/load", b"", 501), ("/v2/repository/models//load", b"", 404),
     ("/v2/repository/models/rows/", b"", 404), ("/v2/repository/models/%ff/load", b"", 404),
     ("/v2/repository/models/rows/reload", b"", 404),
@@ -101,9 +102,11 @@ def test_a_bad_message_over_grpc_asks_nobody() -> None:
     request.parameters["config"].string_param = "{}"
     overridden = desk.open(path("RepositoryModelLoad").decode(), request.SerializeToString())
     broken = desk.open(path("RepositoryModelUnload").decode(), b"\xff")
-    assert [12, 12, 3] == [desk.replies()[one].status for one in (named, overridden, broken)]
-    assert [] == desk.changes
     unload = pb.RepositoryModelUnloadRequest(model_name="rows")
+    unload.parameters["unload_dependents"].string_param = "yes"
+    worded = desk.open(path("RepositoryModelUnload").decode(), unload.SerializeToString())
+    assert [12, 12, 3, 3] == [desk.replies()[one].status for one in (named, overridden, broken, worded)]
+    assert [] == desk.changes
     unload.parameters["unload_dependents"].bool_param = True
     desk.open(path("RepositoryModelUnload").decode(), unload.SerializeToString())
     assert [(1, "rows", False)] == desk.changes

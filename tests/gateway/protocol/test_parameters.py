@@ -26,13 +26,21 @@ def test_unsupported_features_are_refused_by_name(name: str) -> None:
     assert text.startswith(f"parameter '{name}' of output 'y' is not supported: ")
 
 
-@pytest.mark.parametrize("name", ["triton_enable_empty_final_response", "triton_\n", "headers"])
+@pytest.mark.parametrize("name", ["triton_final_response", "triton_\n", "headers"])
 def test_reserved_names_are_refused(name: str) -> None:
     """Nobody may set what the protocol keeps for servers."""
     code, text = refusal({name: True})
     assert Code.INVALID_ARGUMENT == code
     assert "is reserved" in text
     assert text.isprintable()
+
+
+def test_a_client_may_ask_for_empty_final_answers() -> None:
+    """Triton's C++ client says in every request whether it does. There are none: the one answer of a request is its last."""
+    for value in (True, False):
+        check_parameters({"triton_enable_empty_final_response": value}, LIMITS)
+    text = "parameter 'triton_enable_empty_final_response' of the request must be true or false"
+    assert (Code.INVALID_ARGUMENT, text) == refusal({"triton_enable_empty_final_response": 1})
 
 
 @pytest.mark.parametrize("name", ["priority", "timeout"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,20 +107,28 @@ def test_the_official_client_reads_strings() -> None:
     assert texts == [value.decode() for value in got]
 
 
+def finality(got: Any) -> dict[str, bool]:
+    """What an answer of a stream says of itself, as Triton's clients read it."""
+    return {name: said.bool_param for name, said in got.infer_response.parameters.items()}
+
+
 def test_an_answer_of_a_stream_wraps_an_answer() -> None:
-    """`stream_ok` puts an answer of any size into a ModelStreamInferResponse without an error."""
+    """`stream_ok` puts an answer of any size into a ModelStreamInferResponse without an error, and says that it is the request's last."""
     for elements in (1, 1 << 16):
         plan = ResponseEncoder(UNBATCHED, "3").plan(1, ((elements, 2),))
         parts = join(id_field("i"), plan, [bytes(16 * elements)])
         got = pb.ModelStreamInferResponse.FromString(b"".join(stream_ok(parts)))
+        assert {"triton_final_response": True} == finality(got)
+        got.infer_response.parameters.clear()
         assert ("", pb.ModelInferResponse.FromString(b"".join(parts))) == (got.error_message, got.infer_response)
 
 
 @pytest.mark.parametrize("id_", ["", "i", "é" * 128])
 def test_an_error_of_a_stream_names_its_request(id_: str) -> None:
-    """`stream_error` carries the text, and the id where the caller named one."""
+    """`stream_error` carries the text, the id where the caller named one, and that nothing more comes of that request."""
     got = pb.ModelStreamInferResponse.FromString(stream_error("es ging schief: ü" * 20, id_part=id_field(id_)))
-    assert ("es ging schief: ü" * 20, id_, bool(id_)) == (got.error_message, got.infer_response.id, got.HasField("infer_response"))
+    expected = "es ging schief: ü" * 20, id_, {"triton_final_response": True}
+    assert expected == (got.error_message, got.infer_response.id, finality(got))
 
 
 @settings(max_examples=300)
