@@ -43,6 +43,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     defaults: dict[str, int | None] = {}  # as `routing.Routes` has them
     failed: dict[str, dict[int, str]] = {}  # should serve and cannot → why; one that serves by settings of before can be among them
     loading: dict[str, tuple[int, ...]] = {}  # shall serve, and nothing says that they cannot
+    unloading: dict[str, tuple[int, ...]] = {}  # nobody is led to them any more; requests that have them are being answered
     asleep: tuple[str, ...] = ()  # models that are loaded on demand and are not loaded
     idle: dict[str, str] = {}  # models of which nothing was chosen → why
 

@@ -309,7 +309,10 @@ class Steering:
     def _publish(self, routes: RouteTable) -> bool:
         """Send the table to those that serve, if it is another one than before."""
         ready = self.ready and not self._draining
-        table = table_of(self._wish, routes, self.snapshot.desired, generation=self.table.generation, partial=not self._wished, ready=ready)
+        table = table_of(
+            self._wish, routes, self.snapshot.desired, generation=self.table.generation, partial=not self._wished, ready=ready,
+            draining=[one for one, known in self.snapshot.known.items() if known.state is State.DRAIN],
+        )  # fmt: skip
         if table == self.table:
             return False
         self.table = msgspec.structs.replace(table, generation=table.generation + 1)
