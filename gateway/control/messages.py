@@ -18,6 +18,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     version: int
     identity: str  # what content with which settings: another one is another version under the same number
     slot: int  # of its counters
+    bundle: int = -1  # the supervisor's descriptor of what came with its load
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
@@ -134,6 +135,7 @@ class Change(msgspec.Struct, frozen=True, tag=True):
     number: int
     model: str
     load: bool
+    bundle: int = -1  # the worker's descriptor of what came with the load, until it is told what came of it
 
 
 class UnknownKey(msgspec.Struct, frozen=True, tag=True):

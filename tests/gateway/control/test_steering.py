@@ -58,6 +58,9 @@ class Floor:
     def close_slot(self, model: str, version: int) -> None:
         self.closed.append((model, version))
 
+    def bundle(self, identity: str) -> int:
+        return 7 if identity.startswith("brought") else -1
+
     # --- what tests do ---------------------------------------------------------------------------------------------------------
 
     def join(self, worker: int) -> None:
