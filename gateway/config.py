@@ -145,6 +145,12 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     access_share: Share = 0.0  # share of the requests that reach a model which get an access line
 
 
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The metrics page."""
+
+    triton_names: bool = False  # counters of versions by Triton's names (nv_inference_*) too, for dashboards that were made for it
+
+
 class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests are put together, unless a model says otherwise."""
 
@@ -227,6 +233,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grpc: Grpc = Grpc()
     rest: Rest = Rest()
     logging: Logging = Logging()
+    metrics: Metrics = Metrics()
     batching: Batching = Batching()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     limits: Limits = Limits()

@@ -23,7 +23,7 @@ from gateway.config import Config, ConfigError, pins, worker_count
 from gateway.control.board import Board
 from gateway.control.certificates import Certificates
 from gateway.control.changes import differences, taken_over
-from gateway.control.counting import Counting
+from gateway.control.counting import Counting, series_of
 from gateway.control.credentials import Credentials, CredentialsError
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
@@ -120,7 +120,8 @@ class Supervisor:
         workers = worker_count(config.processes, len(cores))
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
-        self.totals = Totals(arena, config.limits.observe)
+        triton_names = config.metrics.triton_names
+        self.totals = Totals(arena, config.limits.observe, series=series_of(triton_names=triton_names))
         if self._file is not None and (problem := saved.restore(self.totals, self._file)):
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
@@ -145,7 +146,7 @@ class Supervisor:
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
         self.counting = Counting(
-            arena, self.totals, config.limits.observe,
+            arena, self.totals, config.limits.observe, triton_names=triton_names,
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
