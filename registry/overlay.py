@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -21,6 +23,7 @@ MAX_CONFIGURATION_BYTES = 256 << 10  # of JSON; Triton's own are a few KiB, and 
 MAX_FILES = 256  # of one load
 
 _PREFIX_BYTES = 8
+_HEADER_BYTES = 6 * MAX_CONFIGURATION_BYTES + MAX_FILES * 2048  # JSON writes some characters as six
 _PATH = re.compile(r"([1-9][0-9]{0,18})/([^/]+)")
 _MARK = "~"  # in the content of a version, before the name of its overlay
 
@@ -30,7 +33,7 @@ Path = tuple[int, str]  # version, file
 class _Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     model: str
     configuration: str
-    files: list[tuple[int, str, int]]  # version, name, bytes: as they follow
+    files: list[tuple[int, str, Annotated[int, msgspec.Meta(ge=0)]]]  # version, name, bytes: as they follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,12 @@ class Overlay:
     places: Mapping[int, Mapping[str, tuple[int, int]]]  # version → file → start and size there; empty where no file came
 
     @classmethod
-    def received(cls, process: int, fd: int) -> Overlay:
-        """What a process of this server holds behind a descriptor. Raises `Kind.CONFLICT` where that is not there any more."""
+    def received(cls, process: int, fd: int, *, max_bytes: int = sys.maxsize) -> Overlay:
+        """What a process of this server holds behind a descriptor. Raises `Kind.CONFLICT` where that is not there any more, or is no such
+        thing: a process that runs models is believed nothing.
+        """
         try:
-            bundle = open_sealed(f"/proc/{process}/fd/{fd}")
+            bundle = open_sealed(f"/proc/{process}/fd/{fd}", max_bytes=max_bytes)
         except OSError as error:
             raise RegistryError(Kind.CONFLICT, f"what came with the load is gone: {error.strerror}") from error
         try:
@@ -58,17 +63,21 @@ class Overlay:
 
     @classmethod
     def _read(cls, bundle: SealedFile) -> Overlay:
-        content = os.pread(bundle.fd, _PREFIX_BYTES, 0)
-        length = int.from_bytes(content, "big")
+        length = int.from_bytes(os.pread(bundle.fd, _PREFIX_BYTES, 0), "big")
         try:
-            header = msgspec.json.decode(os.pread(bundle.fd, min(length, bundle.size_bytes), _PREFIX_BYTES), type=_Header)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            header = msgspec.json.decode(os.pread(bundle.fd, min(length, _HEADER_BYTES), _PREFIX_BYTES), type=_Header)
+            if len(header.configuration.encode()) > MAX_CONFIGURATION_BYTES or len(header.files) > MAX_FILES:
+                raise ValueError
+            places: dict[int, dict[str, tuple[int, int]]] = {}
+            at = _PREFIX_BYTES + length
+            for version, file, size in header.files:
+                path_of(f"{version}/{file}")
+                places.setdefault(version, {})[file] = at, size
+                at += size
+            if at != bundle.size_bytes:
+                raise ValueError
+        except (RegistryError, ValueError) as error:  # msgspec's errors are ValueErrors
             raise RegistryError(Kind.CONFLICT, "what came with the load is no bundle") from error
-        places: dict[int, dict[str, tuple[int, int]]] = {}
-        at = _PREFIX_BYTES + length
-        for version, file, size in header.files:
-            places.setdefault(version, {})[file] = at, size
-            at += size
         return cls(header.model, header.configuration, bundle.digest.partition(":")[2][:32], bundle, places)
 
     @property

@@ -75,13 +75,16 @@ def seal_parts(parts: Iterable[bytes], *, name: str) -> io.FileIO:
         raise
 
 
-def open_sealed(path: str) -> SealedFile:
-    """A sealed file of another process, by its path in /proc. Raises `OSError`, also for one that can still change."""
+def open_sealed(path: str, *, max_bytes: int) -> SealedFile:
+    """A sealed file of another process, by its path in /proc. Raises `OSError`, also for one that can still change or is larger."""
     file = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "r")
     try:
         if fcntl.fcntl(file, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
             raise OSError(errno.EPERM, "it is not sealed")
-        return _hashed(file, os.fstat(file.fileno()).st_size)
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > max_bytes:
+            raise OSError(errno.EFBIG, f"it has more than {max_bytes} bytes")
+        return _hashed(file, size_bytes)
     except BaseException:
         file.close()
         raise

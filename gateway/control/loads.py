@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 
 from gateway.control.fleet import Member
+from gateway.control.load_parameters import FILES_DENIED
 from gateway.control.lookout import Lookout
 from gateway.control.messages import Change, Changed
 from gateway.control.overlays import Overlays
@@ -27,9 +28,9 @@ _CODES = {
 class Loads:
     """Of one server."""
 
-    def __init__(self, steering: Steering, lookout: Lookout, overlays: Overlays, slowest: Callable[[], int | None]) -> None:
-        """`slowest()` is the generation of the oldest table that anybody serves by; None where nobody serves."""
-        self._steering, self._lookout, self._overlays, self._slowest = steering, lookout, overlays, slowest
+    def __init__(self, steering: Steering, lookout: Lookout, overlays: Overlays, *, files: bool, slowest: Callable[[], int | None]) -> None:
+        """With `files`, loads may bring them. `slowest()` is the generation of the oldest table anybody serves by; None: nobody does."""
+        self._steering, self._lookout, self._overlays, self._files, self._slowest = steering, lookout, overlays, files, slowest
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._followers: list[tuple[int, Callable[[], None]]] = []  # what is due once all workers serve by a generation
@@ -71,8 +72,7 @@ class Loads:
     async def _load(self, change: Change, worker: int, done: Done) -> None:
         model, before = change.model, self._overlays.of(change.model)
         if change.bundle >= 0:
-            received = await asyncio.to_thread(Overlay.received, worker, change.bundle)
-            overlay: Overlay | None = self._overlays.put(model, received)
+            overlay: Overlay | None = self._overlays.put(model, await asyncio.to_thread(self._received, change, worker))
         else:
             overlay = None
             self._overlays.restore(model, "")
@@ -85,6 +85,14 @@ class Loads:
         except BaseException:
             self._overlays.restore(model, before)
             raise
+
+    def _received(self, change: Change, worker: int) -> Overlay:
+        """What came with a load, held against the settings once more: a worker runs models, and is not believed."""
+        overlay = Overlay.received(worker, change.bundle, max_bytes=self._overlays.max_bytes)
+        if overlay.model == change.model and (self._files or not overlay.places):
+            return overlay
+        overlay.close()
+        raise FILES_DENIED if overlay.model == change.model else RegistryError(Kind.CONFLICT, "what came with the load is of another model")
 
     async def _unload(self, model: str, done: Done) -> None:
         await asyncio.to_thread(self._lookout.look)

@@ -18,7 +18,7 @@ class Overlays:
     """By the name of their content; and which one holds for a model."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._held: dict[str, Overlay] = {}
         self._current: dict[str, str] = {}  # model → name
@@ -34,7 +34,7 @@ class Overlays:
         with self._lock:
             if overlay.name in self._held:
                 overlay.close()
-            elif len(self._held) >= MAX_OVERLAYS or self._bytes() + overlay.bundle.size_bytes > self._max_bytes:
+            elif len(self._held) >= MAX_OVERLAYS or self._bytes() + overlay.bundle.size_bytes > self.max_bytes:
                 overlay.close()
                 raise TidegateError(
                     Code.OVERLOADED, f"loads brought {self._bytes()} bytes: there is no room for more (repository.load_bytes)"

@@ -156,7 +156,7 @@ class Supervisor:
             lambda: open_repository(config.repository), trials=config.processes.trials, brought=self.overlays.copy,
         )  # fmt: skip
         self.lookout = Lookout(config, self._seen, self._unseen)
-        self.loads = Loads(self.steering, self.lookout, self.overlays, self._slowest)
+        self.loads = Loads(self.steering, self.lookout, self.overlays, files=config.repository.load_files, slowest=self._slowest)
 
     # --- workers ---------------------------------------------------------------------------------------------------------------
 

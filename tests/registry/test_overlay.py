@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -89,6 +90,34 @@ def test_what_is_gone_or_can_still_change_or_is_something_else_is_not_received(t
         os.close(number)
     other.close()
     short.close()
+
+
+def header(*parts: object) -> bytes:
+    text = json.dumps(parts).encode()
+    return len(text).to_bytes(8, "big") + text
+
+
+FORGED = [
+    header("m", "{}", []) + b"x", header("m", "{}", [[1, "a", 2]]) + b"x", header("m", "{}", [[1, "a", -1], [1, "b", 2]]) + b"x",
+    header("m", "{}", [[0, "a", 1]]) + b"x", header("m", "{}", [[1, "../a", 1]]) + b"x", header("m", " " * (256 << 10) + "{}", []),
+    header("m", "{}", [[1, str(number), 0] for number in range(257)]), header("m", "{}"), header("m", 1, []), header(),
+    (1 << 63).to_bytes(8, "big") + b"[]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", FORGED)
+def test_a_bundle_that_nobody_here_has_made_is_none(content: bytes) -> None:
+    """Sizes that are not there, paths that lead out, too much of anything."""
+    with seal_parts([content], name="forged") as file, pytest.raises(RegistryError, match="no bundle"):
+        Overlay.received(os.getpid(), file.fileno())
+
+
+def test_a_bundle_that_is_too_large_is_not_even_hashed() -> None:
+    """Its bound is the caller's."""
+    with bundled("m", "{}", {(1, "a"): bytes(1000)}) as file:
+        with pytest.raises(RegistryError, match="more than 1000 bytes"):
+            Overlay.received(os.getpid(), file.fileno(), max_bytes=1000)
+        Overlay.received(os.getpid(), file.fileno(), max_bytes=1100).close()
 
 
 def test_nobody_can_change_it() -> None:

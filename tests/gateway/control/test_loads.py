@@ -32,7 +32,7 @@ EVERY = '{"version_policy": {"all": {}}}'
 class Server(Floor):
     """One worker that holds at once whatever it is told to hold, and versions that are all good unless they are named in `bad`."""
 
-    def __init__(self, root: Path, load_bytes: int = 1 << 20) -> None:
+    def __init__(self, root: Path, load_bytes: int = 1 << 20, files: bool = True) -> None:
         super().__init__()
         config = Config(repository=Repository(path=root, model_control="explicit"))
         self.loop = asyncio.get_running_loop()
@@ -42,7 +42,7 @@ class Server(Floor):
         )  # fmt: skip
         self.lookout = Lookout(config, lambda wish: self.loop.call_soon_threadsafe(self.steering.wants, wish), lambda error: None)
         self.slowest: int | None = None
-        self.loads = Loads(self.steering, self.lookout, self.overlays, lambda: self.slowest)
+        self.loads = Loads(self.steering, self.lookout, self.overlays, files=files, slowest=lambda: self.slowest)
         self.answers: asyncio.Queue[Changed] = asyncio.Queue()
         self.member: Any = SimpleNamespace(process=SimpleNamespace(pid=os.getpid()), channel=SimpleNamespace(send=self.answers.put_nowait))
         self.bad: dict[str, str] = {}
@@ -220,6 +220,21 @@ def test_loads_have_room_for_so_many_bytes(root: Path) -> None:
         assert {"m": [1]} == server.serving
 
     served(root, deed, load_bytes=1000)
+
+
+def test_a_worker_that_was_taken_over_loads_no_more_than_the_settings_allow(root: Path) -> None:
+    """Files where there are to be none, or something for another model than it says: refused, whatever the worker let through."""
+
+    async def deed(server: Server) -> None:
+        denied = await server.change(configuration="{}", _1=b"x")
+        assert (Code.PERMISSION_DENIED, {}) == (denied.code, server.serving)
+        with bundled("n", "{}", {}) as file:
+            server.loads.ask(server.member, Change(7, "m", True, file.fileno()))
+            other = await asyncio.wait_for(server.answers.get(), 20)
+        assert (Code.UNAVAILABLE, True, {}) == (other.code, "of another model" in other.message, server.serving)
+        assert OK == told(await server.change(configuration=EVERY))
+
+    served(root, deed, files=False)
 
 
 def test_a_registrys_versions_are_not_configured_by_callers(tmp_path: Path) -> None:
