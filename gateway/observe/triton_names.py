@@ -6,7 +6,7 @@ Triton's counters have no `_total`, which OpenMetrics demands of a counter: ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,6 +32,8 @@ _FAMILIES = {
 }
 _COLUMNS = (_SUCCESS, *[_FAILURE] * len(FAILURES), *list(_FAMILIES)[2:])  # of `_values`
 SERIES = len(_COLUMNS)  # of one version
+_PLACES = {name: [place for place, family in enumerate(_COLUMNS) if family == name] for name in _FAMILIES}
+_NOTHING = np.zeros(SERIES, np.int64)
 _FAILED_AS = np.array([[code is not Code.OK and _REASONS.get(code, "OTHER") == reason for reason in FAILURES] for code in Code], np.int64)
 
 
@@ -40,36 +42,30 @@ class TritonNames:
 
     def __init__(self, label: Callable[[Key], str]) -> None:
         self._label = label
-        self._rows: dict[Key, _Row] = {}
+        self._keys: list[Key] = []
+        self._templates = dict.fromkeys(_FAMILIES, "")  # with places for `%`
+        self._shown = np.zeros((0, SERIES), np.int64)  # what was written last: a torn read can make a difference of sums too large
 
     def lines(self, snapshot: Snapshot, *, openmetrics: bool) -> Iterator[str]:
         """All families. No value is smaller than in an earlier page."""
         chosen = [index for index, key in enumerate(snapshot.keys) if key != UNKNOWN and (key != OVERFLOW or snapshot.words[index].any())]
         keys = [snapshot.keys[index] for index in chosen]
-        self._rows = {key: self._rows.get(key) or _Row(self._label(key)) for key in keys}
-        rows = list(self._rows.values())
-        values = _values(snapshot.words[chosen])
-        if rows:
-            np.maximum(values, [row.shown for row in rows], out=values)
-        for row, shown in zip(rows, values, strict=True):
-            row.shown = shown
-        columns = values.T.tolist()
+        if keys != self._keys:
+            self._rekey(keys)
+        self._shown = np.maximum(_values(snapshot.words[chosen]), self._shown)
         for name, text in _FAMILIES.items():
+            values = self._shown.T[_PLACES[name]].ravel().tolist()
             yield f"# HELP {name} {text}\n# TYPE {name} {'unknown' if openmetrics else 'counter'}\n"
-            for column in [column for column, family in enumerate(_COLUMNS) if family == name]:
-                yield "".join([f"{row.starts[column]}{value}\n" for row, value in zip(rows, columns[column], strict=True)])
+            yield self._templates[name] % tuple(values)
 
-
-class _Row:
-    """The constant text of one row, and what was shown of it: time in a run is a difference, which a torn read can make too large."""
-
-    __slots__ = ("shown", "starts")
-
-    def __init__(self, labels: str) -> None:
-        failures = [f'{labels},reason="{reason}"' for reason in FAILURES]
-        whole = [labels, *failures, *[labels] * (SERIES - 1 - len(FAILURES))]
-        self.starts = [f"{name}{{{labelled}}} " for name, labelled in zip(_COLUMNS, whole, strict=True)]
-        self.shown: Sequence[int] | np.ndarray = [0] * SERIES
+    def _rekey(self, keys: list[Key]) -> None:
+        """Other rows: what never changes of their lines is written once."""
+        shown = dict(zip(self._keys, self._shown, strict=True))
+        self._keys, self._shown = keys, np.array([shown.get(key, _NOTHING) for key in keys], np.int64).reshape(-1, SERIES)
+        labels = [self._label(key).replace("%", "%%") for key in keys]
+        for name in _FAMILIES:
+            more = [f',reason="{reason}"' for reason in FAILURES] if name == _FAILURE else [""]
+            self._templates[name] = "".join([f"{name}{{{of_row}{rest}}} %d\n" for rest in more for of_row in labels])
 
 
 def _values(words: np.ndarray) -> np.ndarray:
