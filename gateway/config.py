@@ -73,6 +73,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     keys: tuple[Path, ...] = ()  # PEM: public keys that signatures over a registry's versions are checked with
     model_control: Literal["repository", "explicit"] = "repository"  # explicit: callers of the repository extension load and unload models
     load_models: tuple[str, ...] = ()  # with explicit control, models that are loaded from the start on; "*": all
+    load_files: bool = False  # with explicit control, whoever may load may bring a model's files along, which nobody has signed
+    load_bytes: Count = 256 << 20  # of all configurations and files that came with loads, held in memory until the next load or unload
 
     def __post_init__(self) -> None:
         remote = isinstance(self.path, str) and "://" in self.path
@@ -81,6 +83,8 @@ class Repository(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise MisfitError(name, "belongs to an object store, and repository.path is a directory")
         if self.load_models and self.model_control != "explicit":
             raise MisfitError("load_models", "belongs to model_control: explicit; without it the repository says what is loaded")
+        if self.load_files and (self.model_control != "explicit" or remote or self.keys):
+            raise MisfitError("load_files", "belongs to model_control: explicit, over a Triton-style model repository")
         if self.model is not None:
             _check_one_model(self.model, remote=remote)
         if not remote:
@@ -139,6 +143,12 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     level: Literal["debug", "info", "warning", "error"] = "info"  # the least severe lines that are written
     format: Literal["auto", "json", "console"] = "auto"  # auto: console on a terminal, JSON lines elsewhere
     access_share: Share = 0.0  # share of the requests that reach a model which get an access line
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The metrics page."""
+
+    triton_names: bool = False  # counters of versions by Triton's names (nv_inference_*) too, for dashboards that were made for it
 
 
 class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -223,6 +233,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grpc: Grpc = Grpc()
     rest: Rest = Rest()
     logging: Logging = Logging()
+    metrics: Metrics = Metrics()
     batching: Batching = Batching()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     limits: Limits = Limits()
@@ -241,6 +252,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise MisfitError(
                 "server.host",
                 f"{server.host!r} can be reached by others: add {sections}, or set server.insecure to true to let in everybody",
+            )
+        if auth is None and self.repository.load_files and not is_loopback(server.host):
+            raise MisfitError(
+                "repository.load_files", "on a host that others can reach it needs `auth`: nobody else tells who may bring a model"
             )
         if auth is None:
             return

@@ -19,6 +19,8 @@ def exposure(config: Config) -> list[str]:
         found.append(f"{ports}: inference and all else without a credential")
     else:
         found += [f"{ports}: {line}" for line in _allowed(config.auth)]
+    if config.repository.model_control == "explicit":
+        found.append(f"{ports}: {_loading(config)}")
     return [*found, f"{server.host} port {server.metrics_port}: {_monitor(config)}"]
 
 
@@ -45,6 +47,11 @@ def _allowed(auth: Auth) -> list[str]:
         lines.append(f"tokens of {auth.jwt.issuer} for {' or '.join(auth.jwt.audience)}, by their claim {auth.jwt.scopes_claim}")
     lines += [f"client certificates {name}: {', '.join(client.scopes) or 'nothing'}" for name, client in auth.clients.items()]
     return lines
+
+
+def _loading(config: Config) -> str:
+    files = ", with files that nobody has signed" if config.repository.load_files else ""
+    return f"loading and unloading of models{files}, {'without a credential' if config.auth is None else 'with the scope admin'}"
 
 
 def _monitor(config: Config) -> str:

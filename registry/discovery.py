@@ -11,6 +11,7 @@ from typing import Protocol
 from registry.desired import Desired, desired_or_kept
 from registry.errors import Kind, RegistryError
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
+from registry.overlay import Overlay
 from registry.policy import Signers
 from registry.repository import Repository
 from registry.single import SingleModel
@@ -31,6 +32,14 @@ class Source(Protocol):
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
+        ...
+
+    def overlay(self, model: str, overlay: Overlay | None) -> None:
+        """Have a model be as a load says, or as it is. Raises `Kind.UNSUPPORTED` where versions cannot be overlaid; see `Repository`."""
+        ...
+
+    def overlaid(self, model: str) -> Overlay | None:
+        """The overlay that holds now."""
         ...
 
 
@@ -57,6 +66,19 @@ class RegistrySource:
         from registry.watch import Watch, signals  # a server that only lists does without
 
         Watch(self._store, lambda state: changed(self._listing(state)), last=self._last).run(signals(self._store.medium, stop))
+
+    def overlay(self, model: str, overlay: Overlay | None) -> None:
+        """A version is what was published, signed and tried. Raises `Kind.UNSUPPORTED`."""
+        if overlay is not None:
+            raise RegistryError(
+                Kind.UNSUPPORTED,
+                f"a registry's versions are served as they were published: publish a version of '{model}' with another configuration, "
+                f"or change models.{model} in the server's settings",
+            )
+
+    def overlaid(self, model: str) -> Overlay | None:
+        """None of a registry is."""
+        return None
 
     def _listing(self, said: Desired) -> Listing:
         self._last = said

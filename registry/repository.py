@@ -23,14 +23,17 @@ from registry.imported import Settings
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.manifest import MODEL_FILE
 from registry.names import MAX_VERSION, MODEL_NAME, check_model_name
+from registry.overlay import Overlay
 from registry.ports import CONFIG_FILE
 from registry.sealed import SealedFile, seal_copy
 from registry.verified import Listing, ModelVersionRef, VerifiedModel, VersionPolicy
 from registry.warmup import MAX_FILES_BYTES
 
 if TYPE_CHECKING:
-    from registry.triton_config import Configuration
+    from registry.triton_config import Configuration, Said
 
+_Seal = Callable[[], SealedFile]
+_SealAll = Callable[[], Iterator[tuple[str, SealedFile]]]
 _WARMUP = "warmup"  # the directory of a model with the data of its warm-up samples
 _MAX_CONFIG_BYTES = 1 << 20  # Triton's own are a few KiB
 _LOCATION = b"location"  # the key of an external-data entry, which no ONNX file with external data can do without
@@ -60,9 +63,16 @@ class Repository:
         self._root = root
         self._limits = limits
         self._outlines: dict[str, _Outline] = {}  # of models that have a config.pbtxt, as they were last listed
+        self._overlays: dict[str, Overlay] = {}
 
     def listing(self) -> Listing:
         """Every version of every model. A directory that looks like a model but cannot be one is a problem, not an error."""
+        models, problems = self._found()
+        models |= {name: overlay.versions for name, overlay in self._overlays.items() if overlay.places}
+        return self._listed(dict(sorted(models.items())), problems)
+
+    def _found(self) -> tuple[dict[str, list[int]], list[str]]:
+        """Versions by model, and what was passed over."""
         models: dict[str, list[int]] = {}
         problems: list[str] = []
         for name in _directories(self._root):
@@ -71,7 +81,7 @@ class Repository:
                 models[name] = versions
             elif versions:
                 problems.append(f"'{name}' is passed over: a model name must match {MODEL_NAME.pattern}")
-        return self._listed(models, problems)
+        return models, problems
 
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version, as its files are now."""
@@ -80,6 +90,27 @@ class Repository:
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Wait for `stop`: a directory that people copy into is read when they say so, not while they copy. `config.pbtxt` is no other."""
         stop.wait()
+
+    def overlay(self, model: str, overlay: Overlay | None) -> None:
+        """From now on a model is as its overlay says, whose owner closes it once there is another one; None: as it lies there.
+
+        Raises `Kind.INVALID_MODEL` for a configuration that cannot be honoured, and `Kind.INVALID_NAME`; then nothing has changed.
+        """
+        before = self._overlays.pop(check_model_name(model), None)
+        if overlay is None:
+            return
+        self._overlays[model] = overlay
+        try:
+            self._configuration(model)
+        except RegistryError:
+            self._overlays.pop(model)
+            if before is not None:
+                self._overlays[model] = before
+            raise
+
+    def overlaid(self, model: str) -> Overlay | None:
+        """The overlay that holds now."""
+        return self._overlays.get(model)
 
     def config_text(self, model: str) -> str | None:
         """The text of a model's `config.pbtxt`, or None where there is none. Raises `Kind.DAMAGED` where it is no text or over 1 MiB."""
@@ -95,15 +126,17 @@ class Repository:
         Raises `Kind.NOT_FOUND`, and `Kind.INVALID_MODEL` or `Kind.DAMAGED` where its `config.pbtxt` cannot be honoured or read.
         """
         configuration = self._configuration(check_model_name(model))
-        path, title = self._onnx_file(model, version, configuration.file if configuration else MODEL_FILE)
+        overlay, file = self._overlays.get(model), configuration.file if configuration else MODEL_FILE
+        submitted = overlay is not None and bool(overlay.places)
+        onnx, beside = _brought(overlay, version, file) if overlay and submitted else self._stored(model, version, file)
         with ExitStack() as opened:
-            onnx_file = self._sealed(path, title)
+            onnx_file = onnx()
             opened.callback(onnx_file.close)
             external = {}
             if _mentions_external_data(onnx_file):
-                for beside in self._beside(path):
-                    external[beside.name] = self._sealed(beside, f"{model}/{version}/{beside.name}")
-                    opened.callback(external[beside.name].close)
+                for name, sealed in beside():
+                    external[name] = sealed
+                    opened.callback(sealed.close)
             opened.pop_all()
         return VerifiedModel(
             model=model,
@@ -115,6 +148,7 @@ class Repository:
             ports=configuration.ports if configuration else None,
             warmup=configuration.warmup if configuration else (),
             configuration=configuration.message if configuration else None,
+            submitted=submitted,
         )
 
     def _listed(self, models: Mapping[str, Sequence[int]], problems: Sequence[str]) -> Listing:
@@ -150,8 +184,9 @@ class Repository:
         return content
 
     def _identity(self, model: str) -> str:
+        overlay = self._overlays.get(model)
         try:
-            content = self._config(model)
+            content = self._config(model) if overlay is None else overlay.name.encode()
         except RegistryError as error:  # opening a version says so
             content = error.message.encode()
         if content is None:
@@ -171,28 +206,41 @@ class Repository:
 
         policy: VersionPolicy | None = None
         try:
-            said = triton_config.parse(self.config_text(model) or "", name=model)
+            said = self._said(model) or triton_config.parse("", name=model)
             policy = triton_config.policy_of(said)
-            triton_config.read(said, _settings(model), self._warmup_data(model))
+            triton_config.read(said, _settings(said), self._warmup_data(model))
             return _Outline(identity, policy, triton_config.notes(said))
         except RegistryError as error:
             return _Outline(identity, policy, problem=error.message)
 
     def _configuration(self, model: str) -> Configuration | None:
         """None where there is none. Raises `Kind.INVALID_MODEL`, `Kind.DAMAGED`, `Kind.STORAGE`."""
-        text = self.config_text(model)
+        said = self._said(model)
+        if said is None:
+            return None
+        from registry import triton_config
+
+        return triton_config.read(said, _settings(said), self._warmup_data(model))
+
+    def _said(self, model: str) -> Said | None:
+        """None where there is neither a file nor an overlay. Raises as `_configuration`."""
+        overlay = self._overlays.get(model)
+        text = self.config_text(model) if overlay is None else overlay.configuration
         if text is None:
             return None
         from registry import triton_config
 
-        return triton_config.read(triton_config.parse(text, name=model), _settings(model), self._warmup_data(model))
+        return (triton_config.parse if overlay is None else triton_config.parse_json)(text, name=model)
 
     def _warmup_data(self, model: str) -> Callable[[str], bytes]:
         """Reads the data files of one model, up to `MAX_FILES_BYTES` of all of them together."""
         left = MAX_FILES_BYTES
+        overlay = self._overlays.get(model)
 
         def read(file: str) -> bytes:
             nonlocal left
+            if overlay is not None and overlay.places:
+                raise refused(f"{_WARMUP}/{file} is not among the files of this load of '{model}', which have no place for it")
             content = _file_beside(self._model_directory(model) / _WARMUP, file, f"{model}/{_WARMUP}/{file}", left)
             left -= len(content)
             return content
@@ -202,9 +250,20 @@ class Repository:
     # --- files -----------------------------------------------------------------------------------------------------------------
 
     def _ref(self, model: str, version: int, identity: str) -> ModelVersionRef:
-        found = fingerprint(self._version_directory(model, version))
+        overlay = self._overlays.get(model)
+        found = "" if overlay is not None and overlay.places else fingerprint(self._version_directory(model, version))
         whole = hashlib.sha256(f"{found}\0{identity}".encode()).hexdigest()[:24] if identity else found
-        return ModelVersionRef(model, version, None, partial(self.open, model, version), whole)
+        content = whole if overlay is None else overlay.marked(whole)
+        return ModelVersionRef(model, version, None, partial(self.open, model, version), content)
+
+    def _stored(self, model: str, version: int, file: str) -> tuple[_Seal, _SealAll]:
+        """How to seal a version that lies here: its ONNX file, and what is beside it."""
+        path, title = self._onnx_file(model, version, file)
+
+        def beside() -> Iterator[tuple[str, SealedFile]]:
+            return ((one.name, self._sealed(one, f"{model}/{version}/{one.name}")) for one in self._beside(path))
+
+        return (lambda: self._sealed(path, title)), beside
 
     def _onnx_file(self, model: str, version: int, file: str) -> tuple[Path, str]:
         """Where the ONNX file lies, and what to call it."""
@@ -248,8 +307,14 @@ def fingerprint(directory: Path) -> str:
     return hashlib.sha256("\0".join(found).encode()).hexdigest()[:24]
 
 
-def _settings(model: str) -> Settings:
-    return Settings(f"{model}/{CONFIG_FILE}", (), remedy="remove it")
+def _settings(said: Said) -> Settings:
+    return Settings(said.source, (), remedy="remove it")
+
+
+def _brought(overlay: Overlay, version: int, file: str) -> tuple[_Seal, _SealAll]:
+    """How to seal a version that came with a load."""
+    beside = [name for name in overlay.files(version) if name != file]
+    return (lambda: overlay.sealed(version, file)), (lambda: ((name, overlay.sealed(version, name)) for name in beside))
 
 
 def _file_beside(directory: Path, file: str, key: str, max_bytes: int) -> bytes:

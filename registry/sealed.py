@@ -6,11 +6,13 @@ descriptor.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
 import mmap
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
@@ -44,18 +46,56 @@ class SealedFile:
         self.file.close()
 
 
-def seal_copy(source_fd: int, *, name: str) -> SealedFile:
-    """Copy the whole file behind `source_fd`, from its start. `name` shows in /proc. Raises `OSError`."""
-    file = io.FileIO(os.memfd_create(name, os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC), "r+")
+def seal_copy(source_fd: int, *, name: str, start: int = 0, size_bytes: int | None = None) -> SealedFile:
+    """Copy the file behind `source_fd`, or `size_bytes` of it from `start` on. `name` shows in /proc. Raises `OSError`."""
+    file = _memory(name)
     try:
-        offset = 0
-        while copied := os.sendfile(file.fileno(), source_fd, offset, _COPY_BYTES):
+        offset, end = start, None if size_bytes is None else start + size_bytes
+        while copied := os.sendfile(file.fileno(), source_fd, offset, _COPY_BYTES if end is None else min(end - offset, _COPY_BYTES)):
             offset += copied
         fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
-        return SealedFile(file=file, size_bytes=offset, digest="sha256:" + _hash_of(file.fileno(), offset))
+        return _hashed(file, offset - start)
     except BaseException:
         file.close()
         raise
+
+
+def seal_parts(parts: Iterable[bytes], *, name: str) -> io.FileIO:
+    """One sealed file of these parts, which nobody has hashed. Raises `OSError`."""
+    file = _memory(name)
+    try:
+        for part in parts:
+            left = memoryview(part)
+            while left:
+                left = left[file.write(left) :]
+        fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def open_sealed(path: str, *, max_bytes: int) -> SealedFile:
+    """A sealed file of another process, by its path in /proc. Raises `OSError`, also for one that can still change or is larger."""
+    file = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "r")
+    try:
+        if fcntl.fcntl(file, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
+            raise OSError(errno.EPERM, "it is not sealed")
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > max_bytes:
+            raise OSError(errno.EFBIG, f"it has more than {max_bytes} bytes")
+        return _hashed(file, size_bytes)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _memory(name: str) -> io.FileIO:
+    return io.FileIO(os.memfd_create(name, os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC), "r+")
+
+
+def _hashed(file: io.FileIO, size_bytes: int) -> SealedFile:
+    return SealedFile(file=file, size_bytes=size_bytes, digest="sha256:" + _hash_of(file.fileno(), size_bytes))
 
 
 def _hash_of(fd: int, size_bytes: int) -> str:

@@ -11,8 +11,8 @@ from registry.errors import Kind, RegistryError, storage_errors
 from registry.limits import DEFAULT_LIMITS, RegistryLimits
 from registry.manifest import MODEL_FILE
 from registry.names import check_model_name
+from registry.overlay import Overlay
 from registry.repository import Repository, version_numbers
-from registry.verified import Listing
 
 
 class SingleModel(Repository):
@@ -23,7 +23,7 @@ class SingleModel(Repository):
         super().__init__(root, limits=limits)
         self._name = check_model_name(name)
 
-    def listing(self) -> Listing:
+    def _found(self) -> tuple[dict[str, list[int]], list[str]]:
         """Version 1 where `model.onnx` is there, else one version for each numbered directory.
 
         Raises `Kind.NOT_FOUND` where there is neither, `Kind.STORAGE`.
@@ -32,10 +32,16 @@ class SingleModel(Repository):
             numbers = version_numbers(self._root)
         if self._is_plain():
             beside = f"{len(numbers)} numbered directories are passed over: {MODEL_FILE} lies beside them"
-            return self._listed({self._name: [1]}, (beside,) if numbers else ())
+            return {self._name: [1]}, [beside] if numbers else []
         if not numbers:
             raise RegistryError(Kind.NOT_FOUND, f"the directory of model '{self._name}' has neither {MODEL_FILE} nor a numbered version")
-        return self._listed({self._name: numbers}, ())
+        return {self._name: numbers}, []
+
+    def overlay(self, model: str, overlay: Overlay | None) -> None:
+        """As of a repository, for the one model. Raises `Kind.NOT_FOUND` for another."""
+        if model != self._name:
+            raise RegistryError(Kind.NOT_FOUND, f"this server has the one model '{self._name}'")
+        super().overlay(model, overlay)
 
     def _model_directory(self, model: str) -> Path:
         return self._root

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from google.protobuf import descriptor_pb2, text_format
+from google.protobuf import descriptor_pb2, json_format, text_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from registry import triton_fields
-from registry.errors import refused
+from registry.errors import RegistryError, refused
 from registry.imported import Settings
 from registry.manifest import MODEL_FILE
 from registry.names import is_plain_file_name
@@ -83,7 +83,29 @@ def parse(text: str, *, name: str) -> Said:
     try:
         text_format.Parse(text, explicit)
     except text_format.ParseError as error:
-        raise refused(f"{source} cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise _unreadable(source, error) from error
+    return _said(source, explicit, name)
+
+
+def parse_json(text: str, *, name: str) -> Said:
+    """The same of JSON as protobuf maps it, with the names of the contract or their camel case. Raises `Kind.INVALID_MODEL`."""
+    source, explicit = f"the configuration in this load of '{name}'", _explicit()()
+    if not text.lstrip().startswith("{"):
+        raise refused(f"{source} cannot be read: it is no JSON object")
+    try:
+        json_format.Parse(text, explicit)
+    except (json_format.ParseError, RecursionError, AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise _unreadable(source, error) from error
+    return _said(source, explicit, name)
+
+
+def _unreadable(source: str, error: Exception) -> RegistryError:
+    text = str(error).partition(" Available Fields")[0]  # all of them, after one that there is not
+    return refused(f"{source} cannot be read: {' '.join(text.split())[:300]}")
+
+
+def _said(source: str, explicit: Any, name: str) -> Said:
+    """Raises `Kind.INVALID_MODEL` for a configuration of something else."""
     config = pb.ModelConfig.FromString(explicit.SerializeToString())
     if config.name not in {"", name}:
         raise refused(f"{source} is of a model '{config.name[:128]}'")

@@ -34,6 +34,7 @@ class VerifiedModel:
     ports: Ports | None = None  # what its config.pbtxt says of inputs and outputs; this and the next two only of a Triton-style repository
     warmup: tuple[Sample, ...] = ()  # what it is asked before it serves
     configuration: bytes | None = None  # all of its config.pbtxt, as a `ModelConfig`; None where there is none
+    submitted: bool = False  # its files came with a load: nobody has looked into them yet
 
     @property
     def path(self) -> str:

@@ -17,6 +17,7 @@ from gateway.observe.arena import Arena
 from gateway.observe.page import Page, Values
 from gateway.observe.statistics import ModelStats, stats_of
 from gateway.observe.totals import OVERFLOW, SERIES_PER_VERSION, UNKNOWN, Totals
+from gateway.observe.triton_names import SERIES
 
 
 class Counting:
@@ -24,12 +25,15 @@ class Counting:
 
     def __init__(
         self, arena: Arena, totals: Totals, limits: ObserveLimits,
-        *, state: ServerState, fleet: Fleet, steering: Steering, board: Board, clock: Clock,
+        *, triton_names: bool, state: ServerState, fleet: Fleet, steering: Steering, board: Board, clock: Clock,
     ) -> None:  # fmt: skip
         self._arena = arena
         self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
-        most = limits.max_series // SERIES_PER_VERSION
-        self.page = Page(totals, build=_build(state), gauges=self._gauges, max_labelled=most, now=clock.now).page
+        page = Page(
+            totals, build=_build(state), gauges=self._gauges, max_labelled=limits.max_series // series_of(triton_names=triton_names),
+            now=clock.now, triton_names=triton_names,
+        )  # fmt: skip
+        self.page = page.page
 
     def statistics(self, model: str) -> tuple[ModelStats, ...]:
         """Of every version of a model that was ever counted; "" is all models."""
@@ -73,3 +77,8 @@ class Counting:
 
 def _build(state: ServerState) -> dict[str, str]:
     return {"version": state.version, "python": platform.python_version(), "onnxruntime": importlib.metadata.version("onnxruntime")}
+
+
+def series_of(*, triton_names: bool) -> int:
+    """Series of one version on the page, at most."""
+    return SERIES_PER_VERSION + (SERIES if triton_names else 0)

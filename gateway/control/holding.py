@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from gateway.control.messages import Held, Key, Report, Table
@@ -175,10 +175,15 @@ def routes_of(table: Table, find: Callable[[Key], Version | None]) -> Routes:
     return Routes(
         versions,
         failed,
-        loading=frozenset([(model, number) for model, numbers in table.loading.items() for number in numbers]),
+        loading=_keys(table.loading),
+        unloading=_keys(table.unloading),
         aliases=table.aliases,
         defaults=table.defaults,
         idle=table.idle,
         asleep=frozenset(table.asleep),
         partial=table.partial,
     )
+
+
+def _keys(numbers: Mapping[str, tuple[int, ...]]) -> frozenset[tuple[str, int]]:
+    return frozenset([(model, number) for model, listed in numbers.items() for number in listed])

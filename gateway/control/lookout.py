@@ -14,6 +14,7 @@ from gateway.serving.sources import Wish, open_repository, wish
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
 from registry.niceness import give_way
+from registry.overlay import Overlay
 from registry.verified import Listing
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Lookout:
         self._failed = failed
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._looking = threading.Lock()  # what is handed over last was seen last
         self.source: Source | None = None  # once there is one
         self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
@@ -54,9 +56,28 @@ class Lookout:
         if source is None:
             return
         try:
-            self._found(source.listing())
+            with self._looking:
+                self._found(source.listing())
         except RegistryError as error:
             _log.error("repository: %s; what was seen last still holds", error.message)
+
+    def overlay(self, model: str, overlay: Overlay | None, check: Callable[[Wish], None] | None = None) -> None:
+        """Have a model be as a load says, or as it is, and look. Blocks. Where anything is raised, nothing has changed.
+
+        `check` raises for a wish that is not to be. Raises `RegistryError` as `Source.overlay` and `Source.listing`, and
+        `Kind.STORAGE` before the repository was reached.
+        """
+        source = self.source
+        if source is None:
+            raise RegistryError(Kind.STORAGE, "the repository has not been read yet")
+        with self._looking:
+            before = source.overlaid(model)
+            source.overlay(model, overlay)
+            try:
+                self._found(source.listing(), check)
+            except BaseException:
+                source.overlay(model, before)
+                raise
 
     def _run(self) -> None:
         give_way()
@@ -81,9 +102,11 @@ class Lookout:
                 self._stop.wait(_AGAIN_S)
         return None
 
-    def _found(self, listing: Listing) -> None:
+    def _found(self, listing: Listing, check: Callable[[Wish], None] | None = None) -> None:
         with self._lock:
             made = wish(self._config, listing)
+            if check is not None:
+                check(made)
             self._tell(logging.WARNING, made.problems)
             self._tell(logging.INFO, made.notes)
             self._told = frozenset((*made.problems, *made.notes))

@@ -18,6 +18,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     version: int
     identity: str  # what content with which settings: another one is another version under the same number
     slot: int  # of its counters
+    bundle: int = -1  # the supervisor's descriptor of what came with its load
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
@@ -43,6 +44,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     defaults: dict[str, int | None] = {}  # as `routing.Routes` has them
     failed: dict[str, dict[int, str]] = {}  # should serve and cannot → why; one that serves by settings of before can be among them
     loading: dict[str, tuple[int, ...]] = {}  # shall serve, and nothing says that they cannot
+    unloading: dict[str, tuple[int, ...]] = {}  # nobody is led to them any more; requests that have them are being answered
     asleep: tuple[str, ...] = ()  # models that are loaded on demand and are not loaded
     idle: dict[str, str] = {}  # models of which nothing was chosen → why
 
@@ -133,6 +135,7 @@ class Change(msgspec.Struct, frozen=True, tag=True):
     number: int
     model: str
     load: bool
+    bundle: int = -1  # the worker's descriptor of what came with the load, until it is told what came of it
 
 
 class UnknownKey(msgspec.Struct, frozen=True, tag=True):

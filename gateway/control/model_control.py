@@ -5,21 +5,25 @@ Source: github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from gateway.config import Repository
 from gateway.control.index import NO_REPOSITORY_NAMES
+from gateway.control.load_parameters import Brought, brought_by, check_unload
 from gateway.control.replies import fail
 from gateway.errors import Code, TidegateError, invalid, unimplemented
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol import v2_grpc
-from gateway.protocol.tensors import shown
 from gateway.wire import grpc
 from gateway.wire.exchange import JSON_TYPE, HttpExchange
 from gateway.wire.grpc import Message
 from gateway.wire.stream import Stream
+from registry.overlay import bundled
 
 MAX_WAITING = 64
 DENIED = TidegateError(
@@ -36,16 +40,27 @@ class _Body(msgspec.Struct):
     parameters: dict[str, object] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """One load or unload. The bundle is of what came with it."""
+
+    done: Done
+    size_bytes: int
+    bundle: io.FileIO | None
+
+
 class ModelControl:
     """Loads and unloads that callers of one worker ask for."""
 
-    def __init__(self, ask: Callable[[int, str, bool], None], *, explicit: bool) -> None:
-        """`ask(number, model, load)` sends a request to the supervisor; `told` gets the answer. Without `explicit` all are denied."""
+    def __init__(self, ask: Callable[[int, str, bool, int], None], settings: Repository) -> None:
+        """`ask(number, model, load, descriptor)` sends a request to the supervisor; `told` gets the answer. The descriptor is of what came
+        with a load, for `Overlay.received`, or -1; it is closed once the answer is there. Without explicit control all are denied."""
         self._ask = ask
-        self._explicit = explicit
+        self._settings = settings
         self._closed = False
         self._numbers = 0
-        self._waiting: dict[int, Done] = {}
+        self._waiting: dict[int, _Waiting] = {}
+        self._bytes = 0  # that came with loads which wait
 
     def http(self, exchange: HttpExchange, model: str, *, load: bool) -> None:
         """POST /v2/repository/models/M/load and unload."""
@@ -68,16 +83,22 @@ class ModelControl:
 
     def told(self, number: int, code: int, message: str) -> None:
         """The supervisor's answer: `Code.OK`, or what went wrong."""
-        done = self._waiting.pop(number, None)
-        if done is not None:
-            done(None if code == Code.OK else TidegateError(Code(code), message))
+        waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            self._end(waiting, None if code == Code.OK else TidegateError(Code(code), message))
 
     def close(self) -> None:
         """The server stops: nobody waits any more."""
         self._closed = True
         waiting, self._waiting = self._waiting, {}
-        for done in waiting.values():
-            done(ENDING)
+        for one in waiting.values():
+            self._end(one, ENDING)
+
+    def _end(self, waiting: _Waiting, error: TidegateError | None) -> None:
+        self._bytes -= waiting.size_bytes
+        if waiting.bundle is not None:
+            waiting.bundle.close()
+        waiting.done(error)
 
     def _grpc(self, stream: Stream, message: Message, kind: type[Any], answer: type[Any], *, load: bool) -> None:
         def done(error: TidegateError | None) -> None:
@@ -92,26 +113,44 @@ class ModelControl:
             request = v2_grpc.parse(kind, message)
             if request.repository_name:
                 raise unimplemented(NO_REPOSITORY_NAMES)
-            return request.model_name, {name: _value(given) for name, given in request.parameters.items()}
+            return request.model_name, {name: _value(one) for name, one in request.parameters.items()}
 
         self._want(parsed, done, load=load)
 
     def _want(self, parsed: Callable[[], tuple[str, Mapping[str, object]]], done: Done, *, load: bool) -> None:
         try:
-            if not self._explicit:
+            if self._settings.model_control != "explicit":
                 raise DENIED
             if self._closed:
                 raise ENDING
             model, parameters = parsed()
-            _check(parameters, load=load)
-            if len(self._waiting) >= MAX_WAITING:
+            if not load:
+                check_unload(parameters)
+            brought = brought_by(parameters, files=self._settings.load_files) if load else Brought()
+            if len(self._waiting) >= MAX_WAITING or self._bytes + brought.size_bytes > self._settings.load_bytes:
                 raise CROWDED
+            waiting = _Waiting(done, brought.size_bytes, _bundle(model, brought))
         except TidegateError as error:
             done(error)
             return
         self._numbers += 1
-        self._waiting[self._numbers] = done
-        self._ask(self._numbers, model, load)
+        self._waiting[self._numbers] = waiting
+        self._bytes += waiting.size_bytes
+        self._ask(self._numbers, model, load, -1 if waiting.bundle is None else waiting.bundle.fileno())
+
+
+def _bundle(model: str, brought: Brought) -> io.FileIO | None:
+    if brought.configuration is None:
+        return None
+    try:
+        return bundled(model, brought.configuration, brought.files)
+    except OSError:  # no descriptor, or no memory
+        raise CROWDED from None
+
+
+def _value(parameter: Any) -> object:
+    kind = parameter.WhichOneof("parameter_choice")
+    return None if kind is None else getattr(parameter, kind)
 
 
 def _parameters(body: bytes) -> Mapping[str, object]:
@@ -121,20 +160,3 @@ def _parameters(body: bytes) -> Mapping[str, object]:
         return msgspec.json.decode(body.decode(), type=_Body).parameters
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise invalid('the body must be a JSON object such as {"parameters": {}}, or empty') from None
-
-
-def _value(given: Any) -> object:
-    """Of a parameter in a message; None where it has none."""
-    kind = given.WhichOneof("parameter_choice")
-    return None if kind is None else getattr(given, kind)
-
-
-def _check(parameters: Mapping[str, object], *, load: bool) -> None:
-    """Each by its name: what is not honoured is refused. No model depends on another here, so one that is honoured changes nothing."""
-    for name, value in parameters.items():
-        if load and (name == "config" or name.startswith("file:")):
-            raise unimplemented("a configuration or files in a load are not supported: publish them as a version")
-        if load or name != "unload_dependents":
-            raise invalid(f"unknown parameter '{shown(name)}'")
-        if not isinstance(value, bool):
-            raise invalid("parameter 'unload_dependents' must be true or false")

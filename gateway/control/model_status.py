@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.control.service import Service
 from gateway.errors import AsleepError, Code
-from gateway.protocol.v1_metadata import AVAILABLE, END, LOADING, START, version_status
+from gateway.protocol.v1_metadata import AVAILABLE, END, LOADING, START, UNLOADING, version_status
 from gateway.serving import index
 from gateway.serving.index import ASLEEP, Entry
 from gateway.serving.routing import Routes
@@ -58,4 +58,6 @@ def _status(entry: Entry) -> dict[str, Any]:
         return version_status(entry.version, AVAILABLE, message=entry.reason)
     if entry.state == index.LOADING:
         return version_status(entry.version, LOADING)
+    if entry.state == index.UNLOADING:
+        return version_status(entry.version, UNLOADING, message=entry.reason)
     return version_status(entry.version, END, code=Code.UNAVAILABLE.name, message=entry.reason)

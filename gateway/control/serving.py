@@ -50,7 +50,7 @@ from gateway.observe.metrics import Metrics
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader, Say
-from gateway.serving.sources import content_of, open_repository
+from gateway.serving.sources import content_of, open_repository, overlaid
 from gateway.serving.versions import Version
 from gateway.wire.blocks import Router
 from gateway.wire.exchange import HttpApplication
@@ -64,6 +64,7 @@ from gateway.wire.tls import TlsContext, TlsError
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
 from registry.niceness import give_way
+from registry.overlay import Overlay, name_in
 from registry.verified import ModelVersionRef
 
 _log = logging.getLogger(__name__)
@@ -126,8 +127,7 @@ class Serving:
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
         index = RepositoryIndex(service)
         self.statistics = Statistics(service, asyncio.get_running_loop(), lambda model: self._ask(Asked(model)))
-        explicit = config.repository.model_control == "explicit"
-        self.control = ModelControl(lambda number, model, load: self._ask(Change(number, model, load)), explicit=explicit)
+        self.control = ModelControl(lambda *change: self._ask(Change(*change)), config.repository)
         instruments = Instruments(service, lambda: self.config.logging.level)
         extensions = Extensions(index, ModelConfiguration(service, self._chosen), self.statistics, self.control, instruments)
         strict = config.rest.strict_json
@@ -189,14 +189,14 @@ class Serving:
             give_way()
         config = self.config
         self._source = source = self._source or open_repository(config.repository)
-        ref = _wanted(source, held)
         loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child)
-        version, size = loader.load(ref, say)
-        try:
-            _wanted(source, held)
-        except RegistryError:
-            version.end()
-            raise
+        with overlaid(source, held.model, _brought(held)):
+            version, size = loader.load(_wanted(source, held), say)
+            try:
+                _wanted(source, held)
+            except RegistryError:
+                version.end()
+                raise
         return version, size
 
     def route(self, table: Table) -> None:
@@ -257,6 +257,17 @@ def _wanted(source: Source, held: Held) -> ModelVersionRef:
     if ref.content != content_of(held.identity):
         raise RegistryError(Kind.CONFLICT, f"the files of version {held.version} of model '{held.model}' changed meanwhile")
     return ref
+
+
+def _brought(held: Held) -> Overlay | None:
+    """What came with the version's load, in the memory of the supervisor. Raises `Kind.CONFLICT` where that is not there any more."""
+    if held.bundle < 0:
+        return None
+    overlay = Overlay.received(os.getppid(), held.bundle)
+    if overlay.name != name_in(content_of(held.identity)):
+        overlay.close()
+        raise RegistryError(Kind.CONFLICT, f"what came with the load of model '{held.model}' is gone")
+    return overlay
 
 
 def share_of(limits: WireLimits, workers: int) -> WireLimits:

@@ -65,6 +65,10 @@ class Actions(Protocol):
         """It counts no more."""
         ...
 
+    def bundle(self, identity: str) -> int:
+        """The descriptor of what came with the load of a version; -1 for none."""
+        ...
+
 
 class Steering:
     """The versions of one server."""
@@ -105,6 +109,10 @@ class Steering:
             _log.warning("repository.load_models names what the repository has no version of: %s", ", ".join(absent))
         self._whole, self._wished = wish, True
         self._rouse()
+
+    def check_load(self, model: str, wish: Wish) -> None:
+        """Whether a model could be loaded, were this wished. Raises TidegateError for one that cannot be."""
+        self._controlled().check(model, wish)
 
     def load(self, model: str, done: Done) -> None:
         """Somebody wants a model loaded; `done` is told when its versions are, or why not. Raises TidegateError for one that cannot be."""
@@ -309,7 +317,10 @@ class Steering:
     def _publish(self, routes: RouteTable) -> bool:
         """Send the table to those that serve, if it is another one than before."""
         ready = self.ready and not self._draining
-        table = table_of(self._wish, routes, self.snapshot.desired, generation=self.table.generation, partial=not self._wished, ready=ready)
+        table = table_of(
+            self._wish, routes, self.snapshot.desired, generation=self.table.generation, partial=not self._wished, ready=ready,
+            draining=[one for one, known in self.snapshot.known.items() if known.state is State.DRAIN],
+        )  # fmt: skip
         if table == self.table:
             return False
         self.table = msgspec.structs.replace(table, generation=table.generation + 1)
@@ -319,7 +330,11 @@ class Steering:
         return True
 
     def _hold_message(self) -> Hold:
-        held = [Held(one.model, one.version, one.identity, self._actions.open_slot(one.model, one.version)) for one in sorted(self._held)]
+        do = self._actions
+        held = [
+            Held(one.model, one.version, one.identity, do.open_slot(one.model, one.version), do.bundle(one.identity))
+            for one in sorted(self._held)
+        ]
         return Hold(self._lists, tuple(held))
 
     def _close_slots(self, before: Snapshot) -> None:

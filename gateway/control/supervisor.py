@@ -24,19 +24,20 @@ from gateway.control.board import Board
 from gateway.control.certificates import Certificates
 from gateway.control.changes import differences, taken_over
 from gateway.control.chores import every
-from gateway.control.counting import Counting
+from gateway.control.counting import Counting, series_of
 from gateway.control.credentials import Credentials, CredentialsError
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
+from gateway.control.loads import Loads
 from gateway.control.lookout import Lookout
-from gateway.control.messages import Asked, Change, Changed, Counted, FromWorker, Renew, Reports, Routed, Table, UnknownKey, Wake
+from gateway.control.messages import Asked, Change, Counted, FromWorker, Renew, Reports, Routed, Table, UnknownKey, Wake
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
+from gateway.control.overlays import Overlays
 from gateway.control.sockets import addresses, bind
 from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
-from gateway.errors import Code, TidegateError
 from gateway.identity.gate import Gate, Known
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
@@ -91,7 +92,6 @@ class Supervisor:
         self._served_by: dict[int, int] = {}  # worker → generation of its table
         self._changes: set[asyncio.Task[None]] = set()
         self._counted: dict[tuple[str, str], int] = {}  # requests by model and version, when use was last looked at
-        self._followers: list[tuple[int, Callable[[], None]]] = []  # what is due once all workers serve by a generation
 
     async def serve(self) -> int:
         """Until a signal. Returns the exit status."""
@@ -123,7 +123,8 @@ class Supervisor:
         workers = worker_count(config.processes, len(cores))
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
-        self.totals = Totals(arena, config.limits.observe)
+        triton_names = config.metrics.triton_names
+        self.totals = Totals(arena, config.limits.observe, series=series_of(triton_names=triton_names))
         if self._file is not None and (problem := saved.restore(self.totals, self._file)):
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
@@ -142,19 +143,23 @@ class Supervisor:
             said=self._said,
             left=self._left,
         )
+        self.overlays = Overlays(config.repository.load_bytes)
         self.steering = Steering(
             self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed,
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
         self.counting = Counting(
-            arena, self.totals, config.limits.observe,
+            arena, self.totals, config.limits.observe, triton_names=triton_names,
             state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
         self._know(self.credentials.known)
-        self.verifying = Verifying(lambda: open_repository(config.repository), trials=config.processes.trials)
+        self.verifying = Verifying(
+            lambda: open_repository(config.repository), trials=config.processes.trials, brought=self.overlays.copy,
+        )  # fmt: skip
         self.lookout = Lookout(config, self._seen, self._unseen)
+        self.loads = Loads(self.steering, self.lookout, self.overlays, files=config.repository.load_files, slowest=self._slowest)
 
     # --- workers ---------------------------------------------------------------------------------------------------------------
 
@@ -171,45 +176,21 @@ class Supervisor:
             case Wake(model):
                 self.steering.wake(model)
             case Change():
-                task = self._loop.create_task(self._change(member, message))
-                self._changes.add(task)
-                task.add_done_callback(self._changes.discard)
+                self.loads.ask(member, message)
             case Asked(model):
                 member.channel.send(Counted(model, self.counting.statistics(model)))
             case UnknownKey():
                 self.credentials.ask()
 
-    async def _change(self, member: Member, change: Change) -> None:
-        """Load or unload as the repository is now; answered once every worker that serves has followed."""
-
-        def done(error: TidegateError | None) -> None:
-            answer = Changed(change.number, Code.OK) if error is None else Changed(change.number, error.code, error.message)
-            self._when_followed(self.steering.table.generation, lambda: member.channel.send(answer))
-
-        await asyncio.to_thread(self.lookout.look)
-        try:
-            (self.steering.load if change.load else self.steering.unload)(change.model, done)
-        except TidegateError as error:
-            done(error)
-
-    def _when_followed(self, generation: int, act: Callable[[], None]) -> None:
-        self._followers.append((generation, act))
-        self._check_followed()
-
-    def _check_followed(self) -> None:
-        slowest = min((self._served_by.get(worker, 0) for worker in self.steering.snapshot.serving), default=0)
-        waiting, self._followers = self._followers, []
-        for generation, act in waiting:
-            if slowest >= generation or not self.steering.snapshot.serving:
-                act()
-            else:
-                self._followers.append((generation, act))
+    def _slowest(self) -> int | None:
+        """The generation of the oldest table that anybody serves by."""
+        return min((self._served_by.get(worker, 0) for worker in self.steering.snapshot.serving), default=None)
 
     def _left(self, member: Member) -> None:
         self.totals.fold(member.place)
         self._served_by.pop(member.number, None)
         self.steering.died(member.number)
-        self._check_followed()
+        self.loads.followed()
 
     # --- what a decision needs done (`steering.Actions`) -----------------------------------------------------------------------
 
@@ -238,6 +219,10 @@ class Supervisor:
         """It counts no more; what it counted stays."""
         self.totals.close((model, str(version)))
 
+    def bundle(self, identity: str) -> int:
+        """The descriptor of what came with the load of a version; -1 for none."""
+        return self.overlays.bundle(identity)
+
     # --- what serves -----------------------------------------------------------------------------------------------------------
 
     def _seen(self, wish: Wish) -> None:
@@ -264,7 +249,7 @@ class Supervisor:
     def _acknowledged(self, member: Member, generation: int) -> None:
         """A worker serves by a table. The server is ready when all of them do by one that is."""
         self._served_by[member.number] = generation
-        self._check_followed()
+        self.loads.followed()
         if member.served_s is None:
             member.served_s = self.clock.now()
         if self.state.ready or self.state.draining or not self._ready_from:
@@ -327,7 +312,8 @@ class Supervisor:
         self._loop.run_in_executor(None, self.lookout.configure, self.config)
 
     async def _watch_use(self) -> None:
-        """Which models were asked since the last look, for those that sleep when they are not."""
+        """Which models were asked since the last look, for those that sleep when they are not; and what of loads nobody holds any more."""
+        self.overlays.keep([one.identity for one in self.steering.snapshot.known])
         if self.steering.lazy:
             now = {key: int(slab.requests.sum()) for key, slab in self.totals.snapshot().items()}
             self.steering.used({key[0] for key, count in now.items() if count != self._counted.get(key, 0)})

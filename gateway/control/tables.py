@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gateway.control.messages import Table
-from gateway.serving.lifecycle import Desired, RouteTable
+from gateway.serving.lifecycle import Desired, RouteTable, Wanted
 from gateway.serving.sources import Wish
 
 
-def table_of(wish: Wish, routes: RouteTable, awake: Desired, *, generation: int, partial: bool, ready: bool) -> Table:
+def table_of(
+    wish: Wish, routes: RouteTable, awake: Desired, *, generation: int, partial: bool, ready: bool, draining: Iterable[Wanted] = ()
+) -> Table:
     """The table that workers get. What is wanted and not routed has a reason there, so that callers are told.
 
-    `awake` is what of the wish is to be loaded now.
+    `awake` is what of the wish is to be loaded now; `draining` what workers still hold and no route leads to.
     """
     failed: dict[str, dict[int, str]] = {}
     for one in routes.failed:
@@ -20,6 +24,10 @@ def table_of(wish: Wish, routes: RouteTable, awake: Desired, *, generation: int,
     for wanted in sorted(awake.versions):
         if wanted.version not in {**routes.models.get(wanted.model, {}), **failed.get(wanted.model, {})}:
             loading[wanted.model] = (*loading.get(wanted.model, ()), wanted.version)
+    unloading: dict[str, tuple[int, ...]] = {}
+    for model, number in sorted({(wanted.model, wanted.version) for wanted in draining}):
+        if number not in {*routes.models.get(model, ()), *failed.get(model, ()), *loading.get(model, ())}:
+            unloading[model] = (*unloading.get(model, ()), number)
     names = {*routes.models, *failed, *loading}
     pointed: dict[str, int | None] = {**wish.desired.defaults, **routes.defaults} | dict.fromkeys(wish.undecided)
     return Table(
@@ -31,6 +39,7 @@ def table_of(wish: Wish, routes: RouteTable, awake: Desired, *, generation: int,
         defaults={model: number for model, number in pointed.items() if model in names},
         failed=failed,
         loading=loading,
+        unloading=unloading,
         asleep=tuple(sorted(wish.lazy - routes.models.keys() - failed.keys())),
         idle=dict(wish.idle),
     )

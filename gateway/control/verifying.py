@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gateway.control.steering import Outcome
 from gateway.serving.lifecycle import Failure, Wanted
-from gateway.serving.sources import content_of
+from gateway.serving.sources import content_of, overlaid
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
 from registry.niceness import give_way
+from registry.overlay import Overlay
 from registry.trials import TrialChild, Verdict
+from registry.verified import VerifiedModel
 
 _log = logging.getLogger(__name__)
 IDLE_S = 60.0  # until a child that has nothing to do is ended: versions come in bursts, and to start one on a full core takes seconds
@@ -26,10 +28,14 @@ IDLE_S = 60.0  # until a child that has nothing to do is ended: versions come in
 class Verifying:
     """Verifications of one server."""
 
-    def __init__(self, source: Callable[[], Source], *, trials: bool) -> None:
-        """`source` opens the repository, in the thread, which shares it with nobody. Without `trials`, files are checked and not loaded."""
+    def __init__(self, source: Callable[[], Source], *, trials: bool, brought: Callable[[str], Overlay | None]) -> None:
+        """`source` opens the repository, in the thread, which shares it with nobody. Without `trials`, files are checked and not loaded.
+
+        `brought(identity)` gives what came with the load of a version, to keep, and is called in the thread.
+        """
         self._open = source
         self._trials = trials
+        self._brought = brought
         self._source: Source | None = None
         self._child = TrialChild()
         self._thread = ThreadPoolExecutor(1, "verify", give_way)
@@ -74,12 +80,17 @@ class Verifying:
 
     def _looked_into(self, wanted: Wanted) -> Outcome:
         self._source = source = self._source or self._open()
-        ref = source.ref(wanted.model, wanted.version)
-        if ref.content != content_of(wanted.identity):
-            return Outcome("its files have changed since they were listed")
-        with ref.open() as verified:
-            if not self._trials:
-                return Outcome(size_bytes=verified.size_bytes)
-            tried = self._child.tried(verified, golden=verified.golden)
-            reason = None if tried.verdict is Verdict.PASSED else tried.reason or tried.verdict.value
-            return Outcome(reason, size_bytes=verified.size_bytes)
+        with overlaid(source, wanted.model, self._brought(wanted.identity)):
+            ref = source.ref(wanted.model, wanted.version)
+            if ref.content != content_of(wanted.identity):
+                return Outcome("its files have changed since they were listed")
+            with ref.open() as verified:
+                return self._tried(verified)
+
+    def _tried(self, verified: VerifiedModel) -> Outcome:
+        """What came over the network is examined and tried whatever the settings say of trials."""
+        if not self._trials and not verified.submitted:
+            return Outcome(size_bytes=verified.size_bytes)
+        tried = self._child.tried(verified, golden=verified.golden, examine=verified.submitted)
+        reason = None if tried.verdict is Verdict.PASSED else tried.reason or tried.verdict.value
+        return Outcome(reason, size_bytes=verified.size_bytes)

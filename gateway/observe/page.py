@@ -14,6 +14,7 @@ import numpy as np
 from gateway.errors import Code
 from gateway.observe.slabs import BINS, EDGES, INTS, PROTOCOLS, REQUESTS
 from gateway.observe.totals import OVERFLOW, UNKNOWN, Key, Snapshot, Totals
+from gateway.observe.triton_names import TritonNames
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -97,8 +98,9 @@ class Page:
         gauges: Callable[[], Mapping[str, Values]],
         max_labelled: int,
         now: Callable[[], float],
+        triton_names: bool = False,
     ) -> None:
-        """`max_labelled`: series of one gauge with labels; what is over is left out and counted."""
+        """`max_labelled`: series of one gauge with labels; what is over is left out and counted. `triton_names`: counters by these too."""
         self._totals = totals
         self._gauges = gauges
         self._max_labelled = max_labelled
@@ -106,6 +108,7 @@ class Page:
         self._build = {tuple(build.values()): 1.0}
         self._build_family = Family("tidegate_build", "info", "Versions of the gateway and of what it runs on", tuple(build))
         self._left_out = 0
+        self._triton = TritonNames(lambda key: _labels(_VERSION, key)) if triton_names else None
         self._texts: dict[Key, _Texts] = {}
         self._generation = -1
         self._pages: dict[bool, tuple[float, bytes]] = {}  # by format: until when it is good, and the page
@@ -140,6 +143,8 @@ class Page:
         for which, family in enumerate(_HISTOGRAM_FAMILIES):
             yield family.head(openmetrics)
             yield from _histogram_lines(snapshot.words[shown], which, [of_row[which] for of_row in templates])
+        if self._triton is not None:
+            yield from self._triton.lines(snapshot, openmetrics=openmetrics)
 
     def _given(self, openmetrics: bool) -> Iterator[str]:
         given = self._gauges()

@@ -86,7 +86,8 @@ class Snapshot:
 class Totals:
     """Rows by (model, version). `generation` changes with the set of rows. `counters` are those of all regions that were folded."""
 
-    def __init__(self, arena: Arena, limits: ObserveLimits) -> None:
+    def __init__(self, arena: Arena, limits: ObserveLimits, *, series: int = SERIES_PER_VERSION) -> None:
+        """`series`: of a version on the page, which the limits bound."""
         self.generation = 0
         self.overflow = dict.fromkeys(REASONS, 0)
         self._arena = arena
@@ -94,8 +95,8 @@ class Totals:
         self._rows = {UNKNOWN: Row(), OVERFLOW: Row()}
         self._versions: Counter[str] = Counter()  # rows by model
         self._counters = dict.fromkeys(COUNTERS, 0)
-        self._max_rows = limits.max_series // SERIES_PER_VERSION
-        self._max_versions = limits.max_series_per_model // SERIES_PER_VERSION
+        self._max_rows = limits.max_series // series
+        self._max_versions = limits.max_series_per_model // series
 
     # --- slots -----------------------------------------------------------------------------------------------------------------
 

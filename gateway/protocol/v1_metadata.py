@@ -11,8 +11,8 @@ from typing import Any
 from gateway.protocol.tensors import Signature, TensorSpec
 from gateway.protocol.v1_rest import SIGNATURE_NAME
 
-# States of a version: loaded when asked for; being loaded; serving; failed, or over.
-START, LOADING, AVAILABLE, END = "START", "LOADING", "AVAILABLE", "END"
+# States of a version: loaded when asked for; being loaded; serving; serving nobody new; failed, or over.
+START, LOADING, AVAILABLE, UNLOADING, END = "START", "LOADING", "AVAILABLE", "UNLOADING", "END"
 
 _TYPES = {
     "BOOL": "DT_BOOL", "UINT8": "DT_UINT8", "UINT16": "DT_UINT16", "UINT32": "DT_UINT32", "UINT64": "DT_UINT64", "INT8": "DT_INT8",

@@ -37,9 +37,13 @@ class Explicit:
         """Models that shall be loaded and that a wish has nothing of."""
         return sorted(self.loaded - {EVERY} - {one.model for one in wish.desired.versions})
 
-    def load(self, model: str, wish: Wish) -> None:
-        """Have a model loaded. Raises NOT_FOUND and FAILED_PRECONDITION for what a wish has nothing of."""
+    def check(self, model: str, wish: Wish) -> None:
+        """Raises NOT_FOUND and FAILED_PRECONDITION for a model of which a wish has nothing to load."""
         _check(f"failed to load '{shown(model)}'", model, wish)
+
+    def load(self, model: str, wish: Wish) -> None:
+        """Have a model loaded. Raises as `check`."""
+        self.check(model, wish)
         self.loaded.add(model)
 
     def unload(self, model: str, wish: Wish) -> None:

@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.serving.routing import Routes
 
-READY, LOADING, UNAVAILABLE = "READY", "LOADING", "UNAVAILABLE"
+READY, LOADING, UNLOADING, UNAVAILABLE = "READY", "LOADING", "UNLOADING", "UNAVAILABLE"
 ASLEEP = "it is loaded when somebody asks for it"
+DRAINING = "requests that have it are being answered"
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,8 +26,10 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 def entries(routes: Routes) -> tuple[Entry, ...]:
     """All of one table, by name and number. A version that serves has a reason where it was to be loaded anew and could not be."""
     serving = {(version.name, version.number): READY for version in routes.all()}
-    states = dict.fromkeys(routes.failed, UNAVAILABLE) | dict.fromkeys(routes.loading, LOADING) | serving
-    found = {key: Entry(key[0], str(key[1]), state, routes.failed.get(key, "")) for key, state in states.items()}
+    states = dict.fromkeys(routes.unloading, UNLOADING) | dict.fromkeys(routes.failed, UNAVAILABLE) | dict.fromkeys(routes.loading, LOADING)
+    states |= serving
+    reasons = dict(routes.failed) | {key: DRAINING for key, state in states.items() if state == UNLOADING}
+    found = {key: Entry(key[0], str(key[1]), state, reasons.get(key, "")) for key, state in states.items()}
     found |= _without_version(routes, {name for name, _ in found})
     return tuple([found[key] for key in sorted(found)])
 

@@ -22,6 +22,7 @@ class Routes:
     versions: Mapping[str, Mapping[int, Version]] = field(default_factory=dict)  # model → number → what serves
     failed: Mapping[tuple[str, int], str] = field(default_factory=dict)  # should serve and cannot (with settings that are new) → why
     loading: frozenset[tuple[str, int]] = frozenset()  # shall serve soon
+    unloading: frozenset[tuple[str, int]] = frozenset()  # serve nobody new
     aliases: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # model → alias → number, of whatever version
     defaults: Mapping[str, int | None] = field(default_factory=dict)
     # model → what a request without a version means; None: nothing; not in it: the highest number that serves

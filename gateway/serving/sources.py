@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -12,6 +13,7 @@ from gateway.config import Config, Repository, Versions
 from gateway.serving.lifecycle import Desired, Wanted
 from gateway.serving.selection import effective, remedy, select
 from registry.discovery import Source, open_source
+from registry.overlay import Overlay
 from registry.verified import Listing, ModelVersionRef
 
 
@@ -95,3 +97,20 @@ def settings_key(config: Config, model: str) -> str:
 def content_of(identity: str) -> str:
     """What an identity says of a version's files."""
     return identity.rpartition("/")[0]
+
+
+@contextmanager
+def overlaid(source: Source, model: str, overlay: Overlay | None) -> Iterator[None]:
+    """A source whose model is as the overlay says, which is given up afterwards. None leaves it as it is.
+
+    Raises `RegistryError` as `Source.overlay` does.
+    """
+    if overlay is None:
+        yield
+        return
+    try:
+        source.overlay(model, overlay)
+        yield
+    finally:
+        source.overlay(model, None)
+        overlay.close()

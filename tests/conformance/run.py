@@ -50,6 +50,7 @@ class Bench:
         return {
             "TARGET": target or self.plain.grpc, "HTTP_TARGET": self.plain.http, "TLS_TARGET": self.tls.grpc,
             "CA_FILE": str(self.certificates / "ca.pem"), "SLOW_MODEL": f"slow_{name}", "PROTO": str(builds.PROTO),
+            "MODELS": str(SCRATCH / "models"),
             "PYTHONPATH": f"{builds.python_stubs()}:{PYTHON}",
         }  # fmt: skip
 
@@ -185,7 +186,7 @@ def _outcomes(chosen: list[str]) -> Iterator[tuple[str, Outcome]]:
         def gateway(name: str, *settings: str) -> Gateway:
             return stack.enter_context(Gateway(SCRATCH / "models", log=SCRATCH / f"gateway-{name}.log", settings=settings))
 
-        plain = gateway("plain", "repository.model_control=explicit", "repository.load_models=['*']")
+        plain = gateway("plain", "repository.model_control=explicit", "repository.load_models=['*']", "repository.load_files=true")
         optional = gateway("tls", *tls, "tls.client_certificates=optional")
         bench = Bench(plain, optional, gateway("mutual-tls", *tls, "tls.client_certificates=required"), folder)
         for name in chosen:

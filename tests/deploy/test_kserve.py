@@ -14,6 +14,7 @@ from tests.deploy import dockerfile
 from tests.deploy.files import DEPLOY, USER, documents, on_the_inference_ports, on_the_metrics_port
 from tests.deploy.restricted import violations
 from tests.gateway.commands.console import done
+from tests.gateway.control.desk import Desk
 
 RUNTIMES = {document["metadata"]["name"]: document["spec"] for document in documents("kserve/clusterservingruntime.yaml")}
 PROGRAM = dockerfile.only(dockerfile.stages(dockerfile.parse((DEPLOY / "docker/Dockerfile").read_text()))[-1], "ENTRYPOINT").words
@@ -82,8 +83,16 @@ def test_probes_ask_what_is_served(name: str, started: Callable[[str], Config]) 
 
 @runtimes
 def test_only_what_is_spoken_is_promised(name: str) -> None:
-    """ONNX over both transports of version 2; it takes no InferenceService from another runtime."""
-    assert ["v2", "grpc-v2"] == RUNTIMES[name]["protocolVersions"]
+    """ONNX by each protocol whose calls are routed; it takes no InferenceService from another runtime."""
+    desk = Desk()
+    paths = {path for route in desk.rest.routes for path in route.names.values()}
+    spoken = {
+        "v1": {"GET /v1/models", "GET /v1/models/{model}", "POST /v1/models/{model}:predict"} <= paths,
+        "v2": {"GET /v2/models/{model}/ready", "POST /v2/models/{model}/infer"} <= paths,
+        "grpc-v1": b"/tensorflow.serving.PredictionService/Predict" in desk.calls.methods,
+        "grpc-v2": b"/inference.GRPCInferenceService/ModelInfer" in desk.calls.methods,
+    }
+    assert [protocol for protocol, there in spoken.items() if there] == RUNTIMES[name]["protocolVersions"]
     assert [{"name": "onnx", "version": "1", "autoSelect": False}] == RUNTIMES[name]["supportedModelFormats"]
 
 

@@ -117,7 +117,7 @@ CASES = [
     ),
     Case(number=100, what="a version that is unloaded while its requests are in flight", elsewhere="tests/e2e/test_lifecycle.py"),
     Case(number=101, what="an alias that was just deleted", elsewhere="tests/e2e/test_lifecycle.py"),
-    Case(number=102, what="1,024 loads and unloads of one model at once", later=SURFACE),
+    Case(number=102, what="1,024 loads and unloads of one model at once", elsewhere="tests/gateway/control/test_loads.py"),
     Case(
         number=103,
         what="loading with overrides, files, paths or addresses",
@@ -128,7 +128,7 @@ CASES = [
             )
             for verb in ("load", "unload")
         ],
-        note="denied, unless repository.model_control is explicit; then overrides are refused by name (tests/gateway/control)",
+        note="denied, unless repository.model_control is explicit; files want load_files too: tests/gateway/control/test_loads.py",
     ),
     Case(number=104, what="promotion to a version whose digest or signature is wrong", elsewhere="tests/registry/test_signatures.py"),
     Case(number=105, what="canary weights that are none", later=ROLLOUTS),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
+import tritonclient.utils as triton_utils
 
 from tests.e2e.server import Server, serving, starting
 from tests.e2e.test_lifecycle import MODEL, TWO, Callers, await_, index
@@ -18,6 +22,7 @@ from tests.gateway.serving import graphs
 
 PORTS = 'input [ { name: "x" data_type: TYPE_FP32 dims: [ 2 ] } ] output [ { name: "y" data_type: TYPE_FP32 dims: [ 2 ] } ]'
 FIRST = f'name: "{MODEL}" platform: "onnxruntime_onnx" max_batch_size: 8 {PORTS} dynamic_batching {{}}'
+ROW = np.array([[1, 2]], np.float32)
 WARM = """version_policy { all {} } model_warmup [ { name: "w" batch_size: 2
   inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 2 ] input_data_file: "row" } } } ]"""
 
@@ -105,6 +110,74 @@ def states(server: Server) -> dict[str, tuple[str, str]]:
         return state(server)
     except OSError:
         return {}
+
+
+def test_callers_load_models_with_configurations_and_files_of_their_own(tmp_path: Path) -> None:
+    """By Triton's client over both transports: what came with a load is served by every worker, also by those that come later."""
+    root = tmp_path / "models"
+    for number in (1, 2):
+        graphs.saved(root / MODEL / str(number) / "model.onnx", graphs.twice(weight=float(number)))
+    explicit = f"repository: {{path: {root}, model_control: explicit, load_models: ['*'], load_files: true}}\n"
+    with serving(tmp_path, root, explicit + TWO) as server, clients(server) as (grpc, http):
+        told = http.get_model_config(MODEL)
+        grpc.load_model(MODEL, config=json.dumps(told | {"max_batch_size": 4, "version_policy": {"specific": {"versions": [1]}}}))
+        assert ({"1"}, 4) == ({*state(server)} - {"2"}, http.get_model_config(MODEL)["max_batch_size"])
+        assert [[1.0, 2.0]] == times(http, triton_http)
+
+        for client, text in ((grpc, "[StatusCode.INVALID_ARGUMENT] "), (http, "[400] ")):
+            with pytest.raises(triton_utils.InferenceServerException, match="cannot be honoured: requests here know nothing") as caught:
+                client.load_model(MODEL, config='{"sequence_batching": {}}')
+            assert str(caught.value).startswith(f"{text}failed to load '{MODEL}': ")
+
+        net, other = (graphs.twice(weight=weight).SerializeToString() for weight in (7.0, 9.0))
+        grpc.load_model("new", config='{"max_batch_size": 3}', files={"file:5/model.onnx": net})
+        http.load_model(MODEL, config="{}", files={"file:1/model.onnx": net, "file:3/model.onnx": other})
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        await_(lambda: attempt(server, MODEL) == [[9.0, 18.0]] and attempt(server, "new") == [[7.0, 14.0]])
+        assert 3 == http.get_model_config("new")["max_batch_size"]
+        with pytest.raises(triton_utils.InferenceServerException, match="the file is not an ONNX model"):
+            http.load_model(MODEL, config="{}", files={"file:4/model.onnx": b"hostile"})
+        assert [[9.0, 18.0]] == times(http, triton_http)
+
+        http.load_model(MODEL)
+        assert ([[2.0, 4.0]], 256) == (times(http, triton_http), http.get_model_config(MODEL)["max_batch_size"])
+        grpc.unload_model("new")
+        await_(lambda: {} == state(server, "new"))
+        await_(lambda: not held(server))  # what came with loads is given back
+
+
+def held(server: Server) -> list[str]:
+    """Memory files of loads that the supervisor has open."""
+    folder = Path(f"/proc/{server.child.pid}/fd")
+    return [target for target in map(os.readlink, folder.iterdir()) if target.startswith("/memfd:load of")]
+
+
+@contextmanager
+def clients(server: Server) -> Iterator[tuple[Any, Any]]:
+    """Triton's own, over both transports."""
+    with (
+        triton_grpc.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as grpc,
+        triton_http.InferenceServerClient(f"127.0.0.1:{server.http_port}") as http,
+    ):
+        yield grpc, http
+
+
+def times(client: Any, triton: Any, model: str = MODEL) -> list[list[float]]:
+    """What 1 and 2 are multiplied to."""
+    row = triton.InferInput("x", [1, 2], "FP32")
+    row.set_data_from_numpy(ROW)
+    found: list[list[float]] = client.infer(model, [row]).as_numpy("y").tolist()
+    return found
+
+
+def attempt(server: Server, model: str) -> list[list[float]] | None:
+    """The same over a connection of its own; None while nobody answers."""
+    try:
+        with triton_grpc.InferenceServerClient(f"127.0.0.1:{server.grpc_port}") as client:
+            return times(client, triton_grpc, model)
+    except triton_utils.InferenceServerException:
+        return None
 
 
 def both_clients_read_it(server: Server) -> None:

@@ -104,6 +104,28 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, text: str, complai
     assert [complaint] == refused(written(tmp_path, f"repository: {{path: m}}\n{text}\n"))
 
 
+FILES = {"repository.path": "m", "repository.model_control": "explicit", "repository.load_files": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"repository.model_control": "repository"}, "belongs to model_control: explicit"),
+        ({"repository.path": "s3://bucket/models"}, "over a Triton-style model repository"),
+        ({"server.host": "0.0.0.0", "server.insecure": True}, "it needs `auth`"),
+    ],
+)
+def test_files_that_nobody_has_signed_come_in_by_decision_only(settings: dict[str, object], part: str) -> None:
+    """With explicit control over files that are not signed either, and from callers who show who they are."""
+    (complaint,) = refused(None, FILES | settings)
+    assert "load_files" in complaint
+    assert part in complaint
+    (signed,) = refused(None, FILES, ("repository.keys=[k.pem]",))
+    assert "over a Triton-style model repository" in signed
+    assert load(None, FILES).repository.load_files
+    assert not load(None, {"repository.path": "m"}).repository.load_files
+
+
 def test_a_port_of_zero_may_repeat() -> None:
     """Zero asks the system for a free port, each time another."""
     ports = dict.fromkeys(("server.http_port", "server.grpc_port", "server.metrics_port"), 0)

@@ -29,6 +29,18 @@ def test_a_server_as_it_starts_without_settings() -> None:
     ] == exposure(config())
 
 
+def test_who_may_load_and_bring_what(tmp_path: Path) -> None:
+    """A sentence where callers say what is loaded, and none elsewhere."""
+    explicit: dict[str, Any] = {"repository.model_control": "explicit"}
+    ports = "127.0.0.1 ports 8000 and 8001: loading and unloading of models"
+    assert f"{ports}, without a credential" in exposure(config(**explicit))
+    files = f"{ports}, with files that nobody has signed, without a credential"
+    assert files in exposure(config(**explicit, **{"repository.load_files": True}))
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("repository: {path: m, model_control: explicit}\nauth: {keys: keys.yaml}\n")
+    assert f"{ports}, with the scope admin" in exposure(load(path))
+
+
 def test_who_may_do_what_with_which_credential(tmp_path: Path) -> None:
     """Each kind has its sentence."""
     path = tmp_path / "tidegate.yaml"

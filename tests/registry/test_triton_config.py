@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import json_format, text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from registry import triton_config
 from registry.errors import Kind, RegistryError
 from registry.imported import Settings
 from registry.pb import model_config_pb2 as pb
 from registry.ports import View
 from registry.repository import Repository
-from registry.triton_config import Configuration, notes, parse, policy_of, read
+from registry.triton_config import Configuration, notes, parse, parse_json, policy_of, read
 from registry.triton_fields import HONOURED
 from registry.verified import VersionPolicy
 from registry.warmup import MAX_RUNS, MAX_SAMPLES, Filling
@@ -317,3 +321,65 @@ class TestRepository:
             with repository.ref("m", number).open() as verified:
                 sizes.append(verified.file.size_bytes)
         assert [3, 6] == sizes
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------------------------
+
+TEXTS = [
+    "", "max_batch_size: 0", "max_batch_size: 8 dynamic_batching {}", "dynamic_batching { max_queue_delay_microseconds: 0 }", PORTS,
+    'name: "m" platform: "onnxruntime_onnx" parameters { key: "intra_op_thread_count" value { string_value: "2" } }',
+    "version_policy { specific { versions: [ 3, 1 ] } } instance_group [ { kind: KIND_CPU count: 1 } ]",
+    "optimization { graph { level: -1 } }",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("camel", [False, True])
+def test_json_asks_for_what_the_text_asks_for(text: str, camel: bool) -> None:
+    """By either of protobuf's names for a field; a zero that stands there is no silence."""
+    explicit = triton_config._explicit()()
+    text_format.Parse(text, explicit)
+    said = parse_json(json_format.MessageToJson(explicit, preserving_proto_field_name=not camel), name="m")
+    plain = parse(text, name="m")
+    assert (plain.message, plain.has_rows, plain.has_delay) == (said.message, said.has_rows, said.has_delay)
+    settings = Settings("x", ())
+    assert configuration(text) == read(said, settings, lambda name: b"")
+
+
+BAD_JSON = [
+    ("", "it is no JSON object"), ("[]", "it is no JSON object"), ("null", "it is no JSON object"), ('"{}"', "it is no JSON object"),
+    ("{", "cannot be read"), ("{} {}", "cannot be read"), ('{"nothing": 1}', 'no field named "nothing"'),
+    ('{"input": {"name": "x"}}', "cannot be read"), ('{"input": [{"nothing": 1}]}', 'no field named "nothing"'),
+    ('{"max_batch_size": "many"}', "max_batch_size"), ('{"max_batch_size": 1e999}', "max_batch_size"),
+    ('{"max_batch_size": 3000000000}', "max_batch_size"), ('{"max_batch_size": 1, "max_batch_size": 2}', "max_batch_size"),
+    ('{"input": [{"data_type": "TYPE_FP99"}]}', "TYPE_FP99"), ('{"name": 1}', "name"), ('{"name": "n"}', "is of a model 'n'"),
+    ('{"platform": "tensorrt_plan"}', "is not of an ONNX model"), ('{"input":' + "[" * 5000 + "]" * 5000 + "}", "cannot be read"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "part"), BAD_JSON)
+def test_json_that_is_none_says_where(text: str, part: str) -> None:
+    """One sentence, and no list of all fields that there are."""
+    with pytest.raises(RegistryError) as caught:
+        parse_json(text, name="m")
+    assert (Kind.INVALID_MODEL, True) == (caught.value.kind, part in caught.value.message)
+    assert caught.value.message.startswith("the configuration in this load of 'm' ")
+    assert len(caught.value.message) < 400
+
+
+fields = st.sampled_from([*pb.ModelConfig.DESCRIPTOR.fields_by_name, "more"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(fields | st.sampled_from(["name", "dims", "count", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(fields, values, max_size=4).map(json.dumps) | st.text(max_size=20).map(lambda text: "{" + text))
+def test_any_json_is_honoured_or_refused(text: str) -> None:
+    """Never anything else."""
+    with contextlib.suppress(RegistryError):
+        read(parse_json(text, name="m"), Settings("x", ()), lambda name: b"")

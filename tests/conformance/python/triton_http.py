@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import report
@@ -53,12 +55,39 @@ def loading(client: triton.InferenceServerClient) -> None:
     equal(True, client.is_model_ready("ramp"))
 
 
+def loading_with_a_configuration(client: triton.InferenceServerClient) -> None:
+    """It holds until the next load; what of it cannot be honoured is named, and then nothing has changed."""
+    before = client.get_model_config("ramp")["max_batch_size"]
+    client.load_model("ramp", config=json.dumps({"max_batch_size": 3}))
+    equal(3, client.get_model_config("ramp")["max_batch_size"])
+    for bad, part in (("{", "cannot be read"), ('{"ensemble_scheduling": {}}', "sets 'ensemble_scheduling'")):
+        refused("400", part, lambda bad=bad: client.load_model("ramp", config=bad))
+    equal(3, client.get_model_config("ramp")["max_batch_size"])
+    client.load_model("ramp")
+    equal(before, client.get_model_config("ramp")["max_batch_size"])
+
+
+def loading_with_files(client: triton.InferenceServerClient) -> None:
+    """They make a model, under the version that their names say, until it is unloaded."""
+    content = (Path(os.environ["MODELS"]) / "plus_one" / "1" / "model.onnx").read_bytes()
+    client.load_model("brought", config="{}", files={"file:12/model.onnx": content})
+    same(ROW + 1, client.infer("brought", [tensor("ROW", "FP32", ROW)]).as_numpy("NEXT"))
+    equal(True, client.is_model_ready("brought", "12"))
+    refused("400", "is no file of a version", lambda: client.load_model("brought", config="{}", files={"file:../x": content}))
+    client.unload_model("brought")
+    equal(True, "READY" not in [one["state"] for one in client.get_model_repository_index() if one["name"] == "brought"])
+
+
 def instruments(client: triton.InferenceServerClient) -> None:
-    """Trace and log settings are read, and not changed from here."""
+    """Trace and log settings are read, and changed by nobody."""
+    for deed in (
+        lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}),
+        lambda: client.update_trace_settings("plus_one", {"trace_rate": "1"}),
+        lambda: client.update_log_settings({"log_info": False}),
+    ):
+        refused("403", "settings are not changed from here", deed)
     equal(["OFF"], list(client.get_trace_settings("plus_one")["trace_level"]))
     equal(True, client.get_log_settings()["log_error"])
-    refused("403", "trace", lambda: client.update_trace_settings(settings={"trace_level": ["TIMESTAMPS"]}))
-    refused("403", "log", lambda: client.update_log_settings({"log_info": False}))
 
 
 def extensions(client: triton.InferenceServerClient) -> None:
@@ -167,6 +196,8 @@ if __name__ == "__main__":
                 model_config,
                 statistics,
                 loading,
+                loading_with_a_configuration,
+                loading_with_files,
                 instruments,
                 extensions,
                 infer,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from gateway.config import Versions
+from gateway.config import Repository, Versions
 from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.extensions import Extensions
@@ -86,10 +87,12 @@ class Desk:
         strict_json: bool = False,
         compression: bool = False,
         explicit: bool = False,
+        repository: Mapping[str, Any] = MappingProxyType({}),
         auth: Auth | None = None,
         certificate: Certificate | None = None,
     ) -> None:
-        """With `auth` callers must be let in by `gate`; `certificate` is what the peer of both connections has shown."""
+        """`repository` has settings of that section. With `auth` callers must be let in by `gate`; `certificate` is what the peer of both
+        connections has shown."""
         self.limits = limits or Limits()
         self.loop = FakeLoop()
         self.metrics, self.totals = alone(self.limits.observe)
@@ -110,7 +113,8 @@ class Desk:
         self.asked: list[str] = []
         self.statistics = Statistics(self.service, self.loop, self.asked.append)
         self.changes: list[tuple[int, str, bool]] = []
-        self.control = ModelControl(lambda *change: self.changes.append(change), explicit=explicit)
+        self.bundles: dict[int, int] = {}  # number of a change → descriptor of what came with it
+        self.control = ModelControl(self._asked, Repository(path="r", model_control="explicit" if explicit else "repository", **repository))
         self.level = "info"
         self.chosen: dict[str, Versions] = {}  # model → what the settings say of its versions
         configuration = ModelConfiguration(self.service, lambda model: self.chosen.get(model, Versions()))
@@ -134,6 +138,11 @@ class Desk:
         self.wire = self.line()
         self.http = Line(self)
         self._next = 1
+
+    def _asked(self, number: int, model: str, load: bool, bundle: int) -> None:
+        self.changes.append((number, model, load))
+        if bundle >= 0:
+            self.bundles[number] = bundle
 
     def line(self) -> Wire:
         """One more HTTP/2 connection."""

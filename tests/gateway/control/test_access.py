@@ -182,7 +182,7 @@ def desk_of(shown: Shown) -> Desk:
     desk = Desk(auth=SETTINGS, certificate=shown.certificate, explicit=True)
     desk.gate.renew(KNOWN)
     desk.statistics._ask = lambda model: desk.loop.call_soon(desk.statistics.told, model, ())
-    desk.control._ask = lambda number, model, load: desk.loop.call_soon(desk.control.told, number, Code.OK, "")
+    desk.control._ask = lambda number, model, load, bundle: desk.loop.call_soon(desk.control.told, number, Code.OK, "")
     return desk
 
 

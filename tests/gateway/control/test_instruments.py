@@ -46,17 +46,38 @@ def test_what_is_logged(level: str, written: tuple) -> None:
     assert found == {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in settings.items()}
 
 
-def test_neither_is_changed_from_here() -> None:
-    """403 and PERMISSION_DENIED."""
-    desk = Desk()
-    for target in ("/v2/logging", "/v2/trace/setting", "/v2/models/rows/trace/setting"):
-        assert 403 == desk.http.ask("POST", target, b'{"log_info":false}').status
+@pytest.mark.parametrize("explicit", [False, True])
+def test_neither_is_changed_from_here(explicit: bool) -> None:
+    """403 and PERMISSION_DENIED with the same text, also where callers may load and unload; settings are read as before."""
+    desk = Desk(explicit=explicit)
+    before = [asked(desk, target) for target in ("/v2/logging", "/v2/trace/setting")]
+    texts = {
+        "/v2/logging": "log settings are not changed from here: they are its own settings (logging)",
+        "/v2/trace/setting": "trace settings are not changed from here: this server does not trace",
+        "/v2/models/rows/trace/setting": "trace settings are not changed from here: this server does not trace",
+    }
+    for target, text in texts.items():
+        for body in (b'{"log_info":false}', b'{"trace_level":null}', b"{}"):
+            answer = desk.http.ask("POST", target, body)
+            assert (403, {"error": text}) == (answer.status, json.loads(answer.body))
         assert 405 == desk.http.ask("DELETE", target).status
-    trace, log = pb.TraceSettingRequest(), pb.LogSettingsRequest()
-    trace.settings["trace_level"].value.append("TIMESTAMPS")
+    trace, of_model, cleared, log = (
+        pb.TraceSettingRequest(),
+        pb.TraceSettingRequest(model_name="rows"),
+        pb.TraceSettingRequest(),
+        pb.LogSettingsRequest(),
+    )
+    for request in (trace, of_model):
+        request.settings["trace_level"].value.append("TIMESTAMPS")
+    cleared.settings["trace_level"].SetInParent()
     log.settings["log_info"].bool_param = False
-    for rpc, request in (("TraceSetting", trace), ("LogSettings", log)):
-        assert 7 == desk.call(path(rpc).decode(), request.SerializeToString()).status
+    for rpc, request, target in (
+        ("TraceSetting", trace, "/v2/trace/setting"), ("TraceSetting", of_model, "/v2/trace/setting"),
+        ("TraceSetting", cleared, "/v2/trace/setting"), ("LogSettings", log, "/v2/logging"),
+    ):  # fmt: skip
+        reply = desk.call(path(rpc).decode(), request.SerializeToString())
+        assert (7, texts[target]) == (reply.status, reply.text)
+    assert before == [asked(desk, target) for target in ("/v2/logging", "/v2/trace/setting")]
 
 
 def test_a_model_that_does_not_exist_has_no_settings() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ import pytest
 from gateway.config import Config, ModelSettings, Repository, Versions
 from gateway.control import lookout as lookouts
 from gateway.control.lookout import Lookout
+from gateway.errors import Code, TidegateError
 from gateway.serving.sources import Wish
 from registry.errors import Kind, RegistryError
+from registry.overlay import Overlay, bundled
 from registry.store import Store
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
@@ -162,3 +165,39 @@ def test_a_config_pbtxt_that_changes_is_another_wish(tmp_path: Path, caplog: pyt
         assert {bare} == seen.wishes.get(timeout=WAIT_S).desired.versions
     levels = [(record.levelname, record.getMessage().split("'")[1]) for record in caplog.records if "config.pbtxt" in record.getMessage()]
     assert [("INFO", "dynamic_batching.preferred_batch_size"), ("WARNING", "response_cache.enable")] == levels
+
+
+@contextmanager
+def brought(configuration: str) -> Iterator[Overlay]:
+    with bundled("m", configuration, {}) as file:
+        overlay = Overlay.received(os.getpid(), file.fileno())
+    yield overlay
+    overlay.close()
+
+
+def test_what_a_load_brings_is_another_wish_unless_somebody_objects(tmp_path: Path) -> None:
+    """Then, and where it cannot be honoured, nothing is told and the one of before holds, for later looks too."""
+    for number in (1, 2):
+        graphs.saved(tmp_path / "m" / str(number) / "model.onnx", ONE)
+    objections: list[Wish] = []
+
+    def objected(wish: Wish) -> None:
+        objections.append(wish)
+        raise TidegateError(Code.NOT_FOUND, "no")
+
+    every = '{"version_policy": {"all": {}}}'
+    with looking(tmp_path) as seen, brought(every) as all_of_them, brought("{}") as other, brought("x") as none:
+        with pytest.raises(RegistryError, match="has not been read yet"):
+            Lookout(Config(repository=Repository(path=tmp_path)), seen.wishes.put, seen.errors.put).overlay("m", other)
+        assert {("m", 2): None} == seen.next()
+        seen.lookout.overlay("m", all_of_them, lambda wish: None)
+        assert {("m", 1): None, ("m", 2): None} == seen.next()
+        with pytest.raises(TidegateError, match="no"):
+            seen.lookout.overlay("m", other, objected)
+        with pytest.raises(RegistryError, match="it is no JSON object"):
+            seen.lookout.overlay("m", none)
+        assert ([1], True) == ([len(wish.desired.versions) for wish in objections], seen.wishes.empty())
+        seen.lookout.look()
+        assert {("m", 1): None, ("m", 2): None} == seen.next()
+        seen.lookout.overlay("m", None)
+        assert {("m", 2): None} == seen.next()

@@ -46,7 +46,7 @@ def desk(**more: Any) -> Desk:
     """Whose supervisor answers at once, with aliases for labels."""
     made = Desk(explicit=True, **more)
     made.statistics._ask = lambda model: made.loop.call_soon(made.statistics.told, model, ())  # type: ignore[assignment]
-    made.control._ask = lambda number, model, load: made.loop.call_soon(made.control.told, number, Code.OK, "")  # type: ignore[assignment]
+    made.control._ask = lambda number, model, load, bundle: made.loop.call_soon(made.control.told, number, Code.OK, "")  # type: ignore[assignment]
     made.service.set_routes(made.aliased())
     made.state.started = True
     return made

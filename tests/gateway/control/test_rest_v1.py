@@ -79,10 +79,14 @@ def test_a_version_that_loads_is_loading_and_a_model_that_failed_is_not_ready() 
         {ROWS: {3: desk.version(built(ROWS, desk.loop))}},
         {("bad", 1): "no memory", (ROWS, 3): "golden request 1 fails"},
         loading=frozenset({(ROWS, 4), ("new", 1)}),
+        unloading=frozenset({(ROWS, 2)}),
     )
     desk.service.set_routes(table)
     message = {"error_code": "OK", "error_message": "golden request 1 fails"}
-    assert status(line("3", status=message), line("4", "LOADING")) == asked(desk, "/v1/models/rows")
+    draining = {"error_code": "OK", "error_message": "requests that have it are being answered"}
+    lines = line("2", "UNLOADING", draining), line("3", status=message), line("4", "LOADING")
+    assert status(*lines) == asked(desk, "/v1/models/rows")
+    assert 404 == asked(desk, "/v1/models/rows/versions/2")[0]  # as inference says of it
     assert status(line("1", "END", failed("no memory")), ready=False, name="bad") == asked(desk, "/v1/models/bad")
     assert status(line("1", "LOADING"), ready=False, name="new") == asked(desk, "/v1/models/new")
 

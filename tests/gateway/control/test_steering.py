@@ -58,6 +58,9 @@ class Floor:
     def close_slot(self, model: str, version: int) -> None:
         self.closed.append((model, version))
 
+    def bundle(self, identity: str) -> int:
+        return -1
+
     # --- what tests do ---------------------------------------------------------------------------------------------------------
 
     def join(self, worker: int) -> None:
@@ -160,9 +163,9 @@ def test_the_new_one_is_loaded_before_the_old_one_goes() -> None:
         assert [2] == [one.version for one in floor.holds(1).versions]
         await floor.report(1, (ONE, State.DRAIN), (TWO, State.READY))
         await floor.report(1, (TWO, State.READY))
-        assert [] == floor.closed
+        assert ([], {"m": (1,)}) == (floor.closed, floor.table(1).unloading)
         await floor.report(2, (TWO, State.READY))
-        assert [("m", 1)] == floor.closed
+        assert ([("m", 1)], {}) == (floor.closed, floor.table(1).unloading)
 
     steered(deed)
 
@@ -354,6 +357,9 @@ def test_a_load_is_answered_when_the_version_serves_and_an_unload_when_it_does_n
         floor.steering.unload("m", said.append)
         await floor.settle()
         assert ([None] * 3, {}, {"m": NOT_LOADED}) == (said, floor.table(1).models, floor.table(1).idle)
+        assert {"m": (1,)} == floor.table(1).unloading
+        await floor.report(1)
+        assert {} == floor.table(1).unloading
         floor.steering.unload("m", said.append)
         await floor.settle()
         assert [None] * 4 == said

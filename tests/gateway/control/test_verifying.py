@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,18 +17,21 @@ from gateway.serving.lifecycle import Failure, Wanted
 from gateway.serving.sources import open_repository, wish
 from registry.discovery import Source
 from registry.names import blob_key
+from registry.overlay import Overlay, bundled
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import golden, published
 
 
-def outcomes(root: Path, *, trials: bool = True, source: Source | None = None, wanted: list[Wanted] | None = None) -> list[Outcome]:
+def outcomes(
+    root: Path, *, trials: bool = True, source: Source | None = None, wanted: list[Wanted] | None = None, overlay: Overlay | None = None
+) -> list[Outcome]:
     """Of every version that a server of `root` wants, in order."""
     config = Config(repository=Repository(path=root))
     source = source or open_repository(config.repository)
     wanted = wanted or sorted(wish(config, source.listing()).desired.versions)
 
     async def run() -> list[Outcome]:
-        made = Verifying(lambda: source, trials=trials)
+        made = Verifying(lambda: source, trials=trials, brought=lambda identity: overlay.copy() if overlay else None)
         found = list(await asyncio.gather(*(made.begin(one) for one in wanted)))
         made.close()
         return found
@@ -109,7 +114,7 @@ def test_a_child_that_has_nothing_to_do_is_ended(tmp_path: Path, monkeypatch: py
     (wanted,) = wish(config, source.listing()).desired.versions
 
     async def run() -> list[int | None]:
-        made = Verifying(lambda: source, trials=True)
+        made = Verifying(lambda: source, trials=True, brought=lambda identity: None)
         pids = []
         for _ in range(2):
             await made.begin(wanted)
@@ -137,7 +142,7 @@ def test_nothing_is_left_to_happen_once_it_is_closed(tmp_path: Path, monkeypatch
     async def run() -> list[object]:
         faults: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
-        made = Verifying(lambda: source, trials=False)
+        made = Verifying(lambda: source, trials=False, brought=lambda identity: None)
         future = made.begin(wanted)
         if finished:
             await future
@@ -148,3 +153,25 @@ def test_nothing_is_left_to_happen_once_it_is_closed(tmp_path: Path, monkeypatch
         return faults
 
     assert [] == asyncio.run(run())
+
+
+@pytest.mark.parametrize("trials", [False, True])
+def test_files_that_came_with_a_load_are_examined_and_tried_whatever_the_settings(tmp_path: Path, trials: bool) -> None:
+    """What is good passes; what the scanner refuses is refused by name, and the repository is itself again afterwards."""
+    graphs.saved(tmp_path / "m" / "1" / "model.onnx", graphs.twice())
+    foreign = graphs.twice()
+    foreign.graph.node[0].domain = "evil"
+    config = Config(repository=Repository(path=tmp_path))
+    good = graphs.twice().SerializeToString()
+    for content, reason in ((good, None), (foreign.SerializeToString(), "evil"), (b"nothing of the kind", "not an ONNX model")):
+        source = open_repository(config.repository)
+        with bundled("m", "{}", {(3, "model.onnx"): content}) as file, closing(Overlay.received(os.getpid(), file.fileno())) as overlay:
+            source.overlay("m", overlay)
+            wanted = sorted(wish(config, source.listing()).desired.versions)
+            source.overlay("m", None)
+            (found,) = outcomes(tmp_path, trials=trials, source=source, wanted=wanted, overlay=overlay)
+            assert [3] == [one.version for one in wanted]
+            assert reason is found.reason is None or (reason or "?") in (found.reason or "")
+            (gone,) = outcomes(tmp_path, trials=trials, source=source, wanted=wanted)
+            assert gone.reason is not None
+        assert source.overlaid("m") is None

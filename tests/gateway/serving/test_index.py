@@ -34,6 +34,25 @@ def test_every_version_that_shall_serve_has_a_line() -> None:
     ) == entries(routes)
 
 
+def test_a_version_that_drains_is_unloading_until_nobody_has_it() -> None:
+    """Beside what serves, and instead of what is said of a model without a version; a number that serves, comes or failed says that."""
+    routes = Routes(
+        {ROWS: {2: version(2)}},
+        {(ROWS, 4): "no memory"},
+        loading=frozenset({(ROWS, 3)}),
+        unloading=frozenset({(ROWS, number) for number in (1, 2, 3, 4)} | {("gone", 7)}),
+        idle={"gone": "it is not loaded"},
+    )
+    draining = "requests that have it are being answered"
+    assert (
+        Entry("gone", "7", "UNLOADING", draining),
+        Entry(ROWS, "1", "UNLOADING", draining),
+        Entry(ROWS, "2", "READY"),
+        Entry(ROWS, "3", "LOADING"),
+        Entry(ROWS, "4", "UNAVAILABLE", "no memory"),
+    ) == entries(routes)
+
+
 def test_a_repository_without_models_has_no_lines() -> None:
     """It is empty, not missing."""
     assert () == entries(Routes())
