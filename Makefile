@@ -8,7 +8,7 @@ LOCK   := $(BIN)/uv pip compile --python-version 3.11 --universal --generate-has
 
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.build/numba
 
-.PHONY: install demo test lint wheel bench soak conformance faults integration lock proto clean
+.PHONY: install demo test lint wheel bench soak conformance faults integration providers lock proto clean
 
 install: $(STAMP)
 
@@ -51,6 +51,9 @@ faults: install
 
 integration: install
 	bash tests/integration/run $(ARGS)
+
+providers: install
+	bash tests/providers/run $(ARGS)
 
 # All of the project; of that, what serves; and what builds the wheel in the image.
 lock:

@@ -7,7 +7,6 @@ A setting is declared once, here or in `limits.py`: its comment is what `tidegat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -17,21 +16,16 @@ from gateway import typed_yaml
 from gateway.hosts import is_loopback
 from gateway.identity.settings import Auth
 from gateway.limits import Limits
+from gateway.model_settings import Count, IsolationPlan, Milliseconds, ModelPlan, ModelSettings, Rows, Versions
 from gateway.typed_yaml import MisfitError, Problem, YamlError
 from registry.errors import RegistryError
-from registry.names import check_alias_name, check_model_name
-from registry.serving import MAX_THREADS, Execution, Optimization, Serving
-
-MAX_ROWS, MAX_DELAY_MS = 1 << 20, 60_000
+from registry.names import check_model_name
+from registry.serving import Serving
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Rows = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROWS)]
-Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=MAX_DELAY_MS)]
 Microseconds = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Threads = Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
-Number = TypeVar("Number", int, float)
+Number = TypeVar("Number", int, float, bool)
 
 MIN_WINDOW_BYTES, MAX_WINDOW_BYTES = 65_535, (1 << 31) - 1  # RFC 9113 §6.9.2: the initial window, and the largest one
 MIN_FRAME_BYTES, MAX_FRAME_BYTES = 1 << 14, (1 << 24) - 1  # RFC 9113 §6.5.2, SETTINGS_MAX_FRAME_SIZE
@@ -159,69 +153,6 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inline_max_us: Microseconds = 250  # runs expected to be shorter execute on the event loop, longer ones in a thread
 
 
-class Versions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which versions of a model are served: at most one of the four. Without any, a registry's versions that an alias stands for, and
-    of a Triton-style repository what its config.pbtxt says, or the latest one. A request that names no version goes to the champion, if
-    that is among them; else to the highest number that serves, where numbers are chosen or the repository is Triton-style; else it is
-    refused."""
-
-    aliases: tuple[str, ...] = ()  # the versions that these stand for
-    latest: Count | None = None  # so many of the highest numbers
-    specific: tuple[Count, ...] = ()  # exactly these numbers
-    all: bool = False  # every version there is
-
-    def __post_init__(self) -> None:
-        chosen = [name for name in ("aliases", "latest", "specific", "all") if getattr(self, name)]
-        if len(chosen) > 1:
-            raise MisfitError(chosen[1], f"{chosen[0]} is set already; choose one")
-        for alias in self.aliases:
-            try:
-                check_alias_name(alias)
-            except RegistryError as error:
-                raise MisfitError("aliases", error.message) from None
-
-
-class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one model does differently, under its name."""
-
-    max_batch_size: Rows | None = None  # instead of what the version says, and of batching.max_batch_size
-    max_queue_delay_ms: Milliseconds | None = None  # instead of what the version says, and of batching.max_queue_delay_ms
-    dynamic_batching: bool | None = None  # instead of what the version says; false: no request is joined with another, large ones are split
-    instances: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None  # instead of what the version says; more than 1 is not supported
-    versions: Versions = Versions()  # which versions are served, instead of what a config.pbtxt says
-    lazy: bool | None = None  # instead of processes.lazy
-    allow_empty: bool = False  # answer a request of no rows with no rows, instead of refusing it
-    intra_op_threads: Threads | None = None  # of one run, instead of what the version says, or 1; more pay off for large models only
-    isolation: Literal["none", "process"] = "none"  # process: the model runs in a child of each worker, which may crash, hang or fill up
-    isolation_memory_bytes: Count = 2 << 30  # of that child, with weights and libraries
-    run_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0  # of one run there; past it the child is replaced
-
-
-@dataclass(frozen=True, slots=True)
-class IsolationPlan:
-    """The bounds of a model's own process."""
-
-    memory_bytes: int
-    run_timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModelPlan:
-    """The settings of one version with the defaults filled in."""
-
-    max_batch_size: int  # 0: requests are neither joined nor split
-    dynamic_batching: bool  # False: requests are not joined
-    max_queue_delay_ms: float
-    instances: int
-    inline_max_us: int
-    allow_empty: bool
-    intra_op_threads: int
-    inter_op_threads: int
-    execution: Execution
-    optimization: Optimization
-    isolation: IsolationPlan | None
-
-
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All settings of one server."""
 
@@ -290,7 +221,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             intra_op_threads=_first(own.intra_op_threads, said.intra_op_threads, 1),
             inter_op_threads=said.inter_op_threads or 1,
             execution=said.execution or "sequential",
-            optimization=said.optimization or "all",
+            optimization=own.optimization or said.optimization or "all",
+            providers=own.providers or said.providers or ("cpu",),
+            provider_options=own.provider_options.over(said.provider_options),
+            memory_pattern=_first(own.memory_pattern, said.memory_pattern, True),
+            entries=dict(said.entries) | own.session_entries,
             isolation=IsolationPlan(own.isolation_memory_bytes, own.run_timeout_s) if own.isolation == "process" else None,
         )
 
@@ -340,10 +275,15 @@ def worker_count(settings: Processes, cores: int) -> int:
 
 
 def pins(config: Config, workers: int, cores: int) -> bool:
-    """Whether each worker gets a core of its own. A run with threads, or a process of a model, wants the others' cores too."""
+    """Whether each worker gets a core of its own. Runs with threads, or at once, and processes of models want the others' cores too."""
     wanted = config.processes.pin
-    alone = all((model.intra_op_threads or 1) == 1 and model.isolation == "none" for model in config.models.values())
+    alone = all(threads_of(model) == 1 and model.isolation == "none" for model in config.models.values())
     return workers <= cores and (workers == cores > 1 and alone if wanted is None else wanted)
+
+
+def threads_of(model: ModelSettings) -> int:
+    """Cores that the settings let one model use in a worker."""
+    return (model.intra_op_threads or 1) * (model.instances or 1)
 
 
 def with_spare(settings: Processes, workers: int) -> bool:

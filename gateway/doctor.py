@@ -12,16 +12,17 @@ import importlib.util
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Config, Repository, load, with_spare, worker_count
+from gateway import runtimes
+from gateway.config import Config, Repository, load, threads_of, with_spare, worker_count
 from gateway.control.ports import is_free
 from gateway.exposure import exposure, is_careless
 from gateway.serving.selection import effective, remedy, select
 
-PACKAGES = ("numpy", "onnxruntime", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx")
+PACKAGES = ("numpy", "numba", "protobuf", "uvloop", "orjson", "msgspec", "grpcio", "onnx")
 MIN_MEMORY_BYTES = 512 << 20  # a server with a small model takes about 220 MiB; the rest is for requests in flight
 MIN_PYTHON, MAX_PYTHON = (3, 11), (3, 13)
 
@@ -67,6 +68,8 @@ def examine(case: Subject) -> list[Finding]:
         ("python", lambda: python(sys.version_info[:2], sys.platform)),
         ("packages", lambda: packages(PACKAGES)),
         ("imports", imports),
+        ("onnxruntime", lambda: runtime(runtimes.installed())),
+        ("providers", lambda: providers(case.config, _installed_providers())),
         ("cpu", lambda: cpu(_usable_cores(), os.cpu_count() or 1, Path("/sys/fs/cgroup/cpu.max"))),
         ("workers", lambda: workers(case.config, _usable_cores())),
         ("memory", lambda: memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))),
@@ -113,6 +116,35 @@ def packages(names: Sequence[str]) -> Finding:
     return Finding("packages", State.OK, ", ".join(found))
 
 
+def runtime(installed: Mapping[str, str]) -> Finding:
+    """ONNX Runtime comes from one distribution; two of them write over each other's files."""
+    detail = ", ".join([f"{name} {version}" for name, version in installed.items()])
+    if len(installed) == 1:
+        return Finding("onnxruntime", State.OK, detail)
+    wanted = [*runtimes.DISTRIBUTIONS[:1], *installed][-1]
+    removal = f"pip uninstall -y {' '.join(installed)} && " if installed else ""
+    return Finding("onnxruntime", State.FAIL, detail or "missing", f"{removal}pip install --no-deps {wanted}")
+
+
+def _installed_providers() -> tuple[str, ...]:
+    from gateway.serving.model import providers
+
+    return providers()
+
+
+def providers(config: Config, installed: Sequence[str]) -> Finding:
+    """The execution providers that the installed ONNX Runtime has, and whether the settings ask for others."""
+    detail = ", ".join(installed)
+    asked = {name: [each for each in model.providers if each not in installed] for name, model in config.models.items()}
+    missing = {name: absent for name, absent in asked.items() if absent}
+    if not missing:
+        return Finding("providers", State.OK, detail)
+    name, absent = next(iter(missing.items()))
+    detail = f"{detail}; '{name}' asks for {', '.join(absent)}"
+    state = State.FAIL if config.models[name].providers[-1] in absent else State.WARN
+    return Finding("providers", state, detail, "install an ONNX Runtime that has it (docs/providers.md), or change models.M.providers")
+
+
 def imports() -> Finding:
     """Our packages are the ones that are imported under their names; `kernels` and `registry` are names that others use too."""
     home = Path(__file__).resolve().parents[1]
@@ -140,12 +172,14 @@ def cpu(usable: int, total: int, quota: Path) -> Finding:
 def workers(config: Config, cores: int) -> Finding:
     """How the cores are shared: workers, and in each of them the threads of one run of a model."""
     count = worker_count(config.processes, cores)
-    threads = max([model.intra_op_threads or 1 for model in config.models.values()], default=1)
-    detail = f"{count} workers on {cores} cores, {threads} threads a run" + (
+    threads = max([threads_of(model) for model in config.models.values()], default=1)
+    detail = f"{count} workers on {cores} cores, {threads} threads a model" + (
         ", one spare process" if with_spare(config.processes, count) else ""
     )
     if count * threads > cores:
-        return Finding("workers", State.WARN, detail, "have at most as many threads as cores: lower processes.workers or intra_op_threads")
+        return Finding(
+            "workers", State.WARN, detail, "have at most as many threads as cores: lower processes.workers, intra_op_threads or instances"
+        )
     return Finding("workers", State.OK, detail)
 
 

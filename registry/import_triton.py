@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import msgspec
-
 from registry import triton_config, triton_fields
 from registry.errors import Kind, RegistryError, refused
 from registry.imported import Imported, Settings
 from registry.parts import Parts
 from registry.ports import CONFIG_FILE
 from registry.repository import Repository, model_path
-from registry.serving import Serving
 from registry.triton_config import Said
 from registry.verified import VersionPolicy
 
@@ -52,7 +49,7 @@ def import_model(root: Path, name: str, *, may_drop: Collection[str] = ()) -> li
     settings = Settings(f"{name}/{CONFIG_FILE}", may_drop)
     _forget(said, settings)
     found = triton_config.read(said, settings, lambda _: b"")  # no sample is left that would name a file
-    parts = Parts(contract=found.ports.contract, serving=_one_instance(found.serving, settings))
+    parts = Parts(contract=found.ports.contract, serving=found.serving)
     chosen = _chosen(found.policy or VersionPolicy(), versions, settings)
     paths = {number: model_path(root / name / str(number), found.file) for number in chosen}
     return [Imported(name, number, path, parts, tuple(settings.dropped)) for number, path in paths.items()]
@@ -63,13 +60,6 @@ def _forget(said: Said, settings: Settings) -> None:
     for path in [path for path in dict.fromkeys(triton_fields.asked(said.message)) if path in _FORGOTTEN]:
         settings.refuse(path, _FORGOTTEN[path])
         triton_fields.clear(said.message, path)
-
-
-def _one_instance(serving: Serving, settings: Settings) -> Serving:
-    if (serving.instances or 1) == 1:
-        return serving
-    settings.refuse("instance_group.count", "a process runs one session of a version; the number of workers does that job")
-    return msgspec.structs.replace(serving, instances=1)
 
 
 def _chosen(policy: VersionPolicy, versions: list[int], settings: Settings) -> list[int]:

@@ -1,4 +1,4 @@
-"""How a version wants to be served: rows of a run, waiting for more of them, instances, how its session runs. Pure data."""
+"""How a version wants to be served: rows of a run, waiting for more of them, instances, where and how its session runs. Pure data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from registry.errors import damaged
+from registry.providers import Provider, ProviderOptions
 
 MAX_THREADS = 1024  # of one run
 
@@ -24,11 +25,15 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dynamic_batching: bool = True  # False: no request is joined with another; one of more rows than `max_batch_size` is split all the same
     max_batch_size: Positive | None = None  # rows of one run
     max_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    instances: Positive | None = None  # sessions that run at once
+    instances: Positive | None = None  # runs at once
     intra_op_threads: Threads | None = None  # of one operator of a run
     inter_op_threads: Threads | None = None  # for operators that run at once, where `execution` is parallel
     execution: Execution | None = None  # of the operators of a run
     optimization: Optimization | None = None  # what the runtime does to the graph before it runs
+    providers: tuple[Provider, ...] = ()  # where it runs, the first that can; () leaves the choice to the gateway's settings
+    provider_options: ProviderOptions = ProviderOptions()
+    memory_pattern: bool | None = None  # whether the runtime plans the memory of a run of known shapes in one piece
+    entries: dict[str, str] = {}  # of the session's configuration, as `providers.ENTRIES` lists them
     parameters: dict[str, str] = {}  # the model's own, which the gateway shows and does not read
 
 

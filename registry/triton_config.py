@@ -24,25 +24,10 @@ from registry.names import is_plain_file_name
 from registry.pb import model_config_pb2 as pb
 from registry.ports import CONFIG_FILE, Ports, View, hold_the_same
 from registry.schema import ContractFile, Terms
-from registry.serving import MAX_THREADS, Execution, Optimization, Serving
+from registry.serving import Serving
+from registry.triton_session import is_runtimes, session_of
 from registry.verified import VersionPolicy
 from registry.warmup import MAX_ROWS, MAX_RUNS, MAX_SAMPLES, Filling, Sample, check_filling
-
-_LEVELS: dict[int, Optimization] = {0: "all", 1: "extended", 2: "none", -1: "basic"}
-_MODES: dict[str, Execution] = {"0": "sequential", "1": "parallel"}
-_THREADS = {"intra_op_thread_count": "intra_op_threads", "inter_op_thread_count": "inter_op_threads"}
-_MODE = "execution_mode"
-# Other parameters that Triton's ONNX Runtime backend reads; what is left is the model's own and is kept.
-_RUNTIME: tuple[str, ...] = (
-    "session.",
-    "memory.",
-    "optimization.",
-    "enable_mem_",
-    "share_session_between_instances",
-    "cudnn_",
-    "gpu_mem_limit",
-)
-_RUNTIME += ("arena_extend_strategy", "do_copy_in_default_stream", "use_device_allocator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,56 +169,9 @@ def _serving(said: Said, settings: Settings) -> Serving:
         dynamic_batching=config.HasField("dynamic_batching") or not said.complete,
         max_batch_size=config.max_batch_size or None,
         max_queue_delay_ms=delay_ms if said.has_delay else None,
-        instances=_instances(said, settings),
-        optimization=_optimization(config, settings),
-        parameters={key: value.string_value for key, value in sorted(config.parameters.items()) if not _is_runtimes(key)},
-        **_session(said, settings),
+        parameters={key: value.string_value for key, value in sorted(config.parameters.items()) if not is_runtimes(key)},
+        **session_of(said.source, config, settings),
     )
-
-
-def _instances(said: Said, settings: Settings) -> int | None:
-    """None where nothing is said."""
-    groups = said.message.instance_group
-    for group in groups:
-        if group.kind not in {pb.ModelInstanceGroup.KIND_AUTO, pb.ModelInstanceGroup.KIND_CPU}:
-            settings.refuse("instance_group.kind", "versions run on the processor: set kind to KIND_CPU")
-        if group.count < 0:
-            raise refused(f"{said.source} has an instance group with a negative count")
-    return sum([group.count or 1 for group in groups]) or None
-
-
-def _optimization(config: Any, settings: Settings) -> Optimization | None:
-    level = config.optimization.graph.level
-    if level not in _LEVELS:
-        settings.refuse("optimization.graph.level", "it is -1, 0, 1 or 2")
-    return _LEVELS[level] if level in _LEVELS and config.optimization.HasField("graph") else None
-
-
-def _is_runtimes(key: str) -> bool:
-    return key in _THREADS or key == _MODE or key.startswith(_RUNTIME)
-
-
-def _session(said: Said, settings: Settings) -> dict[str, Any]:
-    """The parameters that set up a session, by the names of `Serving`."""
-    found: dict[str, Any] = {}
-    for key, parameter in sorted(said.message.parameters.items()):
-        value = parameter.string_value.strip()
-        if key in _THREADS:
-            found[_THREADS[key]] = _threads(said, key, value)
-        elif key == _MODE and value not in _MODES:
-            raise refused(f"{said.source} has {value[:64]!r} for parameters.{key}, where 0 or 1 is expected")
-        elif key == _MODE:
-            found["execution"] = _MODES[value]
-        elif _is_runtimes(key):
-            settings.refuse(f"parameters.{key}", "sessions of this server are all set up alike")
-    return found
-
-
-def _threads(said: Said, key: str, value: str) -> int | None:
-    """None for 0, with which Triton leaves the choice to the runtime and this server to its settings."""
-    if not (value.isascii() and value.isdigit()) or len(value) > 9 or int(value) > MAX_THREADS:
-        raise refused(f"{said.source} has {value[:64]!r} for parameters.{key}, where 0 to {MAX_THREADS} is expected")
-    return int(value) or None
 
 
 # --- inputs and outputs ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 UNKNOWN = "this server has no such setting"
-_PROCESSOR = "versions run on the processor"
+_CAPTURE = "runs are not captured: each has the shape that its rows give it"
 _QUEUES = "queues are bounded by limits.serving, alike for all callers"
 _HONOURED = """
 name platform backend default_model_filename max_batch_size
@@ -20,9 +20,12 @@ version_policy version_policy.latest version_policy.latest.num_versions version_
 version_policy.specific.versions
 input input.name input.data_type input.format input.dims input.reshape input.reshape.shape
 output output.name output.data_type output.dims output.label_filename output.reshape output.reshape.shape
-instance_group instance_group.name instance_group.count instance_group.kind instance_group.rate_limiter
+instance_group instance_group.name instance_group.count instance_group.kind instance_group.gpus instance_group.rate_limiter
 dynamic_batching dynamic_batching.preferred_batch_size dynamic_batching.max_queue_delay_microseconds dynamic_batching.default_queue_policy
 optimization optimization.graph optimization.graph.level optimization.cuda optimization.execution_accelerators
+optimization.execution_accelerators.gpu_execution_accelerator optimization.execution_accelerators.cpu_execution_accelerator
+optimization.execution_accelerators.gpu_execution_accelerator.name optimization.execution_accelerators.gpu_execution_accelerator.parameters
+optimization.execution_accelerators.cpu_execution_accelerator.name optimization.execution_accelerators.cpu_execution_accelerator.parameters
 optimization.input_pinned_memory optimization.input_pinned_memory.enable
 optimization.output_pinned_memory optimization.output_pinned_memory.enable
 parameters parameters.string_value
@@ -32,7 +35,7 @@ model_operations model_transaction_policy model_repository_agents response_cache
 """
 # Path → why it is refused where it is set to anything but its default.
 REFUSED: Mapping[str, str] = {
-    "cc_model_filenames": _PROCESSOR,
+    "cc_model_filenames": "one file runs on every device",
     "metric_tags": "metrics are labelled by model and version",
     "input.is_shape_tensor": "ONNX models have no shape tensors",
     "input.allow_ragged_batch": "the rows of a batch have one shape; requests of other shapes wait in a lane of their own",
@@ -42,12 +45,11 @@ REFUSED: Mapping[str, str] = {
     "output.is_non_linear_format_io": "tensors are row-major",
     "batch_input": "a batch has the inputs of its requests and no others",
     "batch_output": "an output has a row for each row of the inputs",
-    "instance_group.gpus": f"{_PROCESSOR}, as kind: KIND_CPU says",
     "instance_group.profile": "profiles belong to TensorRT",
     "instance_group.rate_limiter.resources": "runs are not rationed by named resources",
     "instance_group.rate_limiter.priority": "runs are not rationed",
     "instance_group.passive": "every version takes requests",
-    "instance_group.secondary_devices": _PROCESSOR,
+    "instance_group.secondary_devices": "a version runs in one place",
     "instance_group.host_policy": "workers are bound to cores by processes.pin",
     "dynamic_batching.preserve_ordering": "requests of one row shape are answered in order, those of two shapes need not be",
     "dynamic_batching.priority_levels": "all requests have one priority",
@@ -60,13 +62,11 @@ REFUSED: Mapping[str, str] = {
     "sequence_batching": "requests here know nothing of each other",
     "ensemble_scheduling": "an ensemble is no ONNX model",
     "optimization.priority": "runs have no priorities",
-    "optimization.cuda.graphs": _PROCESSOR,
-    "optimization.cuda.busy_wait_events": _PROCESSOR,
-    "optimization.cuda.graph_spec": _PROCESSOR,
-    "optimization.cuda.output_copy_stream": _PROCESSOR,
-    "optimization.execution_accelerators.gpu_execution_accelerator": _PROCESSOR,
-    "optimization.execution_accelerators.cpu_execution_accelerator": "sessions run by ONNX Runtime's own provider for processors",
-    "optimization.gather_kernel_buffer_threshold": _PROCESSOR,
+    "optimization.cuda.graphs": _CAPTURE,
+    "optimization.cuda.busy_wait_events": "runs wait as the runtime does",
+    "optimization.cuda.graph_spec": _CAPTURE,
+    "optimization.cuda.output_copy_stream": "copies are the runtime's own",
+    "optimization.gather_kernel_buffer_threshold": "inputs are put together in ordinary memory",
     "optimization.eager_batching": "a batch is put together when it runs",
     "model_operations.op_library_filename": "operators of libraries are code that nobody can look into",
     "model_transaction_policy.decoupled": "a request has one answer",
@@ -79,8 +79,8 @@ REFUSED: Mapping[str, str] = {
 NEEDLESS: Mapping[str, str] = {
     "output.label_filename": "labels belong to the classification extension, which this server does not have",
     "dynamic_batching.preferred_batch_size": "a batch is what arrived together, of whatever size",
-    "optimization.input_pinned_memory.enable": "inputs are not copied to a device",
-    "optimization.output_pinned_memory.enable": "outputs are not copied from a device",
+    "optimization.input_pinned_memory.enable": "how inputs are copied to a device is the runtime's own",
+    "optimization.output_pinned_memory.enable": "how outputs are copied from a device is the runtime's own",
 }
 HONOURED = frozenset(_HONOURED.split())
 

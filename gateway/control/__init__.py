@@ -4,5 +4,5 @@ Rooms, in reading order: state, replies, answers, parking, service, index, confi
 instruments, extensions, health, reflection, routes, guard, guarded_calls, standard_calls, calls, probes, paths, rest_infer, rest_predict,
 model_status, rest_v1, schemas, operations, openapi, rest, ports, child, model_child, messages, tables, holding, board, balance, channel,
 inheritance, serving, worker, sockets, respawn, spawning, watchdog, fleet, steering, verifying, lookout, overlays, loads, changes, notify,
-monitor, counting, stamps, fetching, issuer, credentials, certificates, chores, supervisor.
+monitor, placements, counting, stamps, fetching, issuer, credentials, certificates, chores, supervisor.
 """

@@ -79,7 +79,7 @@ def _model_metadata(service: Service, message: Message) -> bytes:
     request = v2_grpc.parse(pb.ModelMetadataRequest, message)
     version = service.version(request.name, request.version)
     numbers = [str(version.number)] if request.version else [str(number) for number in service.routes.numbers(request.name)]
-    return v2_grpc_metadata.model_metadata(version.signature, versions=numbers)
+    return v2_grpc_metadata.model_metadata(version.signature, versions=numbers, properties=version.description.placement.properties)
 
 
 def _refusing(name: str) -> Callable[[Message], bytes]:

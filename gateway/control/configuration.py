@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gateway.config import Versions
 from gateway.control.replies import reply
 from gateway.control.service import Service
+from gateway.model_settings import Versions
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol import v2_grpc, v2_model_config
+from gateway.protocol.v2_model_config import Place
 from gateway.serving.versions import Version
 from gateway.wire.exchange import HttpExchange
 from gateway.wire.grpc import Message
@@ -35,6 +36,7 @@ class ModelConfiguration:
 
     def of(self, version: Version) -> Any:
         """The complete `ModelConfig` of a loaded version."""
+        placement = version.description.placement
         return v2_model_config.model_config(
             version.signature,
             said=version.description.configuration or b"",
@@ -42,6 +44,7 @@ class ModelConfiguration:
             joins=version.joins,
             max_delay_s=version.max_delay_s,
             policy=self._policy(version.name),
+            place=Place(placement.provider, placement.instances, placement.device),
         )
 
     def _policy(self, model: str) -> VersionPolicy | None:

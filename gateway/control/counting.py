@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Mapping
 
+from gateway import runtimes
 from gateway.clock import Clock
 from gateway.control.board import Board
 from gateway.control.fleet import Fleet, Member
+from gateway.control.placements import Placements
 from gateway.control.state import ServerState
 from gateway.control.steering import Steering
 from gateway.errors import Code
@@ -25,9 +26,9 @@ class Counting:
 
     def __init__(
         self, arena: Arena, totals: Totals, limits: ObserveLimits,
-        *, triton_names: bool, state: ServerState, fleet: Fleet, steering: Steering, board: Board, clock: Clock,
+        *, triton_names: bool, state: ServerState, fleet: Fleet, steering: Steering, placements: Placements, board: Board, clock: Clock,
     ) -> None:  # fmt: skip
-        self._arena = arena
+        self._arena, self._placements = arena, placements
         self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
         page = Page(
             totals, build=_build(state), gauges=self._gauges, max_labelled=limits.max_series // series_of(triton_names=triton_names),
@@ -46,6 +47,8 @@ class Counting:
         return {
             "tidegate_model_loaded": {(model, str(number)): 1.0 for model, numbers in routed.items() for number in numbers},
             "tidegate_model_state": {(one.model, str(one.version), snapshot.known[one].state.value): 1.0 for one in sorted(snapshot.known)},
+            "tidegate_model_provider": self._placements.running,
+            "tidegate_provider_fallbacks_total": self._placements.fallbacks,
             "tidegate_inflight_requests": totals.gauge("inflight_requests"),
             "tidegate_inflight_bytes": totals.gauge("inflight_bytes"),
             "tidegate_connections": totals.gauge("connections"),
@@ -76,7 +79,7 @@ class Counting:
 
 
 def _build(state: ServerState) -> dict[str, str]:
-    return {"version": state.version, "python": platform.python_version(), "onnxruntime": importlib.metadata.version("onnxruntime")}
+    return {"version": state.version, "python": platform.python_version(), "onnxruntime": runtimes.shown()}
 
 
 def series_of(*, triton_names: bool) -> int:

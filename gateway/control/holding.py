@@ -98,7 +98,9 @@ class Holding:
 
     def _loaded(self, key: Key, version: Version, size: int) -> None:
         self._versions[key] = version
-        self._set(Report(*key, State.READY, size_bytes=size))
+        placement = version.description.placement
+        missed = tuple([provider for provider, _ in placement.missed])
+        self._set(Report(*key, State.READY, size_bytes=size, provider=placement.provider, missed=missed))
         if key not in self._wanted:
             self._let_go(key)
 

@@ -31,6 +31,8 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
     size_bytes: int = 0  # of its files
     unreachable: bool = False  # failed because the storage did not give the files: worth another attempt
+    provider: str = ""  # that it runs on, once it is ready
+    missed: tuple[str, ...] = ()  # providers that it should rather have run on
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):

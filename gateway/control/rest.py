@@ -130,7 +130,9 @@ class Rest:
             return
         numbers = [str(found.number)] if version else [str(number) for number in self._service.routes.numbers(model)]
         inputs, outputs = map(_specs, (found.signature.inputs, found.signature.outputs))
-        reply(exchange, {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs})
+        answer = {"name": model, "versions": numbers, "platform": PLATFORM, "inputs": inputs, "outputs": outputs}
+        properties = found.description.placement.properties
+        reply(exchange, answer | ({"properties": properties} if properties else {}))
 
     def _config(self, exchange: HttpExchange, model: str, version: str) -> None:
         try:

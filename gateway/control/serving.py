@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from gateway.clock import Clock, seeded_random
-from gateway.config import Config, Versions
+from gateway.config import Config
 from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
@@ -44,6 +44,7 @@ from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate, Known
 from gateway.identity.settings import Auth
 from gateway.limits import WireLimits
+from gateway.model_settings import Versions
 from gateway.observe.access import AccessLog
 from gateway.observe.arena import Region
 from gateway.observe.metrics import Metrics
@@ -189,7 +190,8 @@ class Serving:
             give_way()
         config = self.config
         self._source = source = self._source or open_repository(config.repository)
-        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child)
+        cores = len(os.sched_getaffinity(os.getpid()))  # of the main thread, and so of those that run models; this one has more
+        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child, cores)
         with overlaid(source, held.model, _brought(held)):
             version, size = loader.load(_wanted(source, held), say)
             try:

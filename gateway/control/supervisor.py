@@ -34,6 +34,7 @@ from gateway.control.messages import Asked, Change, Counted, FromWorker, Renew, 
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
+from gateway.control.placements import Placements
 from gateway.control.sockets import addresses, bind
 from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
@@ -148,9 +149,10 @@ class Supervisor:
             self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed,
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
+        self.placements = Placements()
         self.counting = Counting(
             arena, self.totals, config.limits.observe, triton_names=triton_names,
-            state=self.state, fleet=self.fleet, steering=self.steering, board=self.board, clock=self.clock,
+            state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
@@ -170,6 +172,7 @@ class Supervisor:
     def _said(self, member: Member, message: FromWorker) -> None:
         match message:
             case Reports():
+                self.placements.reported(member.number, message)
                 self.steering.reported(member.number, message)
             case Routed(generation):
                 self._acknowledged(member, generation)
@@ -189,6 +192,7 @@ class Supervisor:
     def _left(self, member: Member) -> None:
         self.totals.fold(member.place)
         self._served_by.pop(member.number, None)
+        self.placements.left(member.number)
         self.steering.died(member.number)
         self.loads.followed()
 

@@ -70,6 +70,13 @@ GAUGES = {
     for family in (
         Family("tidegate_model_loaded", "gauge", "1 for every version that serves", _VERSION),
         Family("tidegate_model_state", "gauge", "1 for the state that a version is in", (*_VERSION, "state")),
+        Family("tidegate_model_provider", "gauge", "Workers in which a version runs on an execution provider", (*_VERSION, "provider")),
+        Family(
+            "tidegate_provider_fallbacks",
+            "counter",
+            "Loads of a version that could not run on a provider of its list",
+            (*_VERSION, "provider"),
+        ),
         Family("tidegate_inflight_requests", "gauge", "Requests that are queued or running"),
         Family("tidegate_inflight_bytes", "gauge", "Bytes of decoded inputs that are queued or running"),
         Family("tidegate_connections", "gauge", "Open client connections"),

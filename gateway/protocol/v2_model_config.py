@@ -7,6 +7,7 @@ github.com/triton-inference-server/server/blob/main/docs/protocol/extension_mode
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -20,6 +21,7 @@ from registry.pb import model_config_pb2 as config_pb
 from registry.verified import VersionPolicy
 
 BACKEND = "onnxruntime"
+_ACCELERATORS = ("tensorrt", "openvino")  # as Triton calls them; CUDA is what KIND_GPU says
 _UINT32 = (1 << 32) - 1
 _JSON_TYPES = {
     FieldDescriptor.CPPTYPE_INT32: "integer", FieldDescriptor.CPPTYPE_INT64: "integer", FieldDescriptor.CPPTYPE_UINT32: "integer",
@@ -28,8 +30,27 @@ _JSON_TYPES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a version runs."""
+
+    provider: str
+    instances: int  # runs at once, in each worker
+    gpu: int | None
+
+
+ANY_CORE = Place("cpu", 1, None)
+
+
 def model_config(
-    signature: Signature, *, said: bytes, parameters: Mapping[str, str], joins: bool, max_delay_s: float, policy: VersionPolicy | None
+    signature: Signature,
+    *,
+    said: bytes,
+    parameters: Mapping[str, str],
+    joins: bool,
+    max_delay_s: float,
+    policy: VersionPolicy | None,
+    place: Place = ANY_CORE,
 ) -> Any:
     """A `ModelConfig`. `said` is one too: of the version's config.pbtxt, or empty; `policy` None leaves what that says of versions.
 
@@ -49,7 +70,7 @@ def model_config(
         config.dynamic_batching.max_queue_delay_microseconds = round(max_delay_s * 1e6)
     else:
         config.ClearField("dynamic_batching")
-    _set_instance(config)
+    _set_place(config, place)
     for key, value in parameters.items():
         config.parameters[key].string_value = value
     return config
@@ -143,8 +164,23 @@ def _policy(policy: VersionPolicy) -> Any:
     return config_pb.ModelVersionPolicy(latest=config_pb.ModelVersionPolicy.Latest(num_versions=min(policy.latest, _UINT32)))
 
 
-def _set_instance(config: Any) -> None:
-    """One session in each worker, under the name that was given or that Triton would give."""
+def _set_place(config: Any, place: Place) -> None:
+    """The instances of each worker, under the name that was given or that Triton would give, and of accelerators the one that is used."""
     name = config.instance_group[0].name if config.instance_group else ""
+    kind = config_pb.ModelInstanceGroup.KIND_CPU if place.gpu is None else config_pb.ModelInstanceGroup.KIND_GPU
+    gpus = [] if place.gpu is None else [place.gpu]
     del config.instance_group[:]
-    config.instance_group.add(name=name or f"{config.name}_0", kind=config_pb.ModelInstanceGroup.KIND_CPU, count=1)
+    config.instance_group.add(name=name or f"{config.name}_0", kind=kind, count=place.instances, gpus=gpus)
+    accelerators = config.optimization.execution_accelerators
+    for listed in (accelerators.gpu_execution_accelerator, accelerators.cpu_execution_accelerator):
+        kept = [each.SerializeToString() for each in listed if each.name == place.provider]
+        del listed[:]
+        for each in kept:
+            listed.add().MergeFromString(each)
+    used = accelerators.gpu_execution_accelerator if place.gpu is not None else accelerators.cpu_execution_accelerator
+    if place.provider in _ACCELERATORS and not used:
+        used.add(name=place.provider)
+    if not accelerators.ListFields():
+        config.optimization.ClearField("execution_accelerators")
+        if not config.optimization.ListFields():
+            config.ClearField("optimization")

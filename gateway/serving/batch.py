@@ -58,8 +58,8 @@ class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
     __slots__ = (
-        "alike", "answering", "assembling", "ended", "failed", "groups", "items", "limit", "options", "rows", "shapes", "size", "started",
-        "version",
+        "alike", "answering", "assembling", "ended", "failed", "groups", "items", "limit", "options", "rows", "runner", "shapes", "size",
+        "started", "version",
     )  # fmt: skip
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
@@ -76,6 +76,7 @@ class Batch:
         self.assembling = self.answering = 0.0  # seconds of its inputs, within the run, and of its answers, after it
         self.alike: Sink | None = None  # the one sink of all items, where every one of them was answered by it
         self.options: Terminable | None = None  # set for runs that may be terminated
+        self.runner: Any = None  # whose thread it runs in
 
 
 def execute(batch: Batch, model: Runnable, now: Callable[[], float]) -> None:

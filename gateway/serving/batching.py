@@ -1,8 +1,9 @@
 """Dynamic batching: what arrives in one tick of the event loop runs together. Knows no transport: answers leave through `Sink`.
 
 Work-conserving: short runs execute inline at the end of the tick that brought their rows; while a long run is executing in its thread,
-arrivals queue and form the next batch. There is no timer unless `max_delay_s` asks for one. Requests of different row shapes wait in
-lanes of their own, so that interleaved shapes do not cut each other's batches short.
+arrivals queue and form the next batch; a version of several instances has so many runs in threads at once. There is no timer unless
+`max_delay_s` asks for one. Requests of different row shapes wait in lanes of their own, so that interleaved shapes do not cut each
+other's batches short.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Batcher:
         lane.rows = total = lane.rows + rows
         if not lane.ready:
             self._look_at(lane)
-        elif total >= lane.limit and version.running is None and self._inline(version, total):
+        elif total >= lane.limit and not version.full and self._inline(version, total):
             self._run_inline(lane)
         return None
 
@@ -116,9 +117,7 @@ class Batcher:
         now = self._now()
         if item.deadline <= now:
             return LATE
-        ahead = version.cost.drain_time(waiting, version.signature.max_batch_size)
-        if version.running is not None:
-            ahead += max(version.cost.predict(version.running.rows) - (now - version.running.started), 0.0)
+        ahead = version.cost.drain_time(waiting, version.signature.max_batch_size) / version.instances + version.free_in(now)
         return TOO_LATE if now + ahead > item.deadline else None
 
     # --- ticks -----------------------------------------------------------------------------------------------------------------
@@ -147,16 +146,17 @@ class Batcher:
     def _advance(self, lane: Lane) -> None:
         """Run what can run now; what stays is watched for its deadline, and goes on when the run that it waits for has ended."""
         version = lane.version
-        if version.running is None and lane.items and not self._held_back(lane):
+        while lane.items and not version.full and not self._held_back(lane):
             inline = self._inline(version, lane.items[0].rows if lane.alone else lane.rows)
             if self._settling(lane):
                 if inline:
                     return  # the run would stand in the way of a deadline longer than this does
-            elif inline:
+                break
+            if inline:
                 self._run_inline(lane)
-            else:
-                self._start(lane)
-        if lane.items and version.running is not None:
+                break
+            self._start(lane)
+        if lane.items and version.full:
             version.behind.add(lane)
         if lane.items:
             self._watch(lane.unwatched())
@@ -224,27 +224,30 @@ class Batcher:
         if batch is None:  # all of it was dead
             return
         self._watch([item for item in batch.items if not item.watched])
-        if version.runner is None:
-            version.runner = self._start_runner(version.model, self._loop, self._now, self._finished)
+        if not version.resting:
+            version.resting.append(self._start_runner(version.model, self._loop, self._now, self._finished))
+            version.runners += version.resting
+        batch.runner = version.resting.pop()
         batch.options = version.model.options()
         batch.started = self._now()
-        version.running = batch
+        version.begin(batch)
         self._running.add(batch)
-        version.runner.start(batch)
+        batch.runner.start(batch)
         version.look_ahead()
 
     def _finished(self, batch: Batch) -> None:
         """A run in a thread has ended."""
         version: Version = batch.version
-        version.running = None
+        version.finish(batch)
+        version.resting.append(batch.runner)
         self._running.discard(batch)
         self._deliver(batch)
         version.look_ahead()
         self._resume(version)
 
     def _resume(self, version: Version) -> None:
-        """The version is free: the lanes behind its run go on, the one whose first request waits longest first, until one runs long."""
-        while version.behind and version.running is None:
+        """An instance is free: the lanes behind runs go on, the one whose first request waits longest first, until none is free."""
+        while version.behind and not version.full:
             lane = version.next_behind()
             lane.grown = True
             self._advance(lane)

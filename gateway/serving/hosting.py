@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.errors import Code
 from gateway.protocol.tensors import Signature
-from gateway.serving.sessions import SessionSettings
+from gateway.serving.sessions import Placement, SessionSettings
 from registry.ports import Ports
 from registry.schema import Schema
 
@@ -35,6 +35,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The model is loaded."""
 
     signature: Signature
+    placement: Placement
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

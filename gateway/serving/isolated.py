@@ -24,7 +24,7 @@ from gateway.serving.hosting import FAULTS, OUT_OF_MEMORY, Fault, Ready, Task
 from gateway.serving.model import Arrays, ModelFault, RunFault, RunLost, Terminable, zeros
 from gateway.serving.quarantine import Quarantine
 from gateway.serving.restarts import Restarts
-from gateway.serving.sessions import SessionSettings
+from gateway.serving.sessions import Placement, SessionSettings
 from registry.ports import Ports
 from registry.schema import Schema
 
@@ -67,7 +67,7 @@ class HostStatus:
 class IsolatedModel:
     """One model in one process at a time. `run` is called from one thread at a time, `close` and `status` from any."""
 
-    has_control_flow = True  # whatever the graph holds: a process can always take its time
+    never_inline = True  # whatever the graph holds: a process can always take its time
     options = staticmethod(RunHandle)
 
     def __init__(
@@ -86,6 +86,7 @@ class IsolatedModel:
         """Start the process and wait until the model is loaded. Raises ModelFault."""
         self.quarantine = Quarantine(f"{name}/{number}", now)
         self.signature = Signature(name, (), (), 0)  # until the process has told it
+        self.placement = Placement()
         self._schema = schema
         self._ports = ports
         self._settings = settings
@@ -102,7 +103,7 @@ class IsolatedModel:
         self._external_fds = {file: os.dup(fd) for file, fd in files.external_fds.items()}
         try:
             self._host = self._spawned()
-            self.signature = self._awaited(self._host)
+            self.signature, self.placement = self._awaited(self._host)
         except (ModelFault, OSError, RunFault) as fault:
             self.close()
             raise ModelFault(getattr(fault, "message", str(fault))) from None
@@ -211,7 +212,9 @@ class IsolatedModel:
     def _await_again(self, host: Host) -> None:
         """A new process must load what the first one did."""
         try:
-            if self._awaited(host) == self.signature:
+            signature, placement = self._awaited(host)
+            if signature == self.signature:
+                self._moved(placement)
                 return
             self._failed(host, "loaded another model")
         except ModelFault as fault:
@@ -252,14 +255,21 @@ class IsolatedModel:
             frame_bytes=self._bounds.frame_bytes,
         )
 
-    def _awaited(self, host: Host) -> Signature:
+    def _moved(self, placement: Placement) -> None:
+        """A new process may have found another device, or none."""
+        if placement != self.placement:
+            subject, before = self.signature.model, self.placement.provider
+            _log.warning("model process of '%s' runs on provider '%s', the one before ran on '%s'", subject, placement.provider, before)
+            self.placement = placement
+
+    def _awaited(self, host: Host) -> tuple[Signature, Placement]:
         """What the process has loaded. Raises ModelFault where that is nothing; the process is ended then."""
         try:
             frame = host.channel.receive(host.until)
             if frame.kind == Kind.READY:
-                signature = _signature(frame, self.signature.model)
+                ready = _ready(frame, self.signature.model, self._settings)
                 host.ready = True
-                return signature
+                return ready.signature, ready.placement
             reason = (
                 _text(frame.text.decode("utf-8", "replace"))
                 if frame.kind == Kind.UNLOADABLE
@@ -294,15 +304,18 @@ class IsolatedModel:
         _log.warning("model process %d of '%s' %s", host.process.pid, self.signature.model, self._last_end)
 
 
-def _signature(frame: Frame, model: str) -> Signature:
-    """Raises Broken for one that cannot be."""
+def _ready(frame: Frame, model: str, settings: SessionSettings) -> Ready:
+    """Raises Broken for what cannot be."""
     try:
-        signature = msgspec.json.decode(frame.text, type=Ready).signature
+        ready = msgspec.json.decode(frame.text, type=Ready)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Broken("described no model") from None
+    signature = ready.signature
+    if ready.placement.provider not in settings.providers:
+        raise Broken("runs where it was not asked to")
     if signature.model != model or any([spec.datatype not in DATATYPES for spec in (*signature.inputs, *signature.outputs)]):
         raise Broken("described another model")
-    return signature
+    return ready
 
 
 def _run_fault(frame: Frame) -> RunFault:

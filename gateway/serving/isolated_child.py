@@ -81,7 +81,7 @@ class Host:
         except ModelFault as fault:
             self._channel.send(Frame(Kind.UNLOADABLE, text=str(fault).encode()))
             return
-        self._channel.send(Frame(Kind.READY, text=msgspec.json.encode(Ready(signature=model.signature))))
+        self._channel.send(Frame(Kind.READY, text=msgspec.json.encode(Ready(signature=model.signature, placement=model.placement))))
         threading.Thread(target=self._watch, daemon=True).start()
         last = False
         while not last:

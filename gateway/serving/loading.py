@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.config import MAX_DELAY_MS, MAX_ROWS, Config, IsolationPlan, ModelPlan
+from gateway.config import Config
+from gateway.model_settings import MAX_DELAY_MS, MAX_INSTANCES, MAX_ROWS, IsolationPlan, ModelPlan
 from gateway.protocol.tensors import TensorSpec, shape_text
 from gateway.serving.host import Starter
 from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
 from gateway.serving.lifecycle import State
 from gateway.serving.model import Model, ModelFault, RunFault, Runnable
-from gateway.serving.sessions import SessionSettings
+from gateway.serving.sessions import Placement, SessionSettings
 from gateway.serving.versions import Description, Release, Version
 from registry.errors import RegistryError
 from registry.golden import Golden, array_of, otherwise, tensor_of
 from registry.ports import CONFIG_FILE
+from registry.providers import unlisted
 from registry.verified import ModelVersionRef, VerifiedModel
 from registry.warmup import Sample, arrays_of
 
+_log = logging.getLogger(__name__)
 Say = Callable[[State], None]
 
 # What a config.pbtxt calls the settings that a version may ask too much of.
@@ -36,6 +40,7 @@ class Loader:
     release: Release
     now: Callable[[], float]
     start_child: Starter  # for models in processes of their own
+    cores: int = 1  # of the threads that run models
 
     def load(self, ref: ModelVersionRef, say: Say) -> tuple[Version, int]:
         """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault."""
@@ -63,11 +68,21 @@ class Loader:
             inter_op_threads=plan.inter_op_threads,
             execution=plan.execution,
             optimization=plan.optimization,
+            providers=plan.providers,
+            options=plan.provider_options,
+            instances=plan.instances,
+            cores=self.cores,
+            memory_pattern=plan.memory_pattern,
+            entries=plan.entries,
         )
-        model: Runnable = self._isolated(number, verified, plan.isolation, settings) if plan.isolation else _model(verified, settings)
-        version = Version(number, model, self.config.limits.serving, release=self.release, joins=plan.dynamic_batching)
+        model = self._isolated(number, verified, plan.isolation, settings) if plan.isolation else _model(verified, settings)
+        placement = model.placement
+        _say_where(f"{verified.model}/{number}", placement, settings)
+        limits, joins = self.config.limits.serving, plan.dynamic_batching
+        version = Version(number, model, limits, release=self.release, joins=joins, instances=placement.instances)
         version.max_delay_s = plan.max_queue_delay_ms / 1e3 if plan.dynamic_batching else 0.0
-        version.description = Description(verified.configuration, verified.serving.parameters if verified.serving else {})
+        parameters = verified.serving.parameters if verified.serving else {}
+        version.description = Description(verified.configuration, parameters, placement)
         return version
 
     def _isolated(self, number: int, verified: VerifiedModel, plan: IsolationPlan, settings: SessionSettings) -> IsolatedModel:
@@ -82,6 +97,15 @@ class Loader:
 
 def _model(verified: VerifiedModel, settings: SessionSettings) -> Model:
     return Model(verified.model, verified.path, settings, external=verified.external_maps(), schema=verified.schema, ports=verified.ports)
+
+
+def _say_where(subject: str, placement: Placement, settings: SessionSettings) -> None:
+    """To whoever reads the log, where it is not what was wished for."""
+    for provider, reason in placement.missed:
+        _log.warning("version %s runs on provider '%s' and not on '%s': %s", subject, placement.provider, provider, reason)
+    if placement.instances < settings.instances:
+        most = f"{settings.cores} cores have room for {placement.instances}"
+        _log.warning("version %s asks for %d instances, and %s of %d threads", subject, settings.instances, most, settings.intra_op_threads)
 
 
 def warm_up(model: Runnable, samples: Sequence[Sample]) -> None:
@@ -127,7 +151,11 @@ def check_golden(model: Runnable, golden: Golden) -> None:
 
 def _check_plan(verified: VerifiedModel, plan: ModelPlan) -> None:
     """What a version asks for and this server cannot give; the model's own settings would have won. Raises ModelFault."""
-    bounds: dict[str, float] = {"instances": 1, "max_batch_size": MAX_ROWS, "max_queue_delay_ms": MAX_DELAY_MS}
+    if plan.isolation and plan.instances > 1:
+        raise ModelFault(f"a model in a process of its own runs once at a time: set models.{verified.model}.instances to 1")
+    if (stranger := unlisted(plan.providers, plan.provider_options)) is not None:
+        raise ModelFault(f"something is set of provider '{stranger}', which is not among its providers: {', '.join(plan.providers)}")
+    bounds: dict[str, float] = {"instances": MAX_INSTANCES, "max_batch_size": MAX_ROWS, "max_queue_delay_ms": MAX_DELAY_MS}
     for name, most in bounds.items():
         wanted = getattr(plan, name)
         if wanted > most:

@@ -6,9 +6,9 @@ import ctypes
 import math
 import mmap
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -16,14 +16,18 @@ import onnxruntime
 from gateway.errors import Code
 from gateway.protocol.tensors import DATATYPES, Signature
 from gateway.serving import denormals
+from gateway.serving.bound import BoundSession, BoundSessions, Target
+from gateway.serving.placing import NAMES, RECORD, Listed, ProviderFault, known, listed, placed
 from gateway.serving.ports import Reshaping, signature_of
 from gateway.serving.quarantine import Quarantine
-from gateway.serving.sessions import SessionSettings
+from gateway.serving.sessions import Placement, SessionSettings
 from registry.errors import RegistryError
 from registry.ports import CONFIG_FILE, Ports
+from registry.providers import ON_A_GPU, Provider
 from registry.schema import Schema
 
 _CONTROL_FLOW = (b"\x22\x04Loop", b"\x22\x02If", b"\x22\x04Scan")
+_ON_THE_HOST = frozenset({"BF16", "BYTES"})  # datatypes of which numpy has no array that could be copied to a device
 _BF16 = 16  # onnx.TensorProto.BFLOAT16
 _EXECUTION = {"sequential": "ORT_SEQUENTIAL", "parallel": "ORT_PARALLEL"}
 _OPTIMIZATION = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "none": "ORT_DISABLE_ALL"}
@@ -38,6 +42,23 @@ RUNTIME_VERSION: str = onnxruntime.__version__
 
 
 onnxruntime.set_default_logger_severity(4)  # as for sessions: what lies below them writes to stderr too
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What is asked of ONNX Runtime to make a session. Tests hand in one with other providers than this machine has."""
+
+    available: Callable[[], Collection[str]] = onnxruntime.get_available_providers
+    session: Callable[..., Any] = onnxruntime.InferenceSession
+    reserve: Callable[..., Any] = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+
+
+RUNTIME = Runtime()
+
+
+def providers() -> tuple[Provider, ...]:
+    """Those that a model can ask for here."""
+    return known(RUNTIME.available())
 
 
 def bound_memory(max_bytes: int) -> None:
@@ -82,8 +103,8 @@ class Runnable(Protocol):
         ...
 
     @property
-    def has_control_flow(self) -> bool:
-        """No run predicts the next: never inline."""
+    def never_inline(self) -> bool:
+        """No run predicts the next, or runs wait for a device: none belongs on the event loop."""
         ...
 
     @property
@@ -96,7 +117,7 @@ class Runnable(Protocol):
         ...
 
     def run(self, arrays: Sequence[np.ndarray], options: Terminable | None = None) -> Arrays:
-        """All outputs for inputs in the signature's order, from one thread at a time. Raises RunFault."""
+        """All outputs for inputs in the signature's order, from as many threads at once as it has instances. Raises RunFault."""
         ...
 
     def zeros(self, rows: int) -> Arrays:
@@ -109,7 +130,8 @@ class Runnable(Protocol):
 
 
 class Model:
-    """A loaded session with its signature. `run` may be called from one thread at a time; it does not hold the GIL while computing."""
+    """A loaded graph with its signature. `run` may be called from as many threads at once as the settings have instances; it does not
+    hold the GIL while computing."""
 
     quarantine: Quarantine | None = None
     options = staticmethod(RunOptions)
@@ -123,31 +145,28 @@ class Model:
         external: Mapping[str, mmap.mmap] | None = None,
         schema: Schema | None = None,
         ports: Ports | None = None,
+        runtime: Runtime = RUNTIME,
     ) -> None:
         """Load from a file, with the external data that it refers to by file name. Raises ModelFault.
 
         Sizes that the graph leaves free and `schema` or `ports` fixes are those of the signature.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = settings.intra_op_threads
-        options.inter_op_num_threads = settings.inter_op_threads
-        options.execution_mode = getattr(onnxruntime.ExecutionMode, _EXECUTION[settings.execution])
-        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _OPTIMIZATION[settings.optimization])
-        options.log_severity_level = 4  # failures are raised; its own log lines name files and source lines
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # in the threads that it starts; ours: see `run`
-        options.add_session_config_entry("session.use_env_allocators", "1")  # that of `bound_memory`, where there is one
-        options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")  # weights are not its business
-        if external:
-            maps = list(external.values())
-            options.add_external_initializers_from_files_in_memory(list(external), maps, [len(data) for data in maps])
+
+        def create(listing: Listed) -> Any:
+            names = [provider for provider, _ in listing]
+            options = _session_options(settings, external or {}, recorded=names != [NAMES["cpu"]])
+            try:  # no fallback: the runtime's own would go to the processor without a word, even in the middle of a run
+                return runtime.session(path, options, providers=names, provider_options=[said for _, said in listing], enable_fallback=0)
+            except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+                raise ModelFault(_short(str(error))) from None
+            finally:
+                denormals.keep()  # its option for them has set this thread too
+
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
-            raise ModelFault(_short(str(error))) from None
-        finally:
-            denormals.keep()  # that option has set this thread too
-        self.has_control_flow = _has_control_flow(path)
+            made = placed(settings, runtime.available(), create)
+        except ProviderFault as fault:
+            raise ModelFault(str(fault)) from None
+        self._session = made.session
         try:
             self.signature, self._reshaping = signature_of(
                 name,
@@ -161,8 +180,21 @@ class Model:
             raise ModelFault(error.message) from None
         self._inputs = [spec.name for spec in self.signature.inputs]
         self._outputs = [spec.name for spec in self.signature.outputs]
-        self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.signature.inputs, *self.signature.outputs))
+        datatypes = {spec.datatype for spec in (*self.signature.inputs, *self.signature.outputs)}
+        self._otherwise: Callable[..., Arrays] | None = self._run_values if "BF16" in datatypes else None
+        provider = made.providers[0]
+        instances, device = settings.instances_on(provider), _device(provider, settings)
+        if device is not None and not datatypes & _ON_THE_HOST:
+            self._otherwise = self._bound(runtime, device, [create(listed(made.providers, settings)) for _ in range(1, instances)])
+        self.placement = Placement(provider, made.missed, instances, device)
+        self.never_inline = settings.options.waits(provider) or _has_control_flow(path)
         self._settle_batching()
+
+    def _bound(self, runtime: Runtime, device: int, others: Sequence[Any]) -> Callable[..., Arrays]:
+        """Each session with places of its own on the device."""
+        target = Target("cuda", device, runtime.reserve)
+        sessions = [BoundSession(session, self._inputs, self._outputs, target) for session in (self._session, *others)]
+        return BoundSessions(sessions).run
 
     def run(self, arrays: Sequence[np.ndarray], options: Terminable | None = None) -> Arrays:
         """All outputs for inputs in the signature's order. Raises RunFault."""
@@ -170,10 +202,10 @@ class Model:
         denormals.flush()
         try:
             given = arrays if reshaping is None else reshaping.given(arrays)
-            if self._bfloat16:
-                outputs = self._run_values(given, options)
-            else:
+            if self._otherwise is None:
                 outputs = self._session.run(self._outputs, dict(zip(self._inputs, given, strict=True)), options)
+            else:
+                outputs = self._otherwise(given, options)
         except Exception as error:
             raise _fault(self.signature.model, error) from None
         finally:
@@ -205,7 +237,8 @@ class Model:
         return zeros(self.signature, rows)
 
     def close(self) -> None:
-        """Give the session back, whose weights may be large."""
+        """Give the sessions back, whose weights may be large."""
+        self._otherwise = None
         del self._session
 
     def _settle_batching(self) -> None:
@@ -228,6 +261,39 @@ class Model:
             output.ndim > 0 and output.shape[0] == 2 and all(_same(output[i : i + 1], alone[i][k]) for i in range(2))
             for k, output in enumerate(together)
         )
+
+
+def _session_options(settings: SessionSettings, external: Mapping[str, mmap.mmap], *, recorded: bool) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.intra_op_threads
+    options.inter_op_num_threads = settings.inter_op_threads
+    options.execution_mode = getattr(onnxruntime.ExecutionMode, _EXECUTION[settings.execution])
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _OPTIMIZATION[settings.optimization])
+    options.enable_mem_pattern = settings.memory_pattern
+    options.log_severity_level = 4  # failures are raised; its own log lines name files and source lines
+    entries = {
+        "session.intra_op.allow_spinning": "0",
+        **settings.entries,
+        "session.set_denormal_as_zero": "1",  # in the threads that it starts; ours: see `run`
+        "session.use_env_allocators": "1",  # that of `bound_memory`, where there is one
+        "session.use_device_allocator_for_initializers": "1",  # weights are not its business
+    }
+    if recorded:
+        entries[RECORD] = "1"
+    for key, value in entries.items():
+        options.add_session_config_entry(key, value)
+    if external:
+        maps = list(external.values())
+        options.add_external_initializers_from_files_in_memory(list(external), maps, [len(data) for data in maps])
+    return options
+
+
+def _device(provider: Provider, settings: SessionSettings) -> int | None:
+    """The number of the GPU; None for what works in ordinary memory."""
+    if provider not in ON_A_GPU:
+        return None
+    options = getattr(settings.options, provider)
+    return 0 if options is None else options.device or 0
 
 
 def zeros(signature: Signature, rows: int) -> Arrays:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from gateway.config import Versions
+from gateway.model_settings import Versions
 from registry.verified import VersionPolicy
 
 CHAMPION = "champion"

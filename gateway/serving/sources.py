@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gateway.config import Config, Repository, Versions
+from gateway.config import Config, Repository
+from gateway.model_settings import Versions
 from gateway.serving.lifecycle import Desired, Wanted
 from gateway.serving.selection import effective, remedy, select
 from registry.discovery import Source, open_source

@@ -15,9 +15,11 @@ from gateway.serving.batch import Batch, Item
 from gateway.serving.cost import Cost
 from gateway.serving.model import RunFault, Runnable
 from gateway.serving.runner import Runner
+from gateway.serving.sessions import Placement
 
 _LANES_MAX = 256  # row shapes of one version that are remembered; idle ones go first
 _WARM_RUNS = 3
+_ANYWHERE = Placement()
 
 Shapes = tuple[tuple[int, ...], ...]
 Release = Callable[["Version", Item, Code], None]
@@ -96,13 +98,17 @@ class Description:
 
     configuration: bytes | None = None  # its config.pbtxt, as a `ModelConfig`
     parameters: Mapping[str, str] = field(default_factory=dict)  # the model's own
+    placement: Placement = _ANYWHERE  # where it runs
 
 
 class Version:
     """One loaded version of a model, as the batcher sees it."""
 
-    def __init__(self, number: int, model: Runnable, limits: ServingLimits, *, release: Release, joins: bool = True) -> None:
-        """`release(version, item, code)` is called for items that leave a lane without a run. `joins`: requests may share a run."""
+    def __init__(
+        self, number: int, model: Runnable, limits: ServingLimits, *, release: Release, joins: bool = True, instances: int = 1
+    ) -> None:
+        """`release(version, item, code)` is called for items that leave a lane without a run. `joins`: requests may share a run.
+        `instances`: threads that may call the model's `run` at once."""
         self.name = model.signature.model
         self.number = number
         self.model = model
@@ -119,10 +125,13 @@ class Version:
         self.large_rows = 0  # of these rows, those of one request above the bound, which must not crowd out its neighbours
         self.horizon_s = 0.0  # a deadline nearer than this is looked at closely
         self.closed = False
-        self.threaded = model.has_control_flow  # never inline: no run predicts the next
-        self.running: Batch | None = None  # in the runner's thread
-        self.behind: set[Lane] = set()  # lanes that wait for that run to end; nobody else looks at them
-        self.runner: Runner | None = None
+        self.threaded = model.never_inline
+        self.instances = instances
+        self.running: list[Batch] = []  # in threads, the oldest first
+        self.full = False  # as many as there are instances
+        self.behind: set[Lane] = set()  # lanes that wait for a run to end; nobody else looks at them
+        self.runners: list[Runner] = []  # at most one an instance, made when they are first needed
+        self.resting: list[Runner] = []  # of these, those that have nothing to run
         self.release = release
         self._lanes: dict[tuple[Shapes, bool], Lane] = {}
 
@@ -140,14 +149,28 @@ class Version:
     @property
     def idle(self) -> bool:
         """Nothing of it waits or runs."""
-        return self.running is None and not any(lane.items for lane in self._lanes.values())
+        return not self.running and not any(lane.items for lane in self._lanes.values())
 
     def end(self) -> None:
         """It is closed and idle: give its threads, processes and memory back. Blocks. Lanes refer to their version, so they go first."""
         self._lanes.clear()
-        if self.runner is not None:
-            self.runner.stop()
+        for runner in self.runners:
+            runner.stop()
         self.model.close()
+
+    def begin(self, batch: Batch) -> None:
+        """A run of it goes to a thread."""
+        self.running.append(batch)
+        self.full = len(self.running) >= self.instances
+
+    def finish(self, batch: Batch) -> None:
+        """That run has ended."""
+        self.running.remove(batch)
+        self.full = False
+
+    def free_in(self, now: float) -> float:
+        """Seconds until one more run can begin, by the learned cost of those that are under way."""
+        return max(min([self.cost.predict(batch.rows) - (now - batch.started) for batch in self.running]), 0.0) if self.full else 0.0
 
     def lane(self, shapes: Shapes, *, alone: bool = False) -> Lane:
         """The lane of a row shape; `alone` for requests without rows, which share no batch."""

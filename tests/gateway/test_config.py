@@ -81,7 +81,36 @@ def test_public_hosts(host: str) -> None:
         ("tls: {certificate: c}", "tls.key: required: a path"),
         ("models: {m: {versions: {latest: 1, specific: [2]}}}", "models.m.versions.specific: latest is set already; choose one"),
         ("models: {m: {versions: {aliases: [a], all: true}}}", "models.m.versions.all: aliases is set already; choose one"),
-        ("models: {m: {instances: 2}}", "models.m.instances: expected a whole number that is 1, got 2"),
+        ("models: {m: {instances: 65}}", "models.m.instances: expected a whole number from 1 to 64, got 65"),
+        (
+            "models: {m: {instances: 2, isolation: process}}",
+            "models.m.instances: a model in a process of its own runs once at a time: leave out isolation, or instances",
+        ),
+        (
+            "models: {m: {providers: [cudda]}}",
+            "models.m.providers.0: expected one of cpu, cuda, tensorrt, openvino, got the text 'cudda'; did you mean 'cuda'?",
+        ),
+        ("models: {m: {providers: [cuda, cpu, cuda]}}", "models.m.providers: cuda is listed twice"),
+        (
+            "models: {m: {providers: [cpu], provider_options: {cuda: {}}}}",
+            "models.m.provider_options.cuda: cuda is not among the providers",
+        ),
+        (
+            "models: {m: {provider_options: {cuda: {stream: 2}}}}",
+            "models.m.provider_options.cuda.stream: unknown setting; known here: device, memory_bytes, arena, conv_search, tf32",
+        ),
+        (
+            "models: {m: {provider_options: {openvino: {device: AUTO}}}}",
+            "models.m.provider_options.openvino.device: expected one of CPU, GPU, GPU.0, GPU.1, GPU.2, GPU.3, NPU, got the text 'AUTO'",
+        ),
+        (
+            "models: {m: {session_entries: {session.use_env_allocators: '0'}}}",
+            "models.m.session_entries: session.use_env_allocators: no entry that may be set; docs/providers.md lists those",
+        ),
+        (
+            "models: {m: {session_entries: {session.disable_prepacking: 'on'}}}",
+            "models.m.session_entries: session.disable_prepacking: expected 0 or 1, got 'on'",
+        ),
         ("models: [m]", "models: expected a mapping by name, got a list"),
         ("models: {m: }", "models.m: expected a mapping, got nothing"),
         ("limits: {wire: {max_streams: 0}}", "limits.wire.max_streams: expected a number above 0, got 0"),
@@ -255,6 +284,7 @@ def test_the_documented_default_is_the_real_one() -> None:
         ({}, {}, 1, 1, False),
         ({}, {"intra_op_threads": 2}, 2, 2, False),
         ({}, {"isolation": "process"}, 2, 2, False),
+        ({}, {"instances": 2}, 2, 2, False),
         ({"pin": True}, {"intra_op_threads": 2}, 2, 4, True),
         ({"pin": True}, {}, 4, 2, False),
         ({"pin": False}, {}, 2, 2, False),

@@ -26,6 +26,8 @@ def test_a_healthy_machine_has_nothing_to_do(tmp_path: Path) -> None:
         "python",
         "packages",
         "imports",
+        "onnxruntime",
+        "providers",
         "cpu",
         "workers",
         "memory",
@@ -37,7 +39,7 @@ def test_a_healthy_machine_has_nothing_to_do(tmp_path: Path) -> None:
         "access",
         "repository",
     ] == list(findings)
-    for name in ("python", "packages", "imports", "cpu", "repository"):
+    for name in ("python", "packages", "imports", "onnxruntime", "providers", "cpu", "repository"):
         assert State.OK is findings[name].state, findings[name]
     assert all(bool(found.advice) == (found.state is not State.OK) for found in findings.values())
 
@@ -74,6 +76,39 @@ def test_a_package_from_elsewhere_is_found_out(tmp_path: Path, monkeypatch: pyte
     assert "'kernels'" in found.detail
 
 
+@pytest.mark.parametrize(
+    ("installed", "state", "advice"),
+    [
+        ({"onnxruntime": "1"}, State.OK, ""),
+        ({"onnxruntime-openvino": "1"}, State.OK, ""),
+        ({}, State.FAIL, "pip install --no-deps onnxruntime"),
+        (
+            {"onnxruntime": "1", "onnxruntime-gpu": "1"}, State.FAIL,
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install --no-deps onnxruntime-gpu",
+        ),
+    ],
+)  # fmt: skip
+def test_two_runtimes_in_one_environment_are_found_out(installed: dict[str, str], state: State, advice: str) -> None:
+    """They have the same files; whichever came last has won."""
+    found = doctor.runtime(installed)
+    assert (state, advice) == (found.state, found.advice)
+
+
+@pytest.mark.parametrize(
+    ("asked", "state", "detail"),
+    [
+        ((), State.OK, "cpu"),
+        (("cuda", "cpu"), State.WARN, "cpu; 'm' asks for cuda"),
+        (("cuda",), State.FAIL, "cpu; 'm' asks for cuda"),
+        (("tensorrt", "cuda"), State.FAIL, "cpu; 'm' asks for tensorrt, cuda"),
+    ],
+)
+def test_a_provider_that_is_not_installed_is_found_before_the_start(asked: tuple, state: State, detail: str) -> None:
+    """A list that ends with one that is there only falls back."""
+    found = doctor.providers(_config(Path(), m=ModelSettings(providers=asked)), ("cpu",))
+    assert (state, detail) == (found.state, found.detail)
+
+
 def test_a_throttled_container_is_told(tmp_path: Path) -> None:
     """A control group may allow less than the cores that are visible."""
     quota = tmp_path / "cpu.max"
@@ -87,10 +122,10 @@ def test_a_throttled_container_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "threads", "cores", "state", "text"),
     [
-        ({}, 1, 1, State.OK, "1 workers on 1 cores, 1 threads a run"),
-        ({}, 1, 8, State.OK, "4 workers on 8 cores, 1 threads a run, one spare process"),
-        ({"workers": 3, "spare": False}, 2, 8, State.OK, "3 workers on 8 cores, 2 threads a run"),
-        ({"workers": 3}, 4, 8, State.WARN, "3 workers on 8 cores, 4 threads a run, one spare process"),
+        ({}, 1, 1, State.OK, "1 workers on 1 cores, 1 threads a model"),
+        ({}, 1, 8, State.OK, "4 workers on 8 cores, 1 threads a model, one spare process"),
+        ({"workers": 3, "spare": False}, 2, 8, State.OK, "3 workers on 8 cores, 2 threads a model"),
+        ({"workers": 3}, 4, 8, State.WARN, "3 workers on 8 cores, 4 threads a model, one spare process"),
     ],
 )
 def test_cores_are_shared_by_workers_and_the_threads_of_their_runs(

@@ -58,7 +58,10 @@ def test_a_whole_configuration(store: Store, repository: Callable[..., Path]) ->
     assert () == versions[0].dropped
     _publish(store, versions[2])
     parts = read_parts(store.manifest("m", 1), store.read_blob)
-    assert Serving(format=1, max_batch_size=8, max_queue_delay_ms=1.5, instances=1, parameters={"owner": "ann"}) == parts.serving
+    assert (
+        Serving(format=1, max_batch_size=8, max_queue_delay_ms=1.5, instances=1, providers=("cpu",), parameters={"owner": "ann"})
+        == parts.serving
+    )
     assert parts.schema is not None
     assert (("batch", 4), ("batch", 3)) == (parts.schema.inputs[0].shape, parts.schema.outputs[0].shape)
 
@@ -151,9 +154,9 @@ def test_a_directory_with_external_data(store: Store, tmp_path: Path, gemm: Call
         ("dynamic_batching { preferred_batch_size: [ 4 ] }", "dynamic_batching.preferred_batch_size"),
         ("dynamic_batching { preserve_ordering: true }", "dynamic_batching.preserve_ordering"),
         ("dynamic_batching { default_queue_policy { max_queue_size: 4 } }", "dynamic_batching.default_queue_policy.max_queue_size"),
-        ("instance_group [ { kind: KIND_GPU } ]", "instance_group.kind"),
-        ("instance_group [ { count: 2 kind: KIND_CPU } ]", "instance_group.count"),
-        ("instance_group [ { kind: KIND_CPU }, { kind: KIND_AUTO } ]", "instance_group.count"),
+        ("instance_group [ { kind: KIND_MODEL } ]", "instance_group.kind"),
+        ("instance_group [ { kind: KIND_CPU }, { kind: KIND_GPU } ]", "instance_group.kind"),
+        ("instance_group [ { kind: KIND_GPU gpus: [ 0, 1 ] } ]", "instance_group.gpus"),
         ("instance_group [ { gpus: [ 0 ] } ]", "instance_group.gpus"),
         ("instance_group [ { passive: true } ]", "instance_group.passive"),
         ('instance_group [ { host_policy: "p" } ]', "instance_group.host_policy"),

@@ -198,7 +198,10 @@ class TestDataFiles:
         ("max_batch_size: -1", "has a negative max_batch_size"),
         ("version_policy { specific {} }", "has a version_policy that chooses no version"),
         ("instance_group { count: -1 }", "has an instance group with a negative count"),
-        ("instance_group { kind: KIND_GPU }", "sets 'instance_group.kind', which cannot be honoured: versions run on the processor: set"),
+        (
+            "instance_group { kind: KIND_MODEL }",
+            "sets 'instance_group.kind', which cannot be honoured: it is KIND_CPU, KIND_GPU or KIND_AUTO",
+        ),
         ("optimization { graph { level: 7 } }", "sets 'optimization.graph.level', which cannot be honoured: it is -1, 0, 1 or 2"),
         ('parameters { key: "intra_op_thread_count" value { string_value: "two" } }', "has 'two' for parameters.intra_op_thread_count"),
         ('parameters { key: "inter_op_thread_count" value { string_value: "-1" } }', "has '-1' for parameters.inter_op_thread_count"),

@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2 as triton
 
 from gateway.pb import inference_pb2 as pb
 from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
-from gateway.protocol.v2_model_config import model_config, plain, response
+from gateway.protocol.v2_model_config import Place, model_config, plain, response
 from registry.names import MAX_VERSION
 from registry.pb import model_config_pb2 as config_pb
 from registry.verified import VersionPolicy
@@ -30,6 +30,8 @@ parameters { key: "owner" value { string_value: "ann" } }
 model_warmup [ { name: "w" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4 ] random_data: true } } } ]
 default_model_filename: "net.onnx"
 """
+TENSORRT = """instance_group { kind: KIND_GPU } optimization { execution_accelerators { gpu_execution_accelerator [
+  { name: "tensorrt" parameters { key: "precision_mode" value: "FP16" } } ] } }"""
 
 
 def made(signature: Signature = SIGNATURE, said: str = "", **changes: Any) -> Any:
@@ -88,6 +90,30 @@ def test_without_a_batch_dims_are_whole() -> None:
 def test_a_policy_of_the_settings_wins(policy: VersionPolicy, expected: dict) -> None:
     """Numbers that the contract cannot hold are no versions either."""
     assert expected == plain(made(said=WHOLE, policy=policy))["version_policy"]
+
+
+@pytest.mark.parametrize(
+    ("said", "place", "group", "accelerators"),
+    [
+        ("", Place("cpu", 3, None), ("KIND_CPU", 3, []), {}),
+        ("", Place("cuda", 2, 1), ("KIND_GPU", 2, [1]), {}),
+        ("", Place("tensorrt", 1, 0), ("KIND_GPU", 1, [0]), {"gpu": ["tensorrt"]}),
+        ("", Place("openvino", 1, None), ("KIND_CPU", 1, []), {"cpu": ["openvino"]}),
+        (TENSORRT, Place("tensorrt", 1, 0), ("KIND_GPU", 1, [0]), {"gpu": ["tensorrt"]}),
+        (TENSORRT, Place("cpu", 1, None), ("KIND_CPU", 1, []), {}),
+    ],
+)
+def test_where_it_runs_is_told_as_triton_does(said: str, place: Place, group: tuple, accelerators: dict[str, list[str]]) -> None:
+    """Also where that is not what the file asked for."""
+    config = made(said=said, place=place)
+    (found,) = config.instance_group
+    assert group == (config_pb.ModelInstanceGroup.Kind.Name(found.kind), found.count, list(found.gpus))
+    listed = config.optimization.execution_accelerators
+    kinds = {"gpu": listed.gpu_execution_accelerator, "cpu": listed.cpu_execution_accelerator}
+    assert accelerators == {kind: [each.name for each in names] for kind, names in kinds.items() if names}
+    assert bool(accelerators) is config.HasField("optimization")
+    if said and accelerators:
+        assert {"precision_mode": "FP16"} == dict(kinds["gpu"][0].parameters)
 
 
 @pytest.mark.parametrize("datatype", sorted(DATATYPES))

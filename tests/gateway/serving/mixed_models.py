@@ -25,7 +25,7 @@ class MixedModel:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    has_control_flow = False
+    never_inline = False
     quarantine = None
     options = RunOptions
 

@@ -82,7 +82,7 @@ class FakeModel:
         self.loop = loop
         self.per_run_s, self.per_row_s = per_run_s, per_row_s
         self.batches: list[int] = []
-        self.has_control_flow = False
+        self.never_inline = False
         self.quarantine = None
         self.options = RunOptions
 
@@ -157,7 +157,7 @@ class Counts:
 class Bench:
     """A batcher with one version, and the verbs of a test."""
 
-    def __init__(self, *, threaded: bool = False, limits: ServingLimits | None = None, **model) -> None:
+    def __init__(self, *, threaded: bool = False, limits: ServingLimits | None = None, instances: int = 1, **model) -> None:
         self.loop = FakeLoop()
         self.limits = limits or ServingLimits()
         self.counts = Counts()
@@ -167,7 +167,7 @@ class Bench:
         )
         self.batcher.answered = lambda: None
         self.model = FakeModel(self.loop, **model)
-        self.version = Version(1, self.model, self.limits, release=self.batcher.release)
+        self.version = Version(1, self.model, self.limits, release=self.batcher.release, instances=instances)
         self.version.threaded = threaded
         self.sinks = [FakeSink(), FakeSink()]
 

@@ -154,7 +154,7 @@ def test_a_version_says_how_it_is_served(tmp_path: Path, said: dict[str, Any], o
 @pytest.mark.parametrize(
     ("said", "text"),
     [
-        ({"instances": 3}, "instances 3, and this server has at most 1: set models.m.instances"),
+        ({"instances": 65}, "instances 65, and this server has at most 64: set models.m.instances"),
         ({"max_batch_size": 1 << 30}, "max_batch_size 1073741824, and this server has at most 1048576: set models.m.max_batch_size"),
         ({"max_queue_delay_ms": 1e6}, "max_queue_delay_ms 1000000.0, and this server has at most 60000: set models.m.max_queue_delay_ms"),
     ],

@@ -145,7 +145,7 @@ def test_rows_need_a_free_first_dimension(tmp_path: Path, config: str) -> None:
 def test_what_a_file_asks_too_much_of(tmp_path: Path) -> None:
     """The reason names field and setting, and the setting decides."""
     for config, own, text in (
-        ("instance_group { count: 2 }", "instances", "(instance_group.count) asks for instances 2, and this server has at most 1"),
+        ("instance_group { count: 65 }", "instances", "(instance_group.count) asks for instances 65, and this server has at most 64"),
         (
             "max_batch_size: 9999999", "max_batch_size",
             "(max_batch_size) asks for max_batch_size 9999999, and this server has at most 1048576",
@@ -350,8 +350,25 @@ def test_one_instance_on_the_processor(tmp_path: Path) -> None:
     version = serving(tmp_path, 'instance_group [ { name: "g" count: 1 kind: KIND_CPU rate_limiter {} } ]')
     assert "g" == said(version).instance_group[0].name
     serving(tmp_path, "instance_group [ { kind: KIND_AUTO } ]")
-    expected = "sets 'instance_group.kind', which cannot be honoured: versions run on the processor: set kind to KIND_CPU; remove it"
-    assert f"m/config.pbtxt {expected}" == reason(tmp_path, "instance_group [ { kind: KIND_GPU } ]")
+    assert 1 == serving(tmp_path, "instance_group [ { count: 3 } ]").instances  # of one core
+
+
+@pytest.mark.parametrize(
+    ("config", "provider"),
+    [
+        ("instance_group [ { kind: KIND_GPU gpus: [ 1 ] } ]", "cuda"),
+        ('instance_group [ { kind: KIND_GPU } ] optimization { execution_accelerators { gpu_execution_accelerator [ { name: "cuda" '
+         'parameters { key: "use_tf32" value: "0" } } ] } }', "cuda"),
+        ('optimization { execution_accelerators { cpu_execution_accelerator [ { name: "openvino" } ] } }', "openvino"),
+    ],
+)  # fmt: skip
+def test_a_provider_that_is_not_here_fails_the_version_by_name(tmp_path: Path, config: str, provider: str) -> None:
+    """Unless the server's own settings say where else it runs."""
+    expected = f"provider '{provider}' is not in this installation of ONNX Runtime, which has cpu"
+    assert expected == reason(tmp_path, config)
+    routes = load(tmp_path, m=ModelSettings(providers=(provider, "cpu")))
+    placement = routes.resolve("m", "").description.placement
+    assert ("cpu", ((provider, "it is not in this installation of ONNX Runtime"),)) == (placement.provider, placement.missed)
 
 
 # --- warm-up -------------------------------------------------------------------------------------------------------------------------
@@ -467,7 +484,8 @@ EFFECTS = {
     "output.label_filename": test_formats_and_labels_are_kept_for_those_who_ask,
     "output.reshape.shape": test_callers_may_see_other_shapes_than_the_graph,
     "instance_group.name": test_one_instance_on_the_processor,
-    "instance_group.kind": test_one_instance_on_the_processor,
+    "instance_group.kind": test_a_provider_that_is_not_here_fails_the_version_by_name,
+    "instance_group.gpus": test_a_provider_that_is_not_here_fails_the_version_by_name,
     "instance_group.count": test_what_a_file_asks_too_much_of,
     "optimization.graph.level": test_a_session_is_set_up_as_the_file_says,
     "parameters.string_value": test_other_parameters_are_the_models_own,
@@ -479,6 +497,11 @@ EFFECTS = {
     "model_warmup.inputs.zero_data": test_a_version_is_warmed_up_before_it_serves,
     "model_warmup.inputs.random_data": test_random_values_are_the_same_each_time,
     "model_warmup.inputs.input_data_file": test_a_version_is_warmed_up_before_it_serves,
+}
+EFFECTS |= {
+    f"optimization.execution_accelerators.{kind}_execution_accelerator.{field}": test_a_provider_that_is_not_here_fails_the_version_by_name
+    for kind in ("gpu", "cpu")
+    for field in ("name", "parameters")
 }
 ABOUT_DEVICES = {f"optimization.{way}put_pinned_memory.enable" for way in ("in", "out")}
 
