@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from benchmarks import gpu
 from gateway import doctor, runtimes
 from gateway.client import CallError, Client
 from gateway.config import Config, Repository
@@ -172,3 +173,9 @@ def test_options_reach_the_provider(tmp_path: Path) -> None:
     np.testing.assert_allclose(answer, Model("m", path, SessionSettings()).run([ROWS])[0], rtol=1e-4, atol=1e-6)
     with pytest.raises(ModelFault, match="provider 'openvino' cannot run it"):
         model(device="NPU")
+
+
+def test_the_bench_of_devices_runs_here() -> None:
+    """With this provider in the place of a GPU's."""
+    found = gpu.measure("openvino", 1, 0.05, width=64)
+    assert all(rows > 0 for rows in found["runs"][0].values())
