@@ -13,6 +13,7 @@ from gateway.config import load
 from gateway.errors import Code
 from gateway.identity.access import TABLE
 from gateway.wire.status import ANSWERS, NEVER
+from registry.providers import ENTRIES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -97,3 +98,18 @@ def test_the_table_of_access_is_the_one_in_the_code() -> None:
         if "SharedMemory" not in route:
             expected.setdefault(need.scope or "nothing", set()).add(re.sub(r"^/[\w.]+/", "", route))
     assert expected == documented
+
+
+def test_the_entries_of_a_session_are_those_that_may_be_set() -> None:
+    """The table, key by key."""
+    rows = re.findall(r"^\| `([a-z_0-9A-Z.]+)` \| (0 or 1|a whole number) \|$", (ROOT / "docs" / "providers.md").read_text(), re.MULTILINE)
+    assert dict(rows) == ENTRIES
+
+
+def test_the_settings_of_providers_are_valid(tmp_path: Path) -> None:
+    """They load as they stand."""
+    (text,) = blocks(ROOT / "docs" / "providers.md", "yaml")
+    path = tmp_path / "tidegate.yaml"
+    path.write_text("repository: {path: m}\n" + text)
+    plan = load(path).plan("resnet")
+    assert (("tensorrt", "cuda"), 1, 2) == (plan.providers, plan.provider_options.cuda.device, plan.instances)
