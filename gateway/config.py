@@ -102,6 +102,7 @@ class Processes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     models_bytes: Count | None = None  # of the files of all versions that a worker holds at once, old and new during a change together
     drain_delay_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0  # on SIGTERM, not ready but serving: until balancers have noticed
     drain_grace_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 20.0  # then, for what is open
+    compiled: Path | None = None  # a directory of this server's user alone for optimised graphs, so that models load faster the next time
     state: Path | None = None  # a directory for the totals of the counters, so that they go on after a restart; held by one server
 
 

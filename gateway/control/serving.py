@@ -62,6 +62,7 @@ from gateway.wire.listener import Behind, Listener
 from gateway.wire.stream import Acceptor
 from gateway.wire.timeouts import TimedHttp2
 from gateway.wire.tls import TlsContext, TlsError
+from registry.compiled import Compiled
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
 from registry.niceness import give_way
@@ -191,7 +192,8 @@ class Serving:
         config = self.config
         self._source = source = self._source or open_repository(config.repository)
         cores = len(os.sched_getaffinity(os.getpid()))  # of the main thread, and so of those that run models; this one has more
-        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child, cores)
+        compiled = None if config.processes.compiled is None else Compiled(config.processes.compiled)
+        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child, cores, compiled)
         with overlaid(source, held.model, _brought(held)):
             version, size = loader.load(_wanted(source, held), say)
             try:

@@ -2,5 +2,5 @@
 
 Rooms, in reading order: lifecycle, deciding, selection, sources, explicit, drowsing, cost, quarantine, restarts, region, frames, channel,
 sessions, placing, bound, ports, denormals, model, admission, batch, deadlines, runner, versions, hosting, host, isolated, isolated_child,
-batching, routing, index, loading.
+batching, routing, index, optimized, loading.
 """

@@ -11,12 +11,14 @@ import numpy as np
 from gateway.config import Config
 from gateway.model_settings import MAX_DELAY_MS, MAX_INSTANCES, MAX_ROWS, IsolationPlan, ModelPlan
 from gateway.protocol.tensors import TensorSpec, shape_text
+from gateway.serving import optimized
 from gateway.serving.host import Starter
 from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
 from gateway.serving.lifecycle import State
 from gateway.serving.model import Model, ModelFault, RunFault, Runnable
 from gateway.serving.sessions import Placement, SessionSettings
 from gateway.serving.versions import Description, Release, Version
+from registry.compiled import Compiled
 from registry.errors import RegistryError
 from registry.golden import Golden, array_of, otherwise, tensor_of
 from registry.ports import CONFIG_FILE
@@ -41,6 +43,7 @@ class Loader:
     now: Callable[[], float]
     start_child: Starter  # for models in processes of their own
     cores: int = 1  # of the threads that run models
+    compiled: Compiled | None = None  # graphs that were optimised before
 
     def load(self, ref: ModelVersionRef, say: Say) -> tuple[Version, int]:
         """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault."""
@@ -75,7 +78,7 @@ class Loader:
             memory_pattern=plan.memory_pattern,
             entries=plan.entries,
         )
-        model = self._isolated(number, verified, plan.isolation, settings) if plan.isolation else _model(verified, settings)
+        model = self._isolated(number, verified, plan.isolation, settings) if plan.isolation else self._model(verified, settings)
         placement = model.placement
         _say_where(f"{verified.model}/{number}", placement, settings)
         limits, joins = self.config.limits.serving, plan.dynamic_batching
@@ -94,9 +97,14 @@ class Loader:
             start=self.start_child, now=self.now, schema=verified.schema, ports=verified.ports,
         )  # fmt: skip
 
+    def _model(self, verified: VerifiedModel, settings: SessionSettings) -> Model:
+        def make(path: str, settings: SessionSettings, optimized_to: str | None) -> Model:
+            external, schema, ports = verified.external_maps(), verified.schema, verified.ports
+            return Model(verified.model, path, settings, external=external, schema=schema, ports=ports, optimized_to=optimized_to)
 
-def _model(verified: VerifiedModel, settings: SessionSettings) -> Model:
-    return Model(verified.model, verified.path, settings, external=verified.external_maps(), schema=verified.schema, ports=verified.ports)
+        if self.compiled is None or not optimized.applies(verified, settings):
+            return make(verified.path, settings, None)
+        return optimized.load(verified, settings, self.compiled, make)
 
 
 def _say_where(subject: str, placement: Placement, settings: SessionSettings) -> None:

@@ -146,15 +146,19 @@ class Model:
         schema: Schema | None = None,
         ports: Ports | None = None,
         runtime: Runtime = RUNTIME,
+        optimized_to: str | None = None,
     ) -> None:
         """Load from a file, with the external data that it refers to by file name. Raises ModelFault.
 
-        Sizes that the graph leaves free and `schema` or `ports` fixes are those of the signature.
+        Sizes that the graph leaves free and `schema` or `ports` fixes are those of the signature. The graph is written to the file
+        `optimized_to` as it is after optimisation.
         """
 
         def create(listing: Listed) -> Any:
             names = [provider for provider, _ in listing]
             options = _session_options(settings, external or {}, recorded=names != [NAMES["cpu"]])
+            if optimized_to is not None:
+                options.optimized_model_filepath = optimized_to
             try:  # no fallback: the runtime's own would go to the processor without a word, even in the middle of a run
                 return runtime.session(path, options, providers=names, provider_options=[said for _, said in listing], enable_fallback=0)
             except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
