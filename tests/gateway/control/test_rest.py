@@ -14,7 +14,10 @@ from gateway.control.state import EXTENSIONS
 from gateway.errors import Code
 from gateway.limits import Limits, ServingLimits
 from gateway.observe.slabs import HTTP
+from gateway.pb import inference_pb2 as pb
 from gateway.serving.routing import Routes
+from gateway.serving.sessions import Placement
+from gateway.serving.versions import Description
 from tests import naive
 from tests.gateway.control.desk import Desk, body
 from tests.gateway.serving.mixed_models import ROWS, TAG, built
@@ -63,6 +66,27 @@ def test_metadata_says_what_a_model_takes(target: str) -> None:
     total, y = {"name": "sum", "datatype": "FP32", "shape": [-1]}, {"name": "y", "datatype": "FP32", "shape": [-1, -1]}
     expected = {"name": "rows", "versions": ["3"], "platform": "onnxruntime_onnx", "inputs": [x], "outputs": [total, y]}
     assert (200, expected) == asked(Desk(), "GET", target)
+
+
+@pytest.mark.parametrize(
+    ("placement", "properties"),
+    [
+        (Placement(), {}),
+        (Placement("cuda", (), 2, 1), {"provider": "cuda"}),
+        (Placement("cpu", (("tensorrt", "a"), ("cuda", "b"))), {"provider": "cpu", "providers_missed": "tensorrt,cuda"}),
+    ],
+)
+def test_metadata_says_where_a_model_runs(placement: Placement, properties: dict[str, str]) -> None:
+    """On both transports; nothing where it is the processor and nobody asked for more. The configuration has the instances."""
+    desk = Desk()
+    desk.service.version("rows", "").description = Description(placement=placement)
+    status, told = asked(desk, "GET", "/v2/models/rows")
+    assert (200, properties) == (status, told.get("properties", {}))
+    reply = desk.call("/inference.GRPCInferenceService/ModelMetadata", pb.ModelMetadataRequest(name="rows").SerializeToString())
+    assert properties == dict(pb.ModelMetadataResponse.FromString(reply.messages[0]).properties)
+    (group,) = asked(desk, "GET", "/v2/models/rows/config")[1]["instance_group"]
+    assert placement.instances == group["count"]
+    assert ([1], "KIND_GPU") == (group["gpus"], group["kind"]) or placement.device is None
 
 
 BAD = [
