@@ -65,6 +65,7 @@ class Loader:
     def _version(self, number: int, verified: VerifiedModel) -> Version:
         plan = self.config.plan(verified.model, verified.serving)
         _check_plan(verified, plan)
+        self._check_options(verified.model, plan)
         settings = SessionSettings(
             intra_op_threads=plan.intra_op_threads,
             max_batch_size=plan.max_batch_size,
@@ -96,6 +97,15 @@ class Loader:
             verified.model, number, files, settings, bounds,
             start=self.start_child, now=self.now, schema=verified.schema, ports=verified.ports,
         )  # fmt: skip
+
+    def _check_options(self, model: str, plan: ModelPlan) -> None:
+        """Something is set of a provider that is not listed; what a version says of those that the settings pass over is no matter.
+
+        Raises ModelFault.
+        """
+        stranger = unlisted(plan.providers, plan.provider_options)
+        if stranger is not None and not self.config.model(model).providers:
+            raise ModelFault(f"something is set of provider '{stranger}', which is not among its providers: {', '.join(plan.providers)}")
 
     def _model(self, verified: VerifiedModel, settings: SessionSettings) -> Model:
         def make(path: str, settings: SessionSettings, optimized_to: str | None) -> Model:
@@ -161,8 +171,6 @@ def _check_plan(verified: VerifiedModel, plan: ModelPlan) -> None:
     """What a version asks for and this server cannot give; the model's own settings would have won. Raises ModelFault."""
     if plan.isolation and plan.instances > 1:
         raise ModelFault(f"a model in a process of its own runs once at a time: set models.{verified.model}.instances to 1")
-    if (stranger := unlisted(plan.providers, plan.provider_options)) is not None:
-        raise ModelFault(f"something is set of provider '{stranger}', which is not among its providers: {', '.join(plan.providers)}")
     bounds: dict[str, float] = {"instances": MAX_INSTANCES, "max_batch_size": MAX_ROWS, "max_queue_delay_ms": MAX_DELAY_MS}
     for name, most in bounds.items():
         wanted = getattr(plan, name)

@@ -19,6 +19,7 @@ from gateway.serving.sources import open_repository
 from registry.errors import RegistryError
 from registry.names import blob_key
 from registry.parts import Parts
+from registry.providers import CudaOptions, ProviderOptions
 from registry.schema import contract_file
 from registry.serving import Serving
 from registry.signatures import attach, generate, sign
@@ -163,6 +164,42 @@ def test_what_a_version_asks_for_in_vain_fails_it(tmp_path: Path, said: dict[str
     """Nothing is passed over; the reason says which setting decides instead."""
     published(tmp_path / "r", "m", ONE, aliases={"champion": 1}, parts=Parts(serving=Serving(format=1, **said)))
     assert {("m", 1): f"its serving.json asks for {text}"} == load(tmp_path / "r").failed
+
+
+@pytest.mark.parametrize(
+    ("said", "own", "why"),
+    [
+        (
+            {"provider_options": ProviderOptions(cuda=CudaOptions(device=1))}, {},
+            "something is set of provider 'cuda', which is not among its providers: cpu",
+        ),
+        (
+            {"providers": ("openvino",)}, {"provider_options": ProviderOptions(cuda=CudaOptions(device=1))},
+            "something is set of provider 'cuda', which is not among its providers: openvino",
+        ),
+        (
+            {"instances": 2}, {"isolation": "process"},
+            "a model in a process of its own runs once at a time: set models.m.instances to 1",
+        ),
+        ({"providers": ("cuda",)}, {}, "provider 'cuda' is not in this installation of ONNX Runtime, which has cpu"),
+        ({"providers": ("cuda",)}, {"isolation": "process"}, "provider 'cuda' is not in this installation of ONNX Runtime, which has cpu"),
+    ],
+)  # fmt: skip
+def test_what_a_version_says_of_providers_is_done_or_fails_it(tmp_path: Path, said: dict, own: dict, why: str) -> None:
+    """By name; the settings of its model decide otherwise."""
+    published(tmp_path / "r", "m", ONE, aliases={"champion": 1}, parts=Parts(serving=Serving(format=1, **said)))
+    assert {("m", 1): why} == load(tmp_path / "r", m=ModelSettings(**own)).failed
+    assert {} == load(tmp_path / "r", m=ModelSettings(providers=("cpu",), instances=1)).failed
+
+
+def test_an_isolated_model_tells_where_it_runs(tmp_path: Path) -> None:
+    """Its process has chosen, and says what it missed."""
+    published(tmp_path / "r", "m", ONE, aliases={"champion": 1})
+    routes = load(tmp_path / "r", m=ModelSettings(providers=("cuda", "cpu"), isolation="process"))
+    version = routes.resolve("m", "")
+    placement = version.description.placement
+    version.end()
+    assert ("cpu", ["cuda"]) == (placement.provider, [provider for provider, _ in placement.missed])
 
 
 def test_an_isolated_model_that_answers_its_golden_requests_otherwise_leaves_no_process(tmp_path: Path) -> None:

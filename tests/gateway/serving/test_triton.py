@@ -369,6 +369,8 @@ def test_a_provider_that_is_not_here_fails_the_version_by_name(tmp_path: Path, c
     routes = load(tmp_path, m=ModelSettings(providers=(provider, "cpu")))
     placement = routes.resolve("m", "").description.placement
     assert ("cpu", ((provider, "it is not in this installation of ONNX Runtime"),)) == (placement.provider, placement.missed)
+    placement = load(tmp_path, m=ModelSettings(providers=("cpu",))).resolve("m", "").description.placement
+    assert ("cpu", ()) == (placement.provider, placement.missed)
 
 
 # --- warm-up -------------------------------------------------------------------------------------------------------------------------
