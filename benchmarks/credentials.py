@@ -1,9 +1,9 @@
-"""What it costs to ask callers who they are: two gateways on one core, of which one asks for an API key, loaded by turns.
+"""What it costs to know who calls: API keys and quotas on, and TLS on, each beside the same gateway without, on one core and by turns.
 
-`python -m benchmarks.credentials` prints one JSON object as its last line; `--quick --json -` takes fewer rounds. gRPC on 4 connections of
-16 streams, with headers that are always the same and with headers that differ in every request, and JSON on 64 connections. Compared are
-answers per second of the server's processor time, within each round, so that other work on the machine weighs little; a bar is the
-median over rounds.
+`python -m benchmarks.credentials` runs it whole, in under six minutes, and writes benchmarks/results/credentials.json and the pages
+rendered from it; `--quick --json -` takes fewer rounds and prints one JSON object as its last line. Compared are answers per second of
+the server's processor time, within each round, so that other work on the machine weighs little; a bar is the median over rounds, with
+an interval that holds it in 95 of 100 cases.
 """
 
 from __future__ import annotations
@@ -14,52 +14,68 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import command
-from benchmarks.load.headers import HeaderStyle
+from benchmarks import command, render
+from benchmarks.encryption import Certificate, Encryption
+from benchmarks.load.headers import CONSTANT, HeaderStyle
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.models import TABULAR, write_repository
 from benchmarks.processes import HOST, Server, free_ports, gateway_command, pick_cores, says_ready
 from benchmarks.replayer import Load
-from benchmarks.runs import Target, run
+from benchmarks.runs import Target, medians, run
 from benchmarks.workloads import Workload, Workloads
 
 RESULT = Path(__file__).parent / "results" / "credentials.json"
-ROUNDS, QUICK_ROUNDS = 21, 9
-SECONDS, QUICK_SECONDS = 3.0, 1.2
-STYLES = {
-    "constant": HeaderStyle(),
-    "plain": HeaderStyle(varying=True),
-    "huffman_indexed": HeaderStyle(varying=True, huffman=True, indexed=True),
-}
-AT_LEAST = {"grpc": 0.9, "rest": 0.85}  # by the first word of a measurement
+PAIRS, QUICK_PAIRS = 20, 6
+TLS_ROUNDS, QUICK_TLS_ROUNDS = 5, 2
+SECONDS, WARMUP_S = 0.7, 0.1
+IDENTITY_AT_LEAST, TLS_AT_LEAST, PEER_AT_LEAST = 0.9, 0.6, 4.0
+# Far above what the load asks for: each quota is reckoned with in every request, and none refuses.
+QUOTAS = ("requests_per_s=1e8", "burst=100000000", "concurrency=100000", "bytes_per_s=100000000000")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One way to ask, as both gateways are asked."""
+
+    port: str
+    workload: Workload
+    connections: int
+    streams: int = 1
+    style: HeaderStyle = CONSTANT
 
 
 def main() -> int:
     """Run, judge, write, report."""
     options = command.parser(__doc__, seed="rows and headers").parse_args()
-    cores = pick_cores()
+    start, cores = time.monotonic(), pick_cores()
     os.sched_setaffinity(0, {cores.load})
-    rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if options.quick else (ROUNDS, SECONDS)
+    pairs, rounds = (QUICK_PAIRS, QUICK_TLS_ROUNDS) if options.quick else (PAIRS, TLS_ROUNDS)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         repository = write_repository(folder / "models", names=["tabular"], seed=options.seed)
-        key = make_key(folder / "keys.yaml")
-        asking = ["--set", f"auth.keys={folder / 'keys.yaml'}"]
-        targets = {
-            who: gateway(stack, repository, folder / f"{who}.log", core=cores.server, more=more)
-            for who, more in (("open", []), ("asking", asking))
-        }
-        measurements = measure(targets, Workloads(repository, options.seed), key, rounds=rounds, seconds=seconds, seed=options.seed)
+        key, certificate = make_key(folder / "keys.yaml"), Certificate.made(folder)
+        variants = {"open": [], "identified": identified(folder / "keys.yaml"), "secure": certificate.settings}
+        targets = {who: gateway(stack, repository, folder / f"{who}.log", core=cores.server, more=more) for who, more in variants.items()}
+        workloads = Workloads(repository, options.seed)
+        measurements = measure(targets["open"], targets["identified"], kinds(workloads), key, pairs=pairs, seed=options.seed)
+        encryption = Encryption(targets["open"], targets["secure"], workloads, certificate, cores)
+        wrong = encryption.wrong()
+        measurements |= encryption.measure(stack, repository, folder / "peer.log", rounds=rounds)
+    measurements = {name: {**one, "median": medians(one["runs"])} for name, one in measurements.items()}
     result = {
         "machine": describe_machine(), "versions": describe_versions(), "seed": options.seed, "quick": options.quick,
-        "measurements": measurements, "bars": judge(measurements),
+        "seconds": round(time.monotonic() - start), "wrong": wrong, "measurements": measurements, "bars": judge(measurements, wrong),
     }  # fmt: skip
-    return command.conclude(result, options.json, RESULT)
+    status = command.conclude(result, options.json or ("-" if options.quick else None), RESULT)
+    if options.json is None and not options.quick:
+        render.refresh()
+    return status
 
 
 def make_key(path: Path) -> str:
@@ -70,6 +86,12 @@ def make_key(path: Path) -> str:
     return made
 
 
+def identified(keys: Path) -> list[str]:
+    """Settings of a gateway that asks for keys and holds every caller to quotas."""
+    settings = [f"auth.keys={keys}", *[f"default_tenant.{quota}" for quota in QUOTAS]]
+    return [part for setting in settings for part in ("--set", setting)]
+
+
 def gateway(stack: ExitStack, repository: Path, log: Path, *, core: int, more: list[str]) -> dict[str, Target]:
     """One server, up until the end of the bench."""
     http, grpc, metrics = free_ports(3)
@@ -78,21 +100,31 @@ def gateway(stack: ExitStack, repository: Path, log: Path, *, core: int, more: l
     return {name: Target(HOST, port, server.cpu_s, metrics, log) for name, port in (("grpc", grpc), ("rest", http))}
 
 
+def kinds(workloads: Workloads) -> dict[str, Kind]:
+    """The serving bench's small requests, and headers that differ in every request."""
+    return {
+        "grpc_4x16": Kind("grpc", workloads.raw, 4, 16),
+        "grpc_4x16_headers": Kind("grpc", workloads.raw, 4, 16, HeaderStyle(varying=True)),
+        "grpc_64x1": Kind("grpc", workloads.raw, 64),
+        "rest_json": Kind("rest", workloads.json, 64),
+        "rest_binary": Kind("rest", workloads.binary, 64),
+    }
+
+
 def measure(
-    targets: dict[str, dict[str, Target]], workloads: Workloads, key: str, *, rounds: int, seconds: float, seed: int
+    plain: dict[str, Target], asking: dict[str, Target], asked: dict[str, Kind], key: str, *, pairs: int, seed: int
 ) -> dict[str, Any]:
-    """Every wire and style on both gateways by turns; who comes first changes with each round."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for number in range(rounds):
-        for who in ("open", "asking") if number % 2 else ("asking", "open"):
-            shown = key if who == "asking" else ""
-            for name, style in STYLES.items():
-                load = Load(connections=4, streams=16, warmup_s=0.2, seconds=seconds, seed=seed)
-                done = run(targets[who]["grpc"], workloads.raw, load, replace(style, credential=shown))
-                found.setdefault(f"grpc_{name}_{who}", []).append(done.document())
-            load = Load(connections=64, warmup_s=0.2, seconds=seconds, seed=seed)
-            found.setdefault(f"rest_json_{who}", []).append(run(targets[who]["rest"], with_field(workloads.json, shown), load).document())
-    return {name: {"runs": runs} for name, runs in found.items()}
+    """Every kind on both gateways by turns; who comes first changes with each pair."""
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for number in range(pairs):
+        for name, kind in asked.items():
+            load = Load(connections=kind.connections, streams=kind.streams, warmup_s=WARMUP_S, seconds=SECONDS, seed=seed)
+            for who in ("open", "identified") if number % 2 else ("identified", "open"):
+                shown, targets = (key, asking) if who == "identified" else ("", plain)
+                workload = with_field(kind.workload, shown) if kind.workload.http else kind.workload
+                done = run(targets[kind.port], workload, load, replace(kind.style, credential=shown))
+                runs.setdefault(f"{name}_{who}", []).append(done.document())
+    return {name: {"runs": entries} for name, entries in runs.items()}
 
 
 def with_field(workload: Workload, key: str) -> Workload:
@@ -103,17 +135,39 @@ def with_field(workload: Workload, key: str) -> Workload:
     return replace(workload, wires=[wire.replace(b"\r\n", b"\r\n" + field, 1) for wire in workload.wires])
 
 
-def judge(measurements: dict[str, Any]) -> list[dict[str, Any]]:
-    """One bar for each wire and style: asking by open. Runs that do not count make it None."""
-    names = [name.removesuffix("_open") for name in measurements if name.endswith("_open")]
-    return [_bar(name, measurements[f"{name}_asking"]["runs"], measurements[f"{name}_open"]["runs"]) for name in names]
+def judge(measurements: dict[str, Any], wrong: list[str]) -> list[dict[str, Any]]:
+    """A bar for every kind with and without. Runs that do not count, and wrong answers over TLS, leave it without a value."""
+    bars = []
+    for name in measurements:
+        kind, _, who = name.rpartition("_")
+        if who == "identified":
+            bars.append(_bar(f"{kind}_with_key_and_quotas", measurements, name, f"{kind}_open", IDENTITY_AT_LEAST, "per_cpu_s"))
+        elif who == "plaintext":
+            bars.append(_bar(f"{kind}_with_tls", measurements, f"{kind}_tls", name, TLS_AT_LEAST, "per_cpu_s", wrong))
+        elif kind.startswith("grpc_aio_"):
+            ours = name.replace("grpc_aio", "grpc")
+            bars.append(_bar(f"{ours}_vs_grpc_aio", measurements, ours, name, PEER_AT_LEAST, "rate", wrong))
+    return bars
 
 
-def _bar(name: str, asking: list[dict[str, Any]], free: list[dict[str, Any]]) -> dict[str, Any]:
-    ratios = [one["per_cpu_s"] / other["per_cpu_s"] for one, other in zip(asking, free, strict=True) if not one["faults"] + other["faults"]]
-    value = round(statistics.median(ratios), 4) if len(ratios) == len(asking) else None
-    bound = AT_LEAST[name.partition("_")[0]]
-    return {"name": f"{name}_with_a_key_vs_without", "value": value, "op": ">=", "bound": bound, "holds": (value or 0.0) >= bound}
+def _bar(
+    name: str, measurements: dict[str, Any], one: str, other: str, bound: float, figure: str, wrong: list[str] | None = None
+) -> dict[str, Any]:
+    paired = list(zip(measurements[one]["runs"], measurements[other]["runs"], strict=True))
+    counts = not wrong and not any(first["faults"] or second["faults"] for first, second in paired)
+    ratios = sorted(first[figure] / second[figure] for first, second in paired) if counts else []
+    value = round(statistics.median(ratios), 4) if ratios else None
+    return {
+        "name": name, "value": value, "interval": _interval(ratios), "op": ">=", "bound": bound, "holds": (value or 0.0) >= bound,
+    }  # fmt: skip
+
+
+def _interval(ratios: list[float]) -> list[float]:
+    """Between which the median lies in 95 of 100 cases, by the binomial distribution of ranks."""
+    if not ratios:
+        return []
+    outside = max(0, int((len(ratios) - 1.96 * len(ratios) ** 0.5) / 2))
+    return [round(ratios[outside], 4), round(ratios[-1 - outside], 4)]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULT, REGISTRY, RELOAD = (ROOT / "benchmarks" / "results" / f"{name}.json" for name in ("serving", "registry", "reload"))
+RESULTS = ROOT / "benchmarks" / "results"
+RESULT, REGISTRY, RELOAD, CREDENTIALS = (RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials"))
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 MARKED = re.compile(r"(<!-- bench:serving -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -42,8 +43,13 @@ def headline(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(result: dict[str, Any], registry: dict[str, Any] | None = None, reload: dict[str, Any] | None = None) -> str:
-    """docs/benchmarks.md: bars, then every measurement; then the registry, and what comes and goes."""
+def page(
+    result: dict[str, Any],
+    registry: dict[str, Any] | None = None,
+    reload: dict[str, Any] | None = None,
+    credentials: dict[str, Any] | None = None,
+) -> str:
+    """docs/benchmarks.md: bars, then every measurement; then identity, the registry, and what comes and goes."""
     return "\n".join([
         "# Benchmarks", "",
         "Rendered from [benchmarks/results/serving.json](../benchmarks/results/serving.json) by `benchmarks/render.py`; "
@@ -53,8 +59,26 @@ def page(result: dict[str, Any], registry: dict[str, Any] | None = None, reload:
         "Ratios are taken within a round; figures are medians over rounds.", "",
         _machine(result), "", _versions(result), "",
         "## Bars", "", *_bars(result), "", "## Measurements", "", *_measurements(result), "",
-        *_registry(registry), *_comings(reload),
+        *_identity(credentials), *_registry(registry), *_comings(reload),
     ])  # fmt: skip
+
+
+def _identity(credentials: dict[str, Any] | None) -> list[str]:
+    """The credentials bench: how it is run, and where it was, its bars and figures."""
+    lines = [
+        "## Who calls, and over what", "",
+        "`make bench-credentials`: the small requests of the serving bench to a gateway that asks for an API key and reckons with every "
+        "quota of its tenant, beside the same gateway open to all; and to one that speaks TLS, beside plaintext and beside grpcio's own "
+        "server with TLS. Ratios are of answers per second of the server's processor time, but for grpcio's of answers per second; "
+        "medians over pairs.", "",
+    ]  # fmt: skip
+    if credentials is None:
+        return lines
+    table = ["| measurement | runs | per second | per processor second |", "|---|---:|---:|---:|"]
+    for name, measurement in credentials["measurements"].items():
+        cells = [_number(measurement["median"].get(figure)) for figure in ("rate", "per_cpu_s")]
+        table.append(f"| {name} | {len(measurement['runs'])} | {' | '.join(cells)} |")
+    return [*lines, _machine(credentials), "", *_bars(credentials), "", *table, ""]
 
 
 def _registry(registry: dict[str, Any] | None) -> list[str]:
@@ -123,7 +147,7 @@ def rendered() -> dict[Path, str]:
     if not RESULT.exists():
         return {}
     result = json.loads(RESULT.read_text())
-    others = [json.loads(path.read_text()) if path.exists() else None for path in (REGISTRY, RELOAD)]
+    others = [json.loads(path.read_text()) if path.exists() else None for path in (REGISTRY, RELOAD, CREDENTIALS)]
     pages = {PAGE: page(result, *others)}
     readme = README.read_text()
     if MARKED.search(readme):

@@ -5,9 +5,11 @@ every sampled answer equal to ONNX Runtime's. What speaks against a run is kept 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.load.headers import CONSTANT, HeaderStyle
 from benchmarks.replayer import Load, LoadError, Report, replay_grpc, replay_http
@@ -94,3 +96,9 @@ def faults(report: Report, added: Counts | None, wrong: list[str]) -> list[str]:
     if added is not None and not added.ok == added.rows == report.ok:
         found.append(f"the server counted {added.ok} OK answers and {added.rows} rows, the client {report.ok}")
     return [text[:500] for text in found[:MAX_FAULTS]]
+
+
+def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Of every figure that all runs have."""
+    figures = [key for key, value in runs[0].items() if isinstance(value, int | float) and not isinstance(value, bool)]
+    return {key: round(statistics.median(run[key] for run in runs), 4) for key in figures if all(run.get(key) is not None for run in runs)}

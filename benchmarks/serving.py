@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from benchmarks import bars, render
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.measures import QUICK, WHOLE, Bench
 from benchmarks.processes import ServerError, pick_cores
+from benchmarks.runs import medians
 
 RESULT = Path(__file__).parent / "results" / "serving.json"
 
@@ -63,14 +63,9 @@ def _measure(bench: Bench, only: list[str] | None) -> dict[str, Any]:
             _say(f"  {error}")
             continue
         for measurement, document in documents.items():
-            measurements[measurement] = {**document, "median": _medians(document["runs"])}
+            measurements[measurement] = {**document, "median": medians(document["runs"])}
             _say(f"  {measurement:32} {_line(measurements[measurement])}")
     return measurements
-
-
-def _medians(runs: list[dict[str, Any]]) -> dict[str, float]:
-    figures = [key for key, value in runs[0].items() if isinstance(value, int | float) and not isinstance(value, bool)]
-    return {key: round(statistics.median(run[key] for run in runs), 4) for key in figures if all(run.get(key) is not None for run in runs)}
 
 
 def _line(measurement: dict[str, Any]) -> str:

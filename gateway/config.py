@@ -15,6 +15,7 @@ import msgspec
 from gateway import typed_yaml
 from gateway.hosts import is_loopback
 from gateway.identity.settings import Auth
+from gateway.identity.tenants import Tenant, check_names
 from gateway.limits import Limits
 from gateway.model_settings import Count, IsolationPlan, Milliseconds, ModelPlan, ModelSettings, Rows, Versions
 from gateway.typed_yaml import MisfitError, Problem, YamlError
@@ -162,6 +163,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     processes: Processes = Processes()
     tls: Tls | None = None
     auth: Auth | None = None
+    tenants: dict[str, Tenant] = msgspec.field(default_factory=dict)
+    default_tenant: Tenant = Tenant()
     grpc: Grpc = Grpc()
     rest: Rest = Rest()
     logging: Logging = Logging()
@@ -172,6 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         self._check_exposure()
+        check_names(list(self.tenants), with_credentials=self.auth is not None)
         _check_limits(self.limits)
 
     def _check_exposure(self) -> None:

@@ -176,3 +176,20 @@ _KEYWORDS: dict[str, Callable[..., str]] = {
     "maxItems": _bound(lambda value, said: len(value) <= said, list),
     "minimum": _bound(lambda value, said: value >= said, (int, float)),
 }
+
+
+# --- quotas --------------------------------------------------------------------------------------------------------------------------
+
+
+def bucket_verdicts(asked: Sequence[tuple[int, int]], *, per_s: int, burst: int) -> list[bool]:
+    """A bucket of tokens that starts full: for each (nanosecond, tokens), whether so many can be taken. Exact, in billionths of a token."""
+    whole = 1_000_000_000
+    level, before, verdicts = burst * whole, asked[0][0] if asked else 0, []
+    for now, tokens in asked:
+        level = min(burst * whole, level + (now - before) * per_s)
+        before = now
+        fits = level >= tokens * whole
+        if fits:
+            level -= tokens * whole
+        verdicts.append(fits)
+    return verdicts

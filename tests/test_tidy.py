@@ -31,7 +31,12 @@ OWNERS = {
     "numba": {"kernels/jit.py", "kernels/hpack.py", "kernels/huffman.py", "kernels/layout.py", "kernels/request_fields.py"},
     "httptools": set(),  # the witness in tests; heads are read by our own grammar
     "orjson": {"gateway/protocol/json_numbers.py"},
-    "ssl": {"gateway/wire/tls.py", "gateway/wire/listener.py", "gateway/commands/reaching.py"},  # the last as a client
+    "ssl": {
+        "gateway/wire/tls.py",
+        "gateway/wire/secured.py",
+        "gateway/wire/listener.py",
+        "gateway/commands/reaching.py",
+    },  # the last as a client
     "prometheus_client": set(),  # the witness in tests; the page is written by our own
     "uvloop": {"gateway/control/supervisor.py", "gateway/control/worker.py"},
     "structlog": {"gateway/observe/logs.py"},

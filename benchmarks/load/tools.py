@@ -9,6 +9,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load.headers import INFER_PATH
@@ -20,24 +21,42 @@ class ToolError(Exception):
     """A load generator that failed or reported failed requests."""
 
 
-def h2load(address: tuple[str, int], body: bytes, *, connections: int, streams: int, warmup_s: int, seconds: int, cpu: int) -> float:
-    """gRPC calls per second with one constant message. h2load sees HTTP statuses only, not gRPC's."""
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What h2load sends: one request, over and over. `http1`: over HTTP/1.1, one in flight on a connection."""
+
+    path: str
+    fields: tuple[str, ...]
+    http1: bool = False
+
+
+GRPC = Post(INFER_PATH, ("content-type: application/grpc", "te: trailers"))
+
+
+def h2load(
+    address: tuple[str, int], body: bytes, *, connections: int, streams: int, warmup_s: int, seconds: int, cpu: int,
+    post: Post = GRPC, secure: bool = False,
+) -> float:  # fmt: skip
+    """Requests per second with one constant body, over TLS where `secure`. h2load sees HTTP statuses only, not gRPC's."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
         file.flush()
-        headers = [part for name in ("content-type: application/grpc", "te: trailers") for part in ("-H", name)]
+        headers = [part for field in post.fields for part in ("-H", field)]
+        version = ["--h1"] if post.http1 else []
         size = ["-c", str(connections), "-m", str(streams), "-D", str(seconds), "--warm-up-time", str(warmup_s)]
-        text = _run(["h2load", *size, "-d", file.name, *headers, "http://{}:{}{}".format(*address, INFER_PATH)], cpu)
+        text = _run(["h2load", *version, *size, "-d", file.name, *headers, _url(address, post.path, secure)], cpu)
     return read_h2load(text)
 
 
-def wrk(address: tuple[str, int], path: str, bodies: Sequence[bytes], *, connections: int, seconds: int, cpu: int) -> float:
-    """HTTP/1.1 POSTs per second, the JSON bodies in turn."""
+def wrk(
+    address: tuple[str, int], path: str, bodies: Sequence[bytes], *, connections: int, seconds: int, cpu: int, secure: bool = False
+) -> float:
+    """HTTP/1.1 POSTs per second, the JSON bodies in turn, over TLS where `secure`."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(b"\n".join(bodies))
         file.flush()
         size = ["-t", "1", "-c", str(connections), "-d", f"{seconds}s", "-s", str(BODIES_SCRIPT)]
-        text = _run(["wrk", *size, "http://{}:{}{}".format(*address, path), "--", file.name], cpu)
+        text = _run(["wrk", *size, _url(address, path, secure), "--", file.name], cpu)
     return read_wrk(text)
 
 
@@ -65,6 +84,10 @@ def version(tool: str) -> str:
     except FileNotFoundError:
         return "absent"
     return (result.stdout + result.stderr).splitlines()[0].split(" Copyright")[0]
+
+
+def _url(address: tuple[str, int], path: str, secure: bool) -> str:
+    return "{}://{}:{}{}".format("https" if secure else "http", *address, path)
 
 
 def _run(command: list[str], cpu: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from gateway.control.extensions import Extensions
 from gateway.control.guarded_calls import Personal
@@ -51,10 +52,7 @@ def personal_inference(service: Service) -> dict[bytes, Personal]:
     """The calls that name their model in each message, for one caller: by path, as `inference_methods`."""
 
     def unary_for(caller: Caller) -> Method:
-        def infer(stream: Stream, data: Message, start: int, end: int, deadline: float) -> None:
-            service.grpc_infer(stream, data, start, end, deadline, credential=caller)
-
-        return Method(unary=infer)
+        return Method(unary=partial(service.grpc_infer, credential=caller))
 
     def streaming_for(caller: Caller) -> Method:
         def begin(stream: Stream, deadline: float) -> MessageSink:

@@ -13,6 +13,8 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 TAKEN_OVER = (
     ("models",),
+    ("tenants",),
+    ("default_tenant",),
     ("batching",),
     ("logging", "level"),
     ("logging", "format"),

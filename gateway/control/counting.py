@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gateway import runtimes
 from gateway.clock import Clock
@@ -13,6 +13,7 @@ from gateway.control.placements import Placements
 from gateway.control.state import ServerState
 from gateway.control.steering import Steering
 from gateway.errors import Code
+from gateway.identity.quota import OUTCOMES
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import Arena
 from gateway.observe.page import Page, Values
@@ -30,6 +31,7 @@ class Counting:
     ) -> None:  # fmt: skip
         self._arena, self._placements = arena, placements
         self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
+        self.tenants: Collection[str] | None = None  # whose requests are shown by name; None: nobody has a quota
         page = Page(
             totals, build=_build(state), gauges=self._gauges, max_labelled=limits.max_series // series_of(triton_names=triton_names),
             now=clock.now, triton_names=triton_names,
@@ -55,8 +57,13 @@ class Counting:
             "tidegate_connections_refused": counters["refused_connections"],
             "tidegate_denied_total": {(code.name,): counters[code.name.lower()] for code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)},
             "tidegate_ready": float(self._state.ready),
+            **self._of_tenants(),
             **self._workers(),
         }
+
+    def _of_tenants(self) -> Mapping[str, Values]:
+        """Of those that the settings name, and of all others together; nothing where nobody has a quota."""
+        return {"tidegate_tenant_requests_total": self._totals.tenants.of(self.tenants, OUTCOMES)} if self.tenants is not None else {}
 
     def _workers(self) -> Mapping[str, Values]:
         serving, now = self._steering.snapshot.serving, self._clock.now()

@@ -1,7 +1,7 @@
 """Where the access table is enforced: behind the routers and before everything else, for every call of every transport.
 
 What was routed is judged, never what was written. Over HTTP the model is in the path and nothing of a body is read for who may not send
-it; calls over gRPC are in `guarded_calls`. Handlers that are remembered for a header block ask again at each request, so a credential ends
+it; calls over gRPC are in `guarded_calls`. Handlers that are remembered for a head ask again at each request, so a credential ends
 when it expires or is withdrawn.
 """
 
@@ -26,12 +26,11 @@ def credential_of(headers: Headers) -> bytes | None:
 class GuardedHttp:
     """`HttpApplication`: a surface whose callers must show who they are."""
 
-    def __init__(self, surface: Surface, gate: Gate, certificate: Certificate | None = None, *, remembered: bool = False) -> None:
-        """`certificate`: what the callers of one connection have shown. `remembered`: handlers answer later requests too, over HTTP/2."""
+    def __init__(self, surface: Surface, gate: Gate, certificate: Certificate | None = None) -> None:
+        """`certificate`: what the callers of one connection have shown."""
         self._surface = surface
         self._gate = gate
         self._certificate = certificate
-        self._remembered = remembered
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
         """Who answers. Raises HttpRefusal: that of the surface, 401 and 403."""
@@ -43,7 +42,7 @@ class GuardedHttp:
             refusal = caller.refusal(route, model, now)
             if refusal is not None:
                 raise self._refused(refusal, headers)
-        return self._lasting(route, model, handler, caller, headers) if self._remembered else handler
+        return self._lasting(route, model, handler, caller, headers)
 
     def _lasting(self, route: str, model: str | None, handler: HttpHandler, caller: Caller, headers: Headers) -> HttpHandler:
         """A handler that asks again once the caller is another, or has to be looked at."""
@@ -54,6 +53,7 @@ class GuardedHttp:
                 refusal = caller.refusal(route, model, exchange.arrival)
                 if refusal is not None:
                     raise self._refused(refusal, headers)
+            exchange.credential = caller
             handler(exchange)
 
         return handle

@@ -35,6 +35,10 @@ class Waiting(Protocol):
         """Answer with an error."""
         ...
 
+    def gone(self) -> None:
+        """Its caller is gone, and it is forgotten."""
+        ...
+
 
 class Parking:
     """All that wait in one worker."""
@@ -80,7 +84,9 @@ class Parking:
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         self._asked.clear()
         for request in waiting:
-            if not request.cancelled:
+            if request.cancelled:
+                request.gone()
+            else:
                 request.again()
 
     def close(self) -> None:
@@ -88,15 +94,20 @@ class Parking:
         self._closed = True
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         for request in waiting:
-            if not request.cancelled:
+            if request.cancelled:
+                request.gone()
+            else:
                 request.fail(ENDING)
 
     def _sweep(self) -> None:
         """Those whose caller is gone or whose time is up."""
         now = self._now()
+        gone = [request for request in self._waiting if request.cancelled]
         late = [request for request in self._waiting if not request.cancelled and request.deadline <= now]
         self._waiting = [request for request in self._waiting if not request.cancelled and request.deadline > now]
         self._bytes = sum([request.size for request in self._waiting])
+        for request in gone:
+            request.gone()
         for request in late:
             request.fail(LATE)
         self._sweeping = bool(self._waiting)

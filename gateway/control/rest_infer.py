@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from gateway.control.quotas import Quotas
 from gateway.control.replies import fail
 from gateway.control.service import Service, timeout_of
 from gateway.errors import AsleepError, Code, TidegateError
@@ -85,7 +86,10 @@ class HttpInference:
 
     def infer(self, exchange: HttpExchange, model: str, version: str) -> None:
         """Queue the request, or answer with its error."""
-        service, item = self._service, Item()
+        service = self._service
+        if service.quotas is not None and not self._admits(service.quotas, exchange):
+            return
+        item = Item()
         item.caller = exchange
         try:
             plan = self.plan(item, exchange, model, version)
@@ -96,6 +100,7 @@ class HttpInference:
             item.deadline = exchange.arrival + (plan.timeout_s or service.limits.serving.default_deadline_s)
             rejection = service.batcher.submit(plan.lane, item)
             if rejection is not None:
+                Quotas.leave(exchange)
                 service.metrics.refused(plan.lane.version, HTTP, rejection.code)
                 fail(exchange, rejection.code, rejection.message)
         except TidegateError as error:
@@ -104,11 +109,21 @@ class HttpInference:
                 return
             self.failed(exchange, error)
         except Exception:  # a fault of ours costs its own call; the caller learns nothing of it
+            Quotas.leave(exchange)
             _log.exception("infer failed: %s", model[:128])
             fail(exchange, Code.INTERNAL, "internal error")
 
+    def _admits(self, quotas: Quotas, exchange: HttpExchange) -> bool:
+        """Charge a request to its tenant, or answer it."""
+        refused = quotas.admit(exchange, exchange.credential, exchange.arrival, len(exchange.body))
+        if refused is not None:
+            self._service.metrics.refused(None, HTTP, refused.code)
+            fail(exchange, refused.code, refused.message, wait_s=refused.wait_s)
+        return refused is None
+
     def failed(self, exchange: HttpExchange, error: TidegateError) -> None:
         """Answer a request that reached no version."""
+        Quotas.leave(exchange)
         self._service.metrics.refused(None, HTTP, error.code)
         fail(exchange, error.code, error.message)
 
@@ -187,3 +202,7 @@ class ParkedExchange:
     def fail(self, error: TidegateError) -> None:
         """An error body."""
         self._inference.failed(self._exchange, error)
+
+    def gone(self) -> None:
+        """Nobody waits any more."""
+        Quotas.leave(self._exchange)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from gateway.control.answers import GrpcSink, StreamSink
 from gateway.control.parking import Parking
+from gateway.control.quotas import Quotas
 from gateway.errors import AsleepError, Code, TidegateError
 from gateway.identity.callers import Caller as Credential
+from gateway.identity.quota import Refused
 from gateway.limits import Limits
 from gateway.observe.metrics import Metrics
 from gateway.observe.slabs import GRPC
@@ -53,6 +55,7 @@ class Service:
         self._decoder = v2_grpc.Decoder(limits.request)
         self._allow_empty = allow_empty
         self.parking: Parking | None = None  # for models that sleep; set by the owner where there are some
+        self.quotas: Quotas | None = None  # set by the owner while tenants have some
         self._templates = Templates(max_id_bytes=limits.request.max_id_bytes)
         self._sinks: dict[tuple[Version, tuple[int, ...] | None], tuple[GrpcSink, StreamSink]] = {}
 
@@ -74,6 +77,11 @@ class Service:
         self, stream: Stream, data: Message, start: int, end: int, deadline: float, *, credential: Credential | None = None
     ) -> None:
         """ModelInfer; the message is `data[start:end]`. With a credential, its right to the model is asked before anything else."""
+        if self.quotas is not None:
+            refused = self.quotas.admit(stream, credential, stream.arrival, end - start)
+            if refused is not None:
+                self._over(stream, refused)
+                return
         item = Item()
         item.caller = stream
         item.arrival = stream.arrival
@@ -89,26 +97,40 @@ class Service:
             if isinstance(error, AsleepError) and self.parking is not None:
                 self.parking.park(error.model, ParkedCall(self, stream, bytes(data[start:end]), deadline, credential))
                 return
-            self._refused(None, error.code)
-            grpc.fail(stream, error.code, error.message)
+            self.failed(stream, error)
             return
+        except Exception:
+            Quotas.leave(stream)
+            raise
         item.sink = plan.sink
         item.rows = plan.rows
         item.size = plan.size
         item.deadline = deadline if plan.timeout_s == 0.0 else min(deadline, item.arrival + plan.timeout_s)
         rejection = self.batcher.submit(plan.lane, item)
         if rejection is not None:
+            Quotas.leave(stream)
             self._refused(plan.lane.version, rejection.code)
             grpc.fail(stream, rejection.code, rejection.message)
+
+    def _over(self, stream: Stream, refused: Refused) -> None:
+        """Answer a unary call of a tenant that is over a quota."""
+        self._refused(None, refused.code)
+        grpc.fail(stream, refused.code, refused.message, wait_s=refused.wait_s)
 
     def grpc_stream_infer(self, stream: Stream, deadline: float, credential: Credential | None = None) -> grpc.MessageSink:
         """ModelStreamInfer."""
         return StreamCall(self, stream, deadline, credential)
 
-    def submit_streamed(self, call: StreamCall, message: Message, owed: int) -> None:
+    def submit_streamed(self, streamed: Streamed, message: Message) -> None:
         """One request of a stream; its errors are answers of the stream."""
+        call = streamed.call
+        if self.quotas is not None:
+            refused = self.quotas.admit(streamed, call.credential, call.stream.arrival, len(message))
+            if refused is not None:
+                self.stream_failed(streamed, TidegateError(refused.code, refused.message))
+                return
         item = Item()
-        item.caller = cast(Caller, Streamed(call, owed))
+        item.caller = cast(Caller, streamed)
         item.arrival = call.stream.arrival
         item.id = b""
         try:
@@ -121,20 +143,25 @@ class Service:
                     call.credential.demand_inference(plan.model, item.arrival)
         except TidegateError as error:
             if error.code is Code.UNAUTHENTICATED:  # nobody is there any more who could ask for more
+                Quotas.leave(streamed)
                 self._refused(None, error.code)
                 grpc.finish(call.stream, error.code, error.message)
                 return
             if isinstance(error, AsleepError) and self.parking is not None:
-                self.parking.park(error.model, ParkedMessage(self, call, bytes(message), owed))
+                self.parking.park(error.model, ParkedMessage(self, streamed, bytes(message)))
                 return
-            self.stream_failed(call, owed, error)
+            self.stream_failed(streamed, error)
             return
+        except Exception:
+            Quotas.leave(streamed)
+            raise
         item.sink = plan.stream_sink
         item.rows, item.size = plan.rows, plan.size
         default = item.arrival + self.limits.serving.default_deadline_s
         item.deadline = min(call.deadline, default if plan.timeout_s == 0.0 else item.arrival + plan.timeout_s)
         rejection = self.batcher.submit(plan.lane, item)
         if rejection is not None:
+            Quotas.leave(streamed)
             self._refused(plan.lane.version, rejection.code)
             plan.stream_sink.fail(item, rejection.code, rejection.message)
 
@@ -175,14 +202,16 @@ class Service:
 
     def failed(self, stream: Stream, error: TidegateError) -> None:
         """Answer a unary call that reached no version."""
+        Quotas.leave(stream)
         self._refused(None, error.code)
         grpc.fail(stream, error.code, error.message)
 
-    def stream_failed(self, call: StreamCall, owed: int, error: TidegateError) -> None:
+    def stream_failed(self, streamed: Streamed, error: TidegateError) -> None:
         """Answer a request of a stream that reached no version."""
+        Quotas.leave(streamed)
         self._refused(None, error.code)
-        grpc.send(call.stream, stream_error(error.message))
-        call.answered(owed)
+        grpc.send(streamed.stream, stream_error(error.message))
+        streamed.call.answered(streamed.owed)
 
     def _refused(self, version: Version | None, code: Code) -> None:
         self.metrics.refused(version, GRPC, code)
@@ -217,35 +246,44 @@ class ParkedCall:
         """The status of the call."""
         self._service.failed(self._stream, error)
 
+    def gone(self) -> None:
+        """Nobody waits any more."""
+        Quotas.leave(self._stream)
+
 
 class ParkedMessage:
     """A request of a stream that waits for its model."""
 
-    def __init__(self, service: Service, call: StreamCall, message: bytes, owed: int) -> None:
+    def __init__(self, service: Service, streamed: Streamed, message: bytes) -> None:
         self.size = len(message)
-        self.deadline = min(call.deadline, call.stream.arrival + service.limits.serving.default_deadline_s)
-        self._service, self._call, self._message, self._owed = service, call, message, owed
+        self.deadline = min(streamed.call.deadline, streamed.stream.arrival + service.limits.serving.default_deadline_s)
+        self._service, self._streamed, self._message = service, streamed, message
 
     @property
     def cancelled(self) -> bool:
         """The stream is gone."""
-        return self._call.stream.cancelled
+        return self._streamed.cancelled
 
     def again(self) -> None:
         """As if it had come now."""
-        self._service.submit_streamed(self._call, self._message, self._owed)
+        self._service.submit_streamed(self._streamed, self._message)
 
     def fail(self, error: TidegateError) -> None:
         """An answer of the stream."""
-        self._service.stream_failed(self._call, self._owed, error)
+        self._service.stream_failed(self._streamed, error)
+
+    def gone(self) -> None:
+        """Nobody waits any more."""
+        Quotas.leave(self._streamed)
 
 
 class Streamed:
     """Who waits for one request of a stream."""
 
-    __slots__ = ("call", "owed", "stream")
+    __slots__ = ("account", "call", "owed", "stream")
 
     def __init__(self, call: StreamCall, owed: int) -> None:
+        self.account: Any = None
         self.call = call
         self.owed = owed
         self.stream = call.stream
@@ -270,7 +308,7 @@ class StreamCall:
     def message(self, message: Message, owed: int) -> None:
         """The next request. Its bytes go back to the peer's window when it is answered, which bounds what one stream may queue."""
         self._open += 1
-        self._service.submit_streamed(self, message, owed)
+        self._service.submit_streamed(Streamed(self, owed), message)
 
     def half_closed(self) -> None:
         """No more requests."""

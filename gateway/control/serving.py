@@ -31,6 +31,7 @@ from gateway.control.messages import Asked, Change, Held, Report, Table, Unknown
 from gateway.control.model_child import start_model_child
 from gateway.control.model_control import ModelControl
 from gateway.control.parking import Parking
+from gateway.control.quotas import Quotas
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.rest_predict import RestPrediction
@@ -83,6 +84,7 @@ class Serving:
         config: Config,
         *,
         metrics: Metrics,
+        quotas: Quotas,
         balance: Balance,
         clock: Clock,
         sockets: dict[str, int],
@@ -99,6 +101,7 @@ class Serving:
         """
         self.config = config
         self.metrics = metrics
+        self.quotas = quotas
         self.balance = balance
         self.clock = clock
         self.health = Health()
@@ -111,6 +114,7 @@ class Serving:
         self.gate = None if config.auth is None else Gate(config.auth, clock, ask=lambda: ask(UnknownKey()))
         self._tls: TlsContext | None = None
         self.service, self.listener = self._compose()
+        self._apply_quotas()
         self.holding = Holding(self._load, report, metrics.forget, lambda: os.sched_setaffinity(0, self._cores))
         self._sockets = sockets
         self._taking = False
@@ -161,10 +165,19 @@ class Serving:
         """New settings. What is bound to sockets and sessions stays as it is; versions with other settings come as other versions."""
         self.config = config
         self._source = None
+        self._apply_quotas()
         self.service.allow_empty(_allow_empty(config))
         self.service.batcher.inline_max_s = _inline_max_s(config)
         if self.gate is not None and config.auth is not None:
             self.gate.configure(config.auth)
+
+    def _apply_quotas(self) -> None:
+        """Where nobody has any, nothing on the way of a request knows of them; what was charged before is let go all the same."""
+        service, quotas = self.service, self.quotas
+        quotas.configure(self.config.tenants, self.config.default_tenant)
+        service.quotas = quotas if quotas.is_on else None
+        if quotas.is_on:
+            service.batcher.let_go = quotas.let_go
 
     def know(self, known: Known) -> None:
         """Hold credentials against this from now on."""
@@ -307,7 +320,7 @@ def behind_of(calls: GrpcRouter, rest: Rest, limits: WireLimits, gate: Gate | No
 
     def guarded(certificate: Certificate | None = None) -> Behind:
         calls_of = GuardedCalls(calls, gate, personal, certificate)
-        route = _router(calls_of, GuardedHttp(rest, gate, certificate, remembered=True), limits)
+        route = _router(calls_of, GuardedHttp(rest, gate, certificate), limits)
         return Behind(GuardedHttp(rest, gate, certificate), route, TimedHttp2, known=guarded)
 
     return guarded()

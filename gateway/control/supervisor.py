@@ -40,6 +40,7 @@ from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
 from gateway.identity.gate import Gate, Known
+from gateway.identity.tenants import metered
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
@@ -154,6 +155,7 @@ class Supervisor:
             arena, self.totals, config.limits.observe, triton_names=triton_names,
             state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
         )  # fmt: skip
+        self.counting.tenants = metered(config.tenants, config.default_tenant)
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
         self._know(self.credentials.known)
@@ -309,6 +311,7 @@ class Supervisor:
             _log.error("reload: %s: %s; the settings stay as they are until a restart", error.path, error.message)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
+        self.counting.tenants = metered(self.config.tenants, self.config.default_tenant)
         self.steering.retry()
         task = self._loop.create_task(self._reread())
         self._changes.add(task)

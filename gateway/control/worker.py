@@ -37,6 +37,7 @@ from gateway.control.messages import (
     ToWorker,
     Wake,
 )
+from gateway.control.quotas import quotas_of
 from gateway.control.serving import Serving
 from gateway.identity.gate import Known
 from gateway.observe import logs
@@ -58,13 +59,16 @@ class Worker:
         self._clock = SystemClock()
         board = Board(inheritance.board, inheritance.bells)
         self._balance = Balance(board, inheritance.place, self._clock.now)
-        self._region = Arena.attach(inheritance.arena).region(inheritance.place)
+        arena = Arena.attach(inheritance.arena)
+        self._region = arena.region(inheritance.place)
         self._balance.counted = self._counted
         self._slots: dict[tuple[str, str], int] = {}
         self._metrics = Metrics(self._region, lambda key: self._slots.get(key, OVERFLOW_SLOT), self._clock.wall)
         self._channel: Channel[ToWorker] = Channel(ToWorker, self._received, self._orphaned)
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        ledgers = [arena.region(place).ledger for place in range(arena.workers)]
+        self._quotas = quotas_of(ledgers, inheritance.place, self._loop.call_soon)
         self._serving: Serving | None = None
         self._held = 0  # the number of the last list
         self._draining: asyncio.Task[None] | None = None
@@ -113,6 +117,7 @@ class Worker:
         self._serving = Serving(
             config,
             metrics=self._metrics,
+            quotas=self._quotas,
             balance=self._balance,
             clock=self._clock,
             sockets=self._inheritance.sockets,

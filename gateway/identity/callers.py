@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from gateway.errors import Code, TidegateError
 from gateway.identity.access import INFER, UNIDENTIFIED, decide, judge, need_of
@@ -22,7 +23,7 @@ Look = Callable[[], tuple[Principal | None, float]]  # who it is now, and until 
 class Caller:
     """One credential, or none. Shared by all requests that come with it. `denials` counts what is refused to it, by code."""
 
-    __slots__ = ("__weakref__", "_denials", "_look", "models", "passes", "principal", "until")
+    __slots__ = ("__weakref__", "_denials", "_look", "account", "models", "passes", "principal", "until")
 
     def __init__(self, look: Look, denials: Counter[Code]) -> None:
         self._look = look
@@ -30,6 +31,7 @@ class Caller:
         self.models: set[str] = set()  # that it may infer with, of those that were asked about; holds before `until`
         self.passes: set[tuple[str, str | None]] = set()  # routes with models that it may call, as long
         self.principal: Principal | None = None
+        self.account: Any = None  # what its requests are charged to, kept here by whoever charges them
         self.until = 0.0
         self._again()
 
@@ -78,7 +80,7 @@ class Caller:
     def _again(self) -> None:
         principal, self.until = self._look()
         if principal != self.principal:
-            self.principal, self.models, self.passes = principal, set(), set()
+            self.principal, self.models, self.passes, self.account = principal, set(), set(), None
 
     def _counted(self, refusal: TidegateError | None) -> TidegateError | None:
         if refusal is not None:

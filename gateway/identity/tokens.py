@@ -20,7 +20,7 @@ from gateway.identity.settings import Jwt
 
 MAX_TOKEN_BYTES = 8_192
 MAX_KEPT = 4_096  # tokens of each kind
-_MAX_NAME = 64
+_MAX_NAME = 255  # OpenID Connect Core 1.0 §2 bounds `sub` to this
 _REQUIRED = ["iss", "aud", "exp"]
 _CHECKED: Any = {
     "require": _REQUIRED,

@@ -1,7 +1,8 @@
 """Shared memory that workers count into: one anonymous file, a fixed layout, offsets only.
 
-A header, then one region per worker; a region is a page of gauges and counters, then one slab per slot. Each worker writes its own region
-and nobody else's; the supervisor reads all, and empties the region of a worker that is dead. The file is sparse: what was never touched
+A header, then one region per worker; a region is a page of gauges and counters, the ledger of tenants, then one slab per slot. Each worker
+writes its own region and nobody else's; the supervisor reads all, and empties the region of a worker that is dead; workers read each
+other's ledgers. The file is sparse: what was never touched
 costs no memory. It is sealed against another size, because a map of a file that shrank would kill its reader.
 """
 
@@ -13,13 +14,16 @@ import os
 
 import numpy as np
 
+from gateway.observe.ledger import LEDGER_WORDS
 from gateway.observe.slabs import LAYOUT, SLAB_WORDS, Slab
 
-FORMAT = 1  # of this layout; another number or another LAYOUT is another program
+FORMAT = 2  # of this layout; another number or another LAYOUT is another program
 MAX_WORKERS, MAX_SLOTS = 1_024, 1 << 20
 
 _MAGIC = int.from_bytes(b"tidegate", "little")
 _PAGE_WORDS = mmap.PAGESIZE // 8
+_LEDGER_WORDS = -(-LEDGER_WORDS // _PAGE_WORDS) * _PAGE_WORDS
+_HEAD_WORDS = _PAGE_WORDS + _LEDGER_WORDS  # before the slabs
 _SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 # What a worker says of itself in the first words of its region. Gauges end with the worker, counters are kept.
@@ -33,13 +37,15 @@ class ArenaError(Exception):
 
 
 class Region:
-    """What one worker writes: gauges and counters by name, and `slabs`, int64 [slots, SLAB_WORDS]."""
+    """What one worker writes: gauges and counters by name, `ledger`, int64 [LEDGER_WORDS], and `slabs`, int64 [slots, SLAB_WORDS]."""
 
     def __init__(self, memory: mmap.mmap, start: int, size: int, slots: int) -> None:
         self._memory, self._start, self._size = memory, start, size
-        words = np.frombuffer(memory, np.int64, _PAGE_WORDS + slots * SLAB_WORDS, start)
+        words = np.frombuffer(memory, np.int64, _HEAD_WORDS + slots * SLAB_WORDS, start)
         self._words = words[:_PAGE_WORDS]
-        self.slabs = words[_PAGE_WORDS:].reshape(slots, SLAB_WORDS)
+        at = start + mmap.PAGESIZE
+        self.ledger = memoryview(memory)[at : at + 8 * LEDGER_WORDS].cast("q")
+        self.slabs = words[_HEAD_WORDS:].reshape(slots, SLAB_WORDS)
 
     def slab(self, slot: int) -> Slab:
         """The counters of one slot, in place."""
@@ -111,7 +117,7 @@ class Arena:
 
 
 def _region_bytes(slots: int) -> int:
-    return -(-(_PAGE_WORDS + slots * SLAB_WORDS) // _PAGE_WORDS) * mmap.PAGESIZE
+    return -(-(_HEAD_WORDS + slots * SLAB_WORDS) // _PAGE_WORDS) * mmap.PAGESIZE
 
 
 def _size(workers: int, slots: int) -> int:

@@ -82,6 +82,12 @@ GAUGES = {
         Family("tidegate_connections", "gauge", "Open client connections"),
         Family("tidegate_connections_refused", "gauge", "Connections closed at once because of a limit, since start"),
         Family("tidegate_denied", "counter", "Requests that were refused for who asked, by code", ("code",)),
+        Family(
+            "tidegate_tenant_requests",
+            "counter",
+            "Requests of tenants that have quotas, by what let them in or refused them",
+            ("tenant", "outcome"),
+        ),
         Family("tidegate_worker_connections", "gauge", "Open client connections of a worker", ("worker",)),
         Family("tidegate_worker_inflight_requests", "gauge", "Requests that are queued or running in a worker", ("worker",)),
         Family("tidegate_worker_inflight_bytes", "gauge", "Bytes of decoded inputs of a worker", ("worker",)),

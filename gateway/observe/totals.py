@@ -15,6 +15,7 @@ import numpy as np
 
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import COUNTERS, Arena, Region
+from gateway.observe.ledger import Tallies
 from gateway.observe.slabs import BINS, INTS, REQUESTS, ROWS_EDGES, SLAB_WORDS, SUMS, Slab, merge_sums
 
 Key = tuple[str, str]  # model, version
@@ -95,6 +96,7 @@ class Totals:
         self._rows = {UNKNOWN: Row(), OVERFLOW: Row()}
         self._versions: Counter[str] = Counter()  # rows by model
         self._counters = dict.fromkeys(COUNTERS, 0)
+        self.tenants = Tallies(region.ledger for region in self._regions())
         self._max_rows = limits.max_series // series
         self._max_versions = limits.max_series_per_model // series
 
@@ -141,6 +143,7 @@ class Totals:
         region = self._arena.region(worker)
         words = region.slabs[: self._slots.used].copy()
         counters = {name: region[name] for name in COUNTERS}
+        self.tenants.keep(worker)
         region.clear()
         names = {slot: key for key, slot in self._slots.own.items()}
         for slot in np.flatnonzero(words.any(axis=1)).tolist():

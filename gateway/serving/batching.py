@@ -44,6 +44,7 @@ class Batcher:
     """All lanes of one event loop."""
 
     answered: Callable[[], None]  # set by the owner: lets the answers leave that were given since the last call
+    let_go: Callable[[Sequence[Item]], None] | None = None  # told of requests that are done with, before their answers leave
 
     def __init__(
         self,
@@ -256,6 +257,8 @@ class Batcher:
         version: Version = batch.version
         if not batch.failed:
             version.cost.learn(batch.rows, batch.ended - batch.started)
+        if self.let_go is not None:
+            self.let_go(batch.items)
         for items, outputs in batch.groups:
             self._answer(batch, items, outputs)
         for item, fault in batch.failed:
@@ -319,6 +322,8 @@ class Batcher:
         self.budget.requests -= 1
         if item.watched and not item.done:
             self._deadlines.forget([item])
+        if self.let_go is not None:
+            self.let_go((item,))
         self._observer.dropped(version, item, code)
 
     def _expire(self, item: Item) -> None:

@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.wire.secured import Secured
+
 _AT_ONCE = 16  # connections taken before other events of the loop have their turn
 _REST_S = 0.25  # without descriptors or memory; a socket that stays readable would keep the loop busy
 _USED_UP = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -112,14 +114,27 @@ class Accepting:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _secure(self, secured: Secured, sock: socket.socket) -> None:
+        """Until the handshake is over, well or not."""
+        await self._loop.connect_accepted_socket(lambda: secured, sock)
+        try:
+            async with asyncio.timeout(self._handshake_timeout_s):
+                await secured.opened
+        except TimeoutError:
+            secured.abort()
+        except (OSError, ssl.SSLError):  # the caller has been told why, or is gone
+            pass
+
     async def _opened(self, peer: asyncio.Protocol, sock: socket.socket, context: ssl.SSLContext | None) -> None:
         try:
             sock.setblocking(False)
             with contextlib.suppress(OSError):  # not TCP, or gone
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            timeout_s = None if context is None else self._handshake_timeout_s
-            await self._loop.connect_accepted_socket(lambda: peer, sock, ssl=context, ssl_handshake_timeout=timeout_s)
-        except (TimeoutError, OSError, ssl.SSLError):  # the peer's handshake, or its departure
+            if context is None:
+                await self._loop.connect_accepted_socket(lambda: peer, sock)
+            else:
+                await self._secure(Secured(context, peer, self._loop), sock)
+        except OSError:  # the peer's departure
             sock.close()
         finally:
             self.opening.discard(peer)

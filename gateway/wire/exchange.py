@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 MAX_MESSAGE_BYTES = 512  # of a text that leaves in an error
 JSON_TYPE = (b"content-type", b"application/json")
@@ -39,6 +39,8 @@ class HttpExchange:
     arrival: float  # clock.now() when its last byte was read
     cancelled: bool = False  # the peer went away; batching drops it before compute
     on_cancel: Callable[[], None] | None = None
+    credential: Any = None  # whose it is, where the application asks for that
+    account: Any = None  # what the application charges it to, while it does
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
@@ -59,5 +61,8 @@ class HttpApplication(Protocol):
     """What the wire asks of the program behind it. Both methods are called on the event loop and never block."""
 
     def open_http(self, method: str, target: bytes, headers: Headers) -> HttpHandler:
-        """Route by method, raw path and headers, before the body is read. Raises `HttpRefusal` (404, 405, 415, …)."""
+        """Route by method, raw path and headers, before the body is read. Raises `HttpRefusal` (404, 405, 415, …).
+
+        The handler is remembered for later requests of the connection that have the same head, and may raise `HttpRefusal` too.
+        """
         ...

@@ -320,9 +320,9 @@ def finish(stream: Stream, code: Code = Code.OK, message: str = "") -> None:
     stream.outbound.send_data(stream, b"", last=True, trailers=_trailers(code, message))
 
 
-def fail(stream: Stream, code: Code, message: str, *, compression: bool = False) -> None:
-    """A trailers-only answer with an error."""
-    block = RESPONSE_HEAD + _trailers(code, message)
+def fail(stream: Stream, code: Code, message: str, *, compression: bool = False, wait_s: float | None = None) -> None:
+    """A trailers-only answer with an error. `wait_s`: when to come again, where that is known better than by the code."""
+    block = RESPONSE_HEAD + _trailers(code, message, wait_s)
     if code == Code.UNIMPLEMENTED:
         block += encode_literal(b"grpc-accept-encoding", _ACCEPTS[compression])
     stream.outbound.send_headers(stream, block, last=True)
@@ -334,9 +334,9 @@ def _failed(stream: Stream) -> None:
     finish(stream, Code.INTERNAL, "internal error")
 
 
-def _trailers(code: Code, message: str) -> bytes:
+def _trailers(code: Code, message: str, wait_s: float | None = None) -> bytes:
     if code == Code.OK:
         return OK_TRAILERS
     block = encode_literal(b"grpc-status", b"%d" % grpc_status(code)) + encode_literal(b"grpc-message", percent_encode(message))
-    pushback = grpc_pushback(code)
+    pushback = grpc_pushback(code, wait_s)
     return block if pushback is None else block + encode_literal(b"grpc-retry-pushback-ms", b"%d" % pushback)

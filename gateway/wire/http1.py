@@ -1,7 +1,8 @@
 """The server's half of one HTTP/1.1 connection (RFC 9112): bytes in, exchanges out, answers in the order of their requests.
 
 Rule 1: whatever a peer sends becomes exchanges, an answer with an error, or the end of the connection; `receive` never raises.
-Rule 2: a head that this connection has seen byte for byte is looked up, not parsed; a request that arrives whole makes one object.
+Rule 2: a head that this connection has seen byte for byte is looked up, not parsed, and so is who answers it, where its body is there too:
+  about any other the application is asked before the body is read. A request that arrives whole makes one object.
 Rule 3: answers leave in one write per read, or per `respond` outside a read, however many became ready.
 Bounds: `WireLimits`; requests waiting for their turn and the bytes of their bodies stop the reading, `_HEADS_MAX` heads are remembered.
 """
@@ -17,7 +18,7 @@ from gateway.wire.body import Body, ChunkReader, too_large_body
 from gateway.wire.coding import request_coding
 from gateway.wire.exchange import HttpApplication, HttpExchange, HttpHandler, HttpRefusal
 from gateway.wire.http1_exchange import CONTINUE, Http1Exchange
-from gateway.wire.http1_head import CHUNKED, CLOSE, Head, HeadParser, Line, Memo, Steering
+from gateway.wire.http1_head import CHUNKED, CLOSE, Head, HeadParser, Known, Line, Memo, Steering
 
 _HEADS_MAX, _HEAD_MAX_BYTES = 16, 1 * KIB
 _SKIP_MAX_BYTES = 64 * KIB  # a refused body up to this size is read over and the connection kept
@@ -57,7 +58,7 @@ class Http1Connection:
         self._rest, self._position = b"", 0  # bytes that are not used yet begin at _position
         self._arrival = self._busy_at = self._since = now()  # last read; last tick with work; start of what is incomplete
         self._parser = HeadParser(limits)
-        self._heads: Memo[bytes, Head] = Memo(_HEADS_MAX)
+        self._heads: Memo[bytes, Known] = Memo(_HEADS_MAX)
         self._skipped_line = False
         self._nothing = Body(limits, "", 0)
         self._head, self._body, self._chunks = _NO_HEAD, self._nothing, ChunkReader(limits)
@@ -117,12 +118,18 @@ class Http1Connection:
             self._pause()
             return position
         end = data.find(b"\r\n\r\n", position, position + self._parser.bound) + 4
-        head = self._heads.known.get(data[position:end])
-        if head is None:
+        known = self._heads.known.get(data[position:end])
+        if known is None:
             head = self._parse(data, position)
             if head is None:
                 return position + self._skip_line(data, position)
             end = position + head.size
+        else:
+            head = known.head
+            stop = end + head.steering.length
+            if known.handler is not None and stop <= len(data):
+                self._dispatch(head, known.handler, data[end:stop])
+                return stop
         try:
             handler = self._application.open_http("GET" if head.line.method == "HEAD" else head.line.method, head.line.target, head.headers)
             if not head.steering.is_plain:
@@ -134,6 +141,8 @@ class Http1Connection:
         if stop > len(data) or not head.steering.is_plain:
             self._begin_body(head, handler)
             return end
+        if known is not None:
+            known.handler = handler
         self._dispatch(head, handler, data[end:stop])
         return stop
 
@@ -149,7 +158,7 @@ class Http1Connection:
         if head is None:
             return None
         if head.size <= _HEAD_MAX_BYTES:
-            self._heads.put(data[position : position + head.size], head)
+            self._heads.put(data[position : position + head.size], Known(head))
         return head
 
     def _skip_line(self, data: bytes, position: int) -> int:

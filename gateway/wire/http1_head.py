@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from gateway.limits import WireLimits
-from gateway.wire.exchange import Headers, HttpRefusal
+from gateway.wire.exchange import Headers, HttpHandler, HttpRefusal
 
 CHUNKED = -1  # a Steering.length
 KEEP, CLOSE, KEEP_HTTP10 = 0, 1, 2  # a Steering.persistence; HTTP/1.0 has to be told that the connection stays
@@ -82,6 +82,16 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     line: Line
     headers: Headers
     steering: Steering
+
+
+class Known:
+    """A head that was seen, and who answers it once somebody was found."""
+
+    __slots__ = ("handler", "head")
+
+    def __init__(self, head: Head) -> None:
+        self.head = head
+        self.handler: HttpHandler | None = None
 
 
 class HeadParser:

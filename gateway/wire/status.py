@@ -5,6 +5,8 @@ Refuses to know why a request failed. A caller that should come back is told whe
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from gateway.errors import Code
@@ -93,12 +95,12 @@ def grpc_status(code: Code) -> int:
     return ANSWERS[code].grpc
 
 
-def grpc_pushback(code: Code) -> int | None:
-    """Milliseconds for grpc-retry-pushback-ms, NEVER to forbid a retry, None to say nothing."""
-    return ANSWERS[code].pushback_ms
+def grpc_pushback(code: Code, wait_s: float | None = None) -> int | None:
+    """Milliseconds for grpc-retry-pushback-ms, NEVER to forbid a retry, None to say nothing. `wait_s` is better than the usual."""
+    return ANSWERS[code].pushback_ms if wait_s is None else math.ceil(wait_s * 1e3)
 
 
-def retry_headers(code: Code) -> list[tuple[bytes, bytes]]:
-    """What an HTTP answer adds to its headers: Retry-After where coming back helps."""
-    wait_s = ANSWERS[code].retry_after_s
-    return [] if wait_s is None else [(b"retry-after", b"%d" % wait_s)]
+def retry_headers(code: Code, wait_s: float | None = None) -> list[tuple[bytes, bytes]]:
+    """What an HTTP answer adds to its headers: Retry-After where coming back helps, in whole seconds. `wait_s` as for `grpc_pushback`."""
+    seconds = ANSWERS[code].retry_after_s if wait_s is None else max(1, math.ceil(wait_s))
+    return [] if seconds is None else [(b"retry-after", b"%d" % seconds)]

@@ -109,6 +109,7 @@ class Stream:
     pending: deque[tuple[memoryview, bool]] | None = None  # (payload, is the last before trailers)
     trailers: bytes | None = None
     state: Any = None  # the acceptor's own
+    account: Any = None  # what the application charges it to, while it does
 
     @property
     def fields(self) -> Headers:

@@ -18,6 +18,7 @@ from gateway.control.health import Health
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
 from gateway.control.model_control import ModelControl
+from gateway.control.quotas import Quotas
 from gateway.control.rest import Rest
 from gateway.control.rest_infer import RestInference
 from gateway.control.rest_predict import RestPrediction
@@ -30,6 +31,7 @@ from gateway.control.statistics import Statistics
 from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate
 from gateway.identity.settings import Auth, Client
+from gateway.identity.tenants import Tenant
 from gateway.limits import Limits
 from gateway.pb import inference_pb2 as pb
 from gateway.serving.admission import Budget
@@ -90,6 +92,8 @@ class Desk:
         repository: Mapping[str, Any] = MappingProxyType({}),
         auth: Auth | None = None,
         certificate: Certificate | None = None,
+        tenants: Mapping[str, Tenant] | None = None,
+        default_tenant: Tenant | None = None,
     ) -> None:
         """`repository` has settings of that section. With `auth` callers must be let in by `gate`; `certificate` is what the peer of both
         connections has shown."""
@@ -107,6 +111,10 @@ class Desk:
         )
         self.batcher.answered = lambda: None
         self.service = Service(self.limits, self.batcher, self.metrics, {"rows"})
+        self.quotas = Quotas(self.metrics.region.ledger, [], self.loop.call_soon)
+        self.quotas.configure(tenants or {}, default_tenant or Tenant())
+        if self.quotas.is_on:
+            self.service.quotas, self.batcher.let_go = self.quotas, self.quotas.let_go
         self.state = ServerState("desk", "9.9", ready=True)
         self.health = Health()
         index = RepositoryIndex(self.service)

@@ -24,6 +24,10 @@ class Request:
         self.size, self.deadline, self.cancelled = size, deadline, False
         self.tries = 0
         self.error: TidegateError | None = None
+        self.forgotten = 0
+
+    def gone(self) -> None:
+        self.forgotten += 1
 
     def again(self) -> None:
         self.tries += 1

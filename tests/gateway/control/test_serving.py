@@ -21,6 +21,7 @@ from gateway.control.balance import Balance
 from gateway.control.board import Board
 from gateway.control.health import statuses
 from gateway.control.messages import Held, Report, Table
+from gateway.control.quotas import quotas_of
 from gateway.control.serving import Serving, share_of
 from gateway.errors import Code
 from gateway.identity.gate import Known
@@ -56,11 +57,13 @@ class Place:
         self.changed = asyncio.Event()
         self.board = Board.create(1)
         arena = Arena.create(workers=1, slots=8)
+        self.ledger = arena.region(0).ledger
         self.balance = Balance(self.board, 0, SystemClock().now)
         self.sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in ("http_port", "grpc_port")}
         self.serving = Serving(
             config,
             metrics=Metrics(arena.region(0), lambda key: 2, lambda: 1.0),
+            quotas=quotas_of([self.ledger], 0, asyncio.get_running_loop().call_soon),
             balance=self.balance,
             clock=SystemClock(),
             sockets={name: os.dup(sock.fileno()) for name, sock in self.sockets.items()},

@@ -263,3 +263,19 @@ def test_error_bodies_are_json_and_tell_nothing_of_the_inside() -> None:
         answer.headers["content-type"],
         json.loads(answer.body),
     )
+
+
+def test_who_answers_a_head_is_asked_once_while_its_bodies_come_whole() -> None:
+    """A body that is not here yet may be one that nobody wants to read, so the application is asked again; refusals are not remembered."""
+    application = Application()
+    caller = Caller(application=application)
+    for _ in range(5):
+        caller.send(post("/echo", b"body"))
+    assert 2 == len(application.opened)  # when it was parsed, and when it was found again
+    whole = post("/echo", b"body")
+    caller.send(whole[:-2], whole[-2:])
+    assert 3 == len(application.opened)
+    for _ in range(3):
+        caller.send(post("/unknown", b"body"), get("/live"), post("/refuse", b"body"))
+    assert ([200] * 6 + [404, 200, 400] * 3, 3) == (caller.statuses(), application.opened.count(("POST", b"/unknown")))
+    assert [b"body"] * 6 == [exchange.body for exchange in application.seen if exchange.target == b"/echo"]
