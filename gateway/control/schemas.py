@@ -62,7 +62,12 @@ _METADATA: dict[str, Schema] = {
     "Datatype": {"enum": list(DATATYPES)},
     "TensorMetadata": _object(name=_TEXT, datatype=ref("Datatype"), shape=_list({"type": "integer", "minimum": -1})),
     "ModelMetadata": _object(
-        name=_TEXT, versions=_list(_TEXT), platform=_TEXT, inputs=_list(ref("TensorMetadata")), outputs=_list(ref("TensorMetadata"))
+        name=_TEXT,
+        versions=_list(_TEXT),
+        platform=_TEXT,
+        inputs=_list(ref("TensorMetadata")),
+        outputs=_list(ref("TensorMetadata")),
+        optional={"properties": _map(_TEXT)},
     ),
 }
 
