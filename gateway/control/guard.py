@@ -43,7 +43,7 @@ class GuardedHttp:
             refusal = caller.refusal(route, model, now)
             if refusal is not None:
                 raise self._refused(refusal, headers)
-        return self._lasting(route, model, handler, caller, headers) if self._remembered else handler
+        return self._lasting(route, model, handler, caller, headers) if self._remembered else _of(caller, handler)
 
     def _lasting(self, route: str, model: str | None, handler: HttpHandler, caller: Caller, headers: Headers) -> HttpHandler:
         """A handler that asks again once the caller is another, or has to be looked at."""
@@ -54,6 +54,7 @@ class GuardedHttp:
                 refusal = caller.refusal(route, model, exchange.arrival)
                 if refusal is not None:
                     raise self._refused(refusal, headers)
+            exchange.principal = caller.tenant
             handler(exchange)
 
         return handle
@@ -65,3 +66,13 @@ class GuardedHttp:
             challenge += ', error="invalid_token"'
         more = [(b"www-authenticate", challenge.encode())] if error.code is Code.UNAUTHENTICATED else []
         return HttpRefusal(http_status(error.code), error.message, more)
+
+
+def _of(caller: Caller, handler: HttpHandler) -> HttpHandler:
+    """A handler that is told who asks."""
+
+    def handle(exchange: HttpExchange) -> None:
+        exchange.principal = caller.tenant
+        handler(exchange)
+
+    return handle

@@ -37,6 +37,7 @@ class HttpExchange:
     headers: Headers
     body: bytes  # whole, content-encoding already undone
     arrival: float  # clock.now() when its last byte was read
+    principal: str = ""  # who asks, set by whoever knows
     cancelled: bool = False  # the peer went away; batching drops it before compute
     on_cancel: Callable[[], None] | None = None
 
