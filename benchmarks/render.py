@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-RESULT, REGISTRY, RELOAD, CREDENTIALS = (RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials"))
+RESULT, *OTHERS = (RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials", "tenants"))
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 MARKED = re.compile(r"(<!-- bench:serving -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -48,8 +49,9 @@ def page(
     registry: dict[str, Any] | None = None,
     reload: dict[str, Any] | None = None,
     credentials: dict[str, Any] | None = None,
+    tenants: dict[str, Any] | None = None,
 ) -> str:
-    """docs/benchmarks.md: bars, then every measurement; then identity, the registry, and what comes and goes."""
+    """docs/benchmarks.md: bars, then every measurement; then identity, tenants, the registry, and what comes and goes."""
     return "\n".join([
         "# Benchmarks", "",
         "Rendered from [benchmarks/results/serving.json](../benchmarks/results/serving.json) by `benchmarks/render.py`; "
@@ -59,7 +61,7 @@ def page(
         "Ratios are taken within a round; figures are medians over rounds.", "",
         _machine(result), "", _versions(result), "",
         "## Bars", "", *_bars(result), "", "## Measurements", "", *_measurements(result), "",
-        *_identity(credentials), *_registry(registry), *_comings(reload),
+        *_identity(credentials), *_tenants(tenants), *_registry(registry), *_comings(reload),
     ])  # fmt: skip
 
 
@@ -105,6 +107,33 @@ def _comings(reload: dict[str, Any] | None) -> list[str]:
     return lines if reload is None else [*lines, _machine(reload), "", *_bars(reload), ""]
 
 
+def _tenants(tenants: dict[str, Any] | None) -> list[str]:
+    """The bench of tenants: what it plays, its bars, and the figures behind them."""
+    lines = [
+        "## Tenants beside each other", "",
+        "`make bench-tenants`: on one core, a tenant asks for a fifth of what a model of long runs can do, beside one that offers nine "
+        "times as much into a queue that is always full; and a tenant asks for one row at a time, alone and beside one that sends 8 MiB "
+        "with every hundredth. For comparison, both tenants of the first with one key, which the server cannot tell apart.", "",
+    ]  # fmt: skip
+    if tenants is None:
+        return lines
+    share, heavy = tenants["measurements"]["share"], tenants["measurements"]["heavy"]
+    rows = [
+        ("answered of what the small tenant asked", "answered_of_demand", share["runs"], share["as_one"]),
+        ("p99 of the small tenant beside the big one, µs", "small_p99_us", share["runs"], share["as_one"]),
+        ("answers a second of both, of what one alone gets", "of_capacity", share["runs"], share["as_one"]),
+        ("p50 beside 8 MiB and alone, µs", "p50_us", heavy["beside"], heavy["alone"]),
+        ("p99 beside 8 MiB and alone, µs", "p99_us", heavy["beside"], heavy["alone"]),
+    ]
+    table = ["| median | two tenants | one key, or alone |", "|---|---:|---:|"]
+    table += [f"| {text} | {_median(key, ours)} | {_median(key, others)} |" for text, key, ours, others in rows]
+    return [*lines, _machine(tenants), "", *_bars(tenants), "", *table, ""]
+
+
+def _median(key: str, runs: list[dict[str, Any]]) -> str:
+    return _number(statistics.median(run[key] for run in runs))
+
+
 def _bars(result: dict[str, Any]) -> list[str]:
     lines = ["| bar | value | bound | holds |", "|---|---:|---:|---|"]
     for bar in result["bars"]:
@@ -147,7 +176,7 @@ def rendered() -> dict[Path, str]:
     if not RESULT.exists():
         return {}
     result = json.loads(RESULT.read_text())
-    others = [json.loads(path.read_text()) if path.exists() else None for path in (REGISTRY, RELOAD, CREDENTIALS)]
+    others = [json.loads(path.read_text()) if path.exists() else None for path in OTHERS]
     pages = {PAGE: page(result, *others)}
     readme = README.read_text()
     if MARKED.search(readme):

@@ -21,6 +21,7 @@ from gateway.model_settings import Count, IsolationPlan, Milliseconds, ModelPlan
 from gateway.typed_yaml import MisfitError, Problem, YamlError
 from registry.errors import RegistryError
 from registry.names import check_model_name
+from registry.queueing import Queueing
 from registry.serving import Serving
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -220,6 +221,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             max_batch_size=_first(own.max_batch_size, said.max_batch_size if said.batching else 0, self.batching.max_batch_size),
             dynamic_batching=said.dynamic_batching if own.dynamic_batching is None else own.dynamic_batching,
             max_queue_delay_ms=_first(own.max_queue_delay_ms, said.max_queue_delay_ms, self.batching.max_queue_delay_ms),
+            queue=own.queue or said.queue or Queueing(),
             instances=_first(own.instances, said.instances, 1),
             inline_max_us=self.batching.inline_max_us,
             allow_empty=own.allow_empty,

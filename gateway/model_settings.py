@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.typed_yaml import MisfitError
+from registry import queueing
 from registry.errors import RegistryError
 from registry.names import check_alias_name
 from registry.providers import Provider, ProviderOptions, misfit, repeated, unlisted
+from registry.queueing import Queueing
 from registry.serving import MAX_THREADS, Execution, Optimization
 
 MAX_ROWS, MAX_DELAY_MS, MAX_INSTANCES = 1 << 20, 60_000, 64
@@ -51,6 +53,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_batch_size: Rows | None = None  # instead of what the version says, and of batching.max_batch_size
     max_queue_delay_ms: Milliseconds | None = None  # instead of what the version says, and of batching.max_queue_delay_ms
     dynamic_batching: bool | None = None  # instead of what the version says; false: no request is joined with another, large ones are split
+    queue: Queueing | None = None  # priority levels and queue policies, all of them instead of what the version says
     instances: Instances | None = None  # runs at once in a worker, instead of what the version says, or 1; on processors, of whole cores
     versions: Versions = Versions()  # which versions are served, instead of what a config.pbtxt says
     lazy: bool | None = None  # instead of processes.lazy
@@ -73,6 +76,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for key, value in self.session_entries.items():
             if (problem := misfit(key, value)) is not None:
                 raise MisfitError("session_entries", f"{key}: {problem}")
+        wrong = None if self.queue is None else queueing.misfit(self.queue)
+        if wrong is not None:
+            raise MisfitError(f"queue.{wrong[0]}", wrong[1])
         if self.isolation == "process" and (self.instances or 1) > 1:
             raise MisfitError("instances", "a model in a process of its own runs once at a time: leave out isolation, or instances")
 
@@ -92,6 +98,7 @@ class ModelPlan:
     max_batch_size: int  # 0: requests are neither joined nor split
     dynamic_batching: bool  # False: requests are not joined
     max_queue_delay_ms: float
+    queue: Queueing
     instances: int
     inline_max_us: int
     allow_empty: bool

@@ -1,4 +1,4 @@
-"""How a version wants to be served: rows of a run, waiting for more of them, instances, where and how its session runs. Pure data."""
+"""How a version wants to be served: rows of a run, waiting for more, queues, instances, where and how its session runs. Pure data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 
 from registry.errors import damaged
 from registry.providers import Provider, ProviderOptions
+from registry.queueing import Queueing, misfit
 
 MAX_THREADS = 1024  # of one run
 
@@ -35,6 +36,12 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     memory_pattern: bool | None = None  # whether the runtime plans the memory of a run of known shapes in one piece
     entries: dict[str, str] = {}  # of the session's configuration, as `providers.ENTRIES` lists them
     parameters: dict[str, str] = {}  # the model's own, which the gateway shows and does not read
+    queue: Queueing | None = None  # priority levels and queue policies
+
+    def __post_init__(self) -> None:
+        wrong = None if self.queue is None else misfit(self.queue)
+        if wrong is not None:
+            raise ValueError(f"queue.{wrong[0]}: {wrong[1]}")
 
 
 def encode(serving: Serving) -> bytes:

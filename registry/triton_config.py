@@ -23,11 +23,14 @@ from registry.manifest import MODEL_FILE
 from registry.names import is_plain_file_name
 from registry.pb import model_config_pb2 as pb
 from registry.ports import CONFIG_FILE, Ports, View, hold_the_same
+from registry.queueing import MAX_LEVELS, MAX_TIMEOUT_US, Action, Queueing, QueuePolicy, misfit
 from registry.schema import ContractFile, Terms
 from registry.serving import Serving
 from registry.triton_session import is_runtimes, session_of
 from registry.verified import VersionPolicy
 from registry.warmup import MAX_ROWS, MAX_RUNS, MAX_SAMPLES, Filling, Sample, check_filling
+
+_ACTIONS: dict[int, Action] = {pb.ModelQueuePolicy.REJECT: "reject", pb.ModelQueuePolicy.DELAY: "delay"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,39 @@ def _serving(said: Said, settings: Settings) -> Serving:
         max_batch_size=config.max_batch_size or None,
         max_queue_delay_ms=delay_ms if said.has_delay else None,
         parameters={key: value.string_value for key, value in sorted(config.parameters.items()) if not is_runtimes(key)},
+        queue=_queueing(said),
         **session_of(said.source, config, settings),
+    )
+
+
+def _queueing(said: Said) -> Queueing | None:
+    """None where nothing is said."""
+    asked = said.message.dynamic_batching
+    for field in ("priority_levels", "default_priority_level"):
+        if getattr(asked, field) > MAX_LEVELS:
+            raise refused(f"{said.source} has a dynamic_batching.{field} above {MAX_LEVELS}")
+    queueing = Queueing(
+        priority_levels=asked.priority_levels,
+        default_priority_level=asked.default_priority_level,
+        default_queue_policy=_policy(said, asked.default_queue_policy),
+        priority_queue_policy={str(level): _policy(said, policy) for level, policy in sorted(asked.priority_queue_policy.items())},
+    )
+    wrong = misfit(queueing)
+    if wrong is not None:
+        raise refused(f"{said.source} has a wrong dynamic_batching.{wrong[0]}: {wrong[1]}")
+    return None if queueing == Queueing() else queueing
+
+
+def _policy(said: Said, policy: Any) -> QueuePolicy:
+    if policy.timeout_action not in _ACTIONS:
+        raise refused(f"{said.source} has a timeout_action that is neither REJECT nor DELAY")
+    if policy.default_timeout_microseconds > MAX_TIMEOUT_US:
+        raise refused(f"{said.source} has a default_timeout_microseconds above {MAX_TIMEOUT_US}")
+    return QueuePolicy(
+        timeout_action=_ACTIONS[policy.timeout_action],
+        default_timeout_us=policy.default_timeout_microseconds,
+        allow_timeout_override=policy.allow_timeout_override,
+        max_queue_size=policy.max_queue_size,
     )
 
 

@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 
 UNKNOWN = "this server has no such setting"
 _CAPTURE = "runs are not captured: each has the shape that its rows give it"
-_QUEUES = "queues are bounded by limits.serving, alike for all callers"
 _HONOURED = """
 name platform backend default_model_filename max_batch_size
 version_policy version_policy.latest version_policy.latest.num_versions version_policy.all version_policy.specific
@@ -21,7 +20,14 @@ version_policy.specific.versions
 input input.name input.data_type input.format input.dims input.reshape input.reshape.shape
 output output.name output.data_type output.dims output.label_filename output.reshape output.reshape.shape
 instance_group instance_group.name instance_group.count instance_group.kind instance_group.gpus instance_group.rate_limiter
-dynamic_batching dynamic_batching.preferred_batch_size dynamic_batching.max_queue_delay_microseconds dynamic_batching.default_queue_policy
+dynamic_batching dynamic_batching.preferred_batch_size dynamic_batching.max_queue_delay_microseconds
+dynamic_batching.priority_levels dynamic_batching.default_priority_level
+dynamic_batching.default_queue_policy dynamic_batching.default_queue_policy.timeout_action
+dynamic_batching.default_queue_policy.default_timeout_microseconds dynamic_batching.default_queue_policy.allow_timeout_override
+dynamic_batching.default_queue_policy.max_queue_size
+dynamic_batching.priority_queue_policy dynamic_batching.priority_queue_policy.timeout_action
+dynamic_batching.priority_queue_policy.default_timeout_microseconds dynamic_batching.priority_queue_policy.allow_timeout_override
+dynamic_batching.priority_queue_policy.max_queue_size
 optimization optimization.graph optimization.graph.level optimization.cuda optimization.execution_accelerators
 optimization.execution_accelerators.gpu_execution_accelerator optimization.execution_accelerators.cpu_execution_accelerator
 optimization.execution_accelerators.gpu_execution_accelerator.name optimization.execution_accelerators.gpu_execution_accelerator.parameters
@@ -52,13 +58,6 @@ REFUSED: Mapping[str, str] = {
     "instance_group.secondary_devices": "a version runs in one place",
     "instance_group.host_policy": "workers are bound to cores by processes.pin",
     "dynamic_batching.preserve_ordering": "requests of one row shape are answered in order, those of two shapes need not be",
-    "dynamic_batching.priority_levels": "all requests have one priority",
-    "dynamic_batching.default_priority_level": "all requests have one priority",
-    "dynamic_batching.default_queue_policy.timeout_action": "a request past its deadline is answered at once",
-    "dynamic_batching.default_queue_policy.default_timeout_microseconds": "limits.serving.default_deadline_s holds for all requests",
-    "dynamic_batching.default_queue_policy.allow_timeout_override": "a request's own timeout always counts",
-    "dynamic_batching.default_queue_policy.max_queue_size": _QUEUES,
-    "dynamic_batching.priority_queue_policy": _QUEUES,
     "sequence_batching": "requests here know nothing of each other",
     "ensemble_scheduling": "an ensemble is no ONNX model",
     "optimization.priority": "runs have no priorities",

@@ -193,3 +193,93 @@ def bucket_verdicts(asked: Sequence[tuple[int, int]], *, per_s: int, burst: int)
             level -= tokens * whole
         verdicts.append(fits)
     return verdicts
+
+
+# --- queues ----------------------------------------------------------------------------------------------------------------------
+
+
+class Request:
+    """One that waits, in the order of the list that it stands in. `late_from`: when it begins to let others pass [s]."""
+
+    def __init__(self, number: int, level: int, tenant: str, rows: int, late_from: float) -> None:
+        self.number, self.level, self.tenant, self.rows, self.late_from = number, level, tenant, rows, late_from
+
+
+class Queue:
+    """What waits for the runs of one row shape. All that fits one run goes at once; else it is sorted, and fair from then on."""
+
+    def __init__(self, limit: int, weights: dict[str, float], second_per_row: float) -> None:
+        self.limit, self.weights, self.second_per_row = limit, weights, second_per_row
+        self.waiting: list[Request] = []
+        self.sorted: set[int] = set()
+        self.now: dict[int, float] = {}
+        self.finish: dict[tuple[int, str], float] = {}
+
+    def take(self, clock: float) -> list[int]:
+        """The numbers of the next batch."""
+        total = 0
+        for request in self.waiting:
+            total += request.rows
+        if total <= self.limit and not self.sorted:
+            batch = [request.number for request in self.waiting]
+            self.waiting = []
+            return batch
+        self.sorted = {request.number for request in self.waiting}
+        batch, rows = [], 0
+        while self.waiting:
+            request = self.next(clock)
+            if batch and rows + request.rows > self.limit:
+                break
+            self.start(request)
+            batch.append(request.number)
+            rows += request.rows
+        return batch
+
+    def next(self, clock: float) -> Request:
+        """By level; those that are not late; the tenant whose start is earliest, and of that the one that came, or became late, first."""
+        best, best_key = None, None
+        for place, request in enumerate(self.waiting):
+            late = request.late_from <= clock
+            start = max(self.now.get(request.level, 0.0), self.finish.get((request.level, request.tenant), 0.0))
+            mine = [other for other in self.waiting if (other.level, other.tenant) == (request.level, request.tenant)]
+            mine = [other for other in mine if (other.late_from <= clock) == late]
+            if request is not (min(mine, key=lambda other: other.late_from) if late else mine[0]):
+                continue
+            key = (request.level, late, start, place)
+            if best_key is None or key < best_key:
+                best, best_key = request, key
+        assert best is not None
+        return best
+
+    def start(self, request: Request) -> None:
+        """It runs, and its tenant has had what that costs."""
+        begin = max(self.now.get(request.level, 0.0), self.finish.get((request.level, request.tenant), 0.0))
+        self.now[request.level] = begin
+        cost = request.rows * self.second_per_row
+        self.finish[request.level, request.tenant] = begin + cost / self.weights.get(request.tenant, 1.0)
+        self.waiting.remove(request)
+        self.sorted.discard(request.number)
+
+
+def who_yields(item: tuple[int, str, int], waiting: Sequence[tuple[int, str, int]], bound: int, weights: dict[str, float]) -> int | None:
+    """Whose place a request takes in a queue of `bound` rows: the index of who leaves first, or None. All are (level, tenant, rows)."""
+    lowest = max(level for level, _, _ in waiting)
+    over = sum(rows for _, _, rows in waiting) + item[2] - bound
+    if lowest < item[0]:
+        return None
+    loads: dict[str, int] = {}
+    for level, tenant, rows in waiting:
+        if level == lowest:
+            loads[tenant] = loads.get(tenant, 0) + rows
+    heaviest, most = "", -1.0
+    for tenant in sorted(loads):
+        if loads[tenant] / weights.get(tenant, 1.0) > most:
+            heaviest, most = tenant, loads[tenant] / weights.get(tenant, 1.0)
+    after = loads[heaviest] - over
+    if after < 0:
+        return None
+    if lowest == item[0]:
+        mine = loads.get(item[1], 0) + item[2]
+        if heaviest == item[1] or after / weights.get(heaviest, 1.0) < mine / weights.get(item[1], 1.0):
+            return None
+    return max(index for index, (level, tenant, _) in enumerate(waiting) if (level, tenant) == (lowest, heaviest))

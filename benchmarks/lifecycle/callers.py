@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.load import http1, http2
 from benchmarks.load import http2_frames as h2
-from benchmarks.load.headers import CONSTANT, encode_blocks
+from benchmarks.load.headers import CONSTANT, HeaderStyle, encode_blocks
 from benchmarks.load.messages import Prepared, pack
 from benchmarks.load.samples import FREE, WHOLE, Tally
 from benchmarks.replayer import LOOPED_CONSTANT, NO_FILES, Http2, Load, LoadError, http1_state, http2_state, open_http2
@@ -69,7 +69,8 @@ class Size:
 class Callers:
     """One group of callers over one protocol. `start` and `finish` once."""
 
-    def __init__(self, protocol: str, address: Address, requests: Sequence[Prepared], size: Size) -> None:
+    def __init__(self, protocol: str, address: Address, requests: Sequence[Prepared], size: Size, *, style: HeaderStyle = CONSTANT) -> None:
+        """`style`: of gRPC headers."""
         self.protocol = protocol
         self._address = address
         self._size = size
@@ -83,7 +84,7 @@ class Callers:
         wires = [request.wire for request in requests]
         self._sockets: list[socket.socket | None] = [_connected(address) for _ in range(size.connections)]
         files = np.array([each.fileno() for each in self._sockets if each is not None], np.int64)
-        self._loop = _Grpc(address, wires, files, load) if protocol == "grpc" else _Http(wires, files, load)
+        self._loop = _Grpc(address, wires, files, load, style) if protocol == "grpc" else _Http(wires, files, load)
 
     @property
     def tally(self) -> Tally:
@@ -187,8 +188,8 @@ def _connected(address: Address) -> socket.socket:
 class _Grpc:
     """The HTTP/2 loop and what to do with its connections."""
 
-    def __init__(self, address: Address, wires: Sequence[bytes], files: np.ndarray, load: Load) -> None:
-        blocks = encode_blocks("{}:{}".format(*address), style=CONSTANT, count=LOOPED_CONSTANT, seed=0)
+    def __init__(self, address: Address, wires: Sequence[bytes], files: np.ndarray, load: Load, style: HeaderStyle) -> None:
+        blocks = encode_blocks("{}:{}".format(*address), style=style, count=LOOPED_CONSTANT, seed=0)
         (body, body_at), (block, block_at) = pack(wires), pack(blocks)
         first = np.arange(load.connections) * (len(wires) // load.connections)
         self._plan = h2.Plan(body, body_at, block, block_at, first, np.zeros(load.connections, np.int64))

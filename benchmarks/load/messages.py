@@ -18,20 +18,29 @@ class Prepared:
 
     model: Served
     request_id: str
-    row: np.ndarray  # [*model.row] float32
+    row: np.ndarray  # [*model.row] float32; [n, *model.row] of `rows_message`
     wire: bytes
 
 
 def grpc_message(model: Served, request_id: str, row: np.ndarray, *, typed: bool = False) -> Prepared:
     """A length-prefixed ModelInferRequest for one row."""
+    return _grpc_message(model, request_id, row, (1, *row.shape), typed=typed)
+
+
+def rows_message(model: Served, request_id: str, rows: np.ndarray) -> Prepared:
+    """A length-prefixed ModelInferRequest for many rows [n, *model.row], in raw contents."""
+    return _grpc_message(model, request_id, rows, rows.shape, typed=False)
+
+
+def _grpc_message(model: Served, request_id: str, values: np.ndarray, shape: tuple[int, ...], *, typed: bool) -> Prepared:
     request = pb.ModelInferRequest(model_name=model.name, id=request_id)
-    tensor = request.inputs.add(name="input", datatype="FP32", shape=[1, *row.shape])
+    tensor = request.inputs.add(name="input", datatype="FP32", shape=shape)
     if typed:
-        tensor.contents.fp32_contents.extend(row.ravel().tolist())
+        tensor.contents.fp32_contents.extend(values.ravel().tolist())
     else:
-        request.raw_input_contents.append(row.astype("<f4").tobytes())
+        request.raw_input_contents.append(values.astype("<f4").tobytes())
     body = request.SerializeToString()
-    return Prepared(model, request_id, row, b"\0" + len(body).to_bytes(4, "big") + body)
+    return Prepared(model, request_id, values, b"\0" + len(body).to_bytes(4, "big") + body)
 
 
 def json_request(model: Served, request_id: str, row: np.ndarray, authority: str) -> Prepared:

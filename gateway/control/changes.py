@@ -13,8 +13,6 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 TAKEN_OVER = (
     ("models",),
-    ("tenants",),
-    ("default_tenant",),
     ("batching",),
     ("logging", "level"),
     ("logging", "format"),
@@ -23,6 +21,8 @@ TAKEN_OVER = (
     ("auth", "clients"),
     ("auth", "anonymous"),
     ("auth", "realm"),
+    ("tenants",),
+    ("default_tenant",),
 )  # fmt: skip - what a reload changes; of `auth` while there is such a section before and after
 _SECRET = ("repository", "options")  # may hold credentials: named, never shown
 

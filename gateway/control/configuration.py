@@ -43,6 +43,7 @@ class ModelConfiguration:
             parameters=version.description.parameters,
             joins=version.joins,
             max_delay_s=version.max_delay_s,
+            queueing=version.queueing,
             policy=self._policy(version.name),
             place=Place(placement.provider, placement.instances, placement.device),
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.control.quotas import Quotas
 from gateway.control.replies import fail
-from gateway.control.service import Service, timeout_of
+from gateway.control.service import Service
 from gateway.errors import AsleepError, Code, TidegateError
 from gateway.observe.slabs import HTTP
 from gateway.protocol import v2_rest
@@ -19,13 +19,16 @@ from gateway.protocol.rest_answer import Answer, RestEncoder, id_part
 from gateway.protocol.rest_template import RestTemplates
 from gateway.protocol.tensors import BoundRequest, Signature
 from gateway.serving.batch import Item
+from gateway.serving.lane import Lane
 from gateway.serving.model import Arrays
 from gateway.serving.routing import Routes
-from gateway.serving.versions import Lane, Version
+from gateway.serving.terms import Terms, terms_of
+from gateway.serving.versions import Version
 from gateway.wire.exchange import HttpExchange
 
 _log = logging.getLogger(__name__)
 _SINKS_MAX = 1_024
+_NEVER = float("inf")
 
 SinkKey = tuple[Version, tuple[int, ...] | None, ResponsePlan]
 
@@ -64,13 +67,13 @@ class HttpSink:
 class Plan:
     """What a body means, when it is known but for its id and data."""
 
-    __slots__ = ("bound", "lane", "sink", "timeout_s")
+    __slots__ = ("bound", "lane", "sink", "terms")
 
-    def __init__(self, bound: BoundRequest, lane: Lane, sink: HttpSink, timeout_s: float) -> None:
+    def __init__(self, bound: BoundRequest, lane: Lane, sink: HttpSink, terms: Terms | None) -> None:
         self.bound = bound
         self.lane = lane
         self.sink = sink
-        self.timeout_s = timeout_s
+        self.terms = terms
 
 
 class HttpInference:
@@ -91,13 +94,19 @@ class HttpInference:
             return
         item = Item()
         item.caller = exchange
+        if exchange.credential is not None:
+            item.tenant = exchange.credential.tenant
         try:
             plan = self.plan(item, exchange, model, version)
             item.sink = plan.sink
             item.rows = plan.bound.rows
             item.size = plan.bound.size
             item.arrival = exchange.arrival
-            item.deadline = exchange.arrival + (plan.timeout_s or service.limits.serving.default_deadline_s)
+            default = exchange.arrival + service.limits.serving.default_deadline_s
+            if plan.terms is None:
+                item.deadline = default
+            else:
+                plan.terms.hold(item, _NEVER, default)
             rejection = service.batcher.submit(plan.lane, item)
             if rejection is not None:
                 Quotas.leave(exchange)
@@ -164,7 +173,8 @@ class RestInference(HttpInference):
             body, header_length=header_length, model=model, version=version, signature=signature, limits=service.limits.request
         )
         found, bound = service.bind(request)
-        plan = Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, bound, form), timeout_of(request))
+        terms = terms_of(request.parameters, found.queueing)
+        plan = Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, bound, form), terms)
         item.id, item.data = id_part(request.id), bound.data
         in_order = [tensor.name for tensor in request.inputs] == [spec.name for spec in found.signature.inputs]
         if in_order and self._templates.wants(exchange.target, body, header_length):

@@ -8,6 +8,7 @@ from gateway.protocol import v1_rest
 from gateway.protocol.v1_answer import PredictEncoder
 from gateway.serving.batch import Item
 from gateway.serving.routing import Routes
+from gateway.serving.terms import terms_of
 from gateway.serving.versions import Version
 from gateway.wire.exchange import HttpExchange
 
@@ -27,7 +28,7 @@ class RestPrediction(HttpInference):
         request, by_rows = v1_rest.decode(exchange.body, model=model, version=version, signature=signature, limits=service.limits.request)
         found, bound = service.bind(request)
         item.id, item.data = b"", bound.data
-        return Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, by_rows=by_rows), 0.0)
+        return Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, by_rows=by_rows), terms_of({}, found.queueing))
 
     def _sink(self, version: Version, *, by_rows: bool) -> HttpSink:
         """One for each version and form, for as long as the route table."""

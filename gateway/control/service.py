@@ -20,8 +20,10 @@ from gateway.protocol.tensors import BoundRequest, InferRequest
 from gateway.protocol.v2_grpc_answer import ResponseEncoder, id_field, stream_error
 from gateway.serving.batch import Caller, Item, Sink
 from gateway.serving.batching import Batcher
+from gateway.serving.lane import Lane
 from gateway.serving.routing import Routes
-from gateway.serving.versions import Lane, Version
+from gateway.serving.terms import Terms, terms_of
+from gateway.serving.versions import Version
 from gateway.wire import grpc
 from gateway.wire.stream import Stream
 
@@ -31,9 +33,9 @@ Message = bytes | memoryview
 class Plan:
     """What a message means, when it is known but for its id and data: where its request goes and who answers."""
 
-    __slots__ = ("bound", "lane", "model", "rows", "sink", "size", "stream_sink", "timeout_s")
+    __slots__ = ("bound", "lane", "model", "rows", "sink", "size", "stream_sink", "terms")
 
-    def __init__(self, model: str, bound: BoundRequest, lane: Lane, *, sink: Sink, stream_sink: Sink, timeout_s: float) -> None:
+    def __init__(self, model: str, bound: BoundRequest, lane: Lane, *, sink: Sink, stream_sink: Sink, terms: Terms | None) -> None:
         self.model = model
         self.bound = bound
         self.lane = lane
@@ -41,7 +43,7 @@ class Plan:
         self.stream_sink = stream_sink
         self.rows = bound.rows
         self.size = bound.size
-        self.timeout_s = timeout_s
+        self.terms = terms
 
 
 class Service:
@@ -93,6 +95,8 @@ class Service:
                 plan, item.id, item.data = found
                 if credential is not None and (item.arrival >= credential.until or plan.model not in credential.models):
                     credential.demand_inference(plan.model, item.arrival)
+            if credential is not None:
+                item.tenant = credential.tenant
         except TidegateError as error:
             if isinstance(error, AsleepError) and self.parking is not None:
                 self.parking.park(error.model, ParkedCall(self, stream, bytes(data[start:end]), deadline, credential))
@@ -105,7 +109,10 @@ class Service:
         item.sink = plan.sink
         item.rows = plan.rows
         item.size = plan.size
-        item.deadline = deadline if plan.timeout_s == 0.0 else min(deadline, item.arrival + plan.timeout_s)
+        if plan.terms is None:
+            item.deadline = deadline
+        else:
+            plan.terms.hold(item, deadline, deadline)
         rejection = self.batcher.submit(plan.lane, item)
         if rejection is not None:
             Quotas.leave(stream)
@@ -141,6 +148,8 @@ class Service:
                 plan, item.id, item.data = found
                 if call.credential is not None:
                     call.credential.demand_inference(plan.model, item.arrival)
+            if call.credential is not None:
+                item.tenant = call.credential.tenant
         except TidegateError as error:
             if error.code is Code.UNAUTHENTICATED:  # nobody is there any more who could ask for more
                 Quotas.leave(streamed)
@@ -158,7 +167,10 @@ class Service:
         item.sink = plan.stream_sink
         item.rows, item.size = plan.rows, plan.size
         default = item.arrival + self.limits.serving.default_deadline_s
-        item.deadline = min(call.deadline, default if plan.timeout_s == 0.0 else item.arrival + plan.timeout_s)
+        if plan.terms is None:
+            item.deadline = min(call.deadline, default)
+        else:
+            plan.terms.hold(item, call.deadline, default)
         rejection = self.batcher.submit(plan.lane, item)
         if rejection is not None:
             Quotas.leave(streamed)
@@ -189,7 +201,8 @@ class Service:
             )
         sink, stream_sink = sinks
         lane = version.lane(bound.shapes, alone=not bound.rows)
-        return Plan(request.model, bound, lane, sink=sink, stream_sink=stream_sink, timeout_s=timeout_of(request))
+        terms = terms_of(request.parameters, version.queueing)
+        return Plan(request.model, bound, lane, sink=sink, stream_sink=stream_sink, terms=terms)
 
     def version(self, model: str, version: str) -> Version:
         """The version that somebody asks about. One that sleeps is awakened, and is not there yet. Raises TidegateError."""
@@ -327,11 +340,6 @@ class StreamCall:
 def _streamed_answered(item: Item) -> None:
     streamed = cast(Streamed, item.caller)
     streamed.call.answered(streamed.owed)
-
-
-def timeout_of(request: InferRequest) -> float:
-    """Seconds of the `timeout` parameter, which is in microseconds; 0: none."""
-    return float(request.parameters.get("timeout", 0)) / 1e6 if request.parameters else 0.0
 
 
 def _in_signature_order(request: InferRequest, plan: Plan) -> bool:

@@ -44,6 +44,7 @@ from gateway.errors import Code
 from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate, Known
 from gateway.identity.settings import Auth
+from gateway.identity.tenants import Weights
 from gateway.limits import WireLimits
 from gateway.model_settings import Versions
 from gateway.observe.access import AccessLog
@@ -111,6 +112,7 @@ class Serving:
         self.state = ServerState(config.server.name, importlib.metadata.version("tidegate"))
         self._source: Source | None = None
         self._gives_way = False  # the loading thread
+        self._weights = Weights(config.tenants, config.default_tenant)
         self.gate = None if config.auth is None else Gate(config.auth, clock, ask=lambda: ask(UnknownKey()))
         self._tls: TlsContext | None = None
         self.service, self.listener = self._compose()
@@ -168,6 +170,7 @@ class Serving:
         self._apply_quotas()
         self.service.allow_empty(_allow_empty(config))
         self.service.batcher.inline_max_s = _inline_max_s(config)
+        self._weights.configure(config.tenants, config.default_tenant)
         if self.gate is not None and config.auth is not None:
             self.gate.configure(config.auth)
 
@@ -206,7 +209,7 @@ class Serving:
         self._source = source = self._source or open_repository(config.repository)
         cores = len(os.sched_getaffinity(os.getpid()))  # of the main thread, and so of those that run models; this one has more
         compiled = None if config.processes.compiled is None else Compiled(config.processes.compiled)
-        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child, cores, compiled)
+        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child, cores, compiled, self._weights.of)
         with overlaid(source, held.model, _brought(held)):
             version, size = loader.load(_wanted(source, held), say)
             try:

@@ -14,6 +14,7 @@ from gateway.errors import Code, TidegateError
 from gateway.identity.access import INFER, UNIDENTIFIED, decide, judge, need_of
 from gateway.identity.principals import Principal
 from gateway.identity.scopes import MAX_MODEL_CHARACTERS
+from gateway.identity.tenants import ANONYMOUS
 
 _KEPT_MAX = 4_096
 
@@ -23,7 +24,7 @@ Look = Callable[[], tuple[Principal | None, float]]  # who it is now, and until 
 class Caller:
     """One credential, or none. Shared by all requests that come with it. `denials` counts what is refused to it, by code."""
 
-    __slots__ = ("__weakref__", "_denials", "_look", "account", "models", "passes", "principal", "until")
+    __slots__ = ("__weakref__", "_denials", "_look", "account", "models", "passes", "principal", "tenant", "until")
 
     def __init__(self, look: Look, denials: Counter[Code]) -> None:
         self._look = look
@@ -32,6 +33,7 @@ class Caller:
         self.passes: set[tuple[str, str | None]] = set()  # routes with models that it may call, as long
         self.principal: Principal | None = None
         self.account: Any = None  # what its requests are charged to, kept here by whoever charges them
+        self.tenant = ANONYMOUS  # whom its requests share the server as
         self.until = 0.0
         self._again()
 
@@ -81,6 +83,7 @@ class Caller:
         principal, self.until = self._look()
         if principal != self.principal:
             self.principal, self.models, self.passes, self.account = principal, set(), set(), None
+            self.tenant = ANONYMOUS if principal is None or principal.anonymous else principal.name
 
     def _counted(self, refusal: TidegateError | None) -> TidegateError | None:
         if refusal is not None:

@@ -20,8 +20,9 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
 class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one tenant may take, over all workers and transports. A tenant is a principal: `key NAME` of the file of keys,
     `certificate NAME`, `token of SUBJECT`, or `anonymous`, all callers together that show nothing. Inference requests count, and each
-    message of a stream; health and metadata do not. What is not set has no bound."""
+    message of a stream; health and metadata do not. What is not set has no bound. `default_tenant` is for those that are not named."""
 
+    weight: Annotated[float, msgspec.Meta(ge=0.001, le=1000)] = 1.0  # its share of a queue that others wait in too, against theirs
     requests_per_s: Rate | None = None  # in the long run
     burst: Count | None = None  # requests at once after a rest; unset: those of one second
     concurrency: Count | None = None  # requests that are not answered yet
@@ -37,6 +38,24 @@ class Tenant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def has_quota(self) -> bool:
         """Whether anything is bounded."""
         return not (self.requests_per_s is None and self.concurrency is None and self.bytes_per_s is None)
+
+
+class Weights:
+    """The weights of tenants by the settings of now."""
+
+    __slots__ = ("_default", "_named")
+
+    def __init__(self, tenants: Mapping[str, Tenant], default: Tenant) -> None:
+        self.configure(tenants, default)
+
+    def configure(self, tenants: Mapping[str, Tenant], default: Tenant) -> None:
+        """Other settings; requests that wait already are weighed by them too."""
+        self._named = {name: tenant.weight for name, tenant in tenants.items()}
+        self._default = default.weight
+
+    def of(self, tenant: str) -> float:
+        """Above 0."""
+        return self._named.get(tenant, self._default)
 
 
 def check_names(names: list[str], *, with_credentials: bool) -> None:

@@ -18,6 +18,7 @@ from gateway.protocol.v2_grpc_metadata import PLATFORM
 from registry.manifest import MODEL_FILE
 from registry.names import MAX_VERSION
 from registry.pb import model_config_pb2 as config_pb
+from registry.queueing import Queueing, QueuePolicy
 from registry.verified import VersionPolicy
 
 BACKEND = "onnxruntime"
@@ -49,6 +50,7 @@ def model_config(
     parameters: Mapping[str, str],
     joins: bool,
     max_delay_s: float,
+    queueing: Queueing,
     policy: VersionPolicy | None,
     place: Place = ANY_CORE,
 ) -> Any:
@@ -68,6 +70,7 @@ def model_config(
         config.version_policy.CopyFrom(_policy(policy or VersionPolicy()))
     if joins and batched:
         config.dynamic_batching.max_queue_delay_microseconds = round(max_delay_s * 1e6)
+        _set_queueing(config.dynamic_batching, queueing)
     else:
         config.ClearField("dynamic_batching")
     _set_place(config, place)
@@ -162,6 +165,26 @@ def _policy(policy: VersionPolicy) -> Any:
     if policy.all:
         return config_pb.ModelVersionPolicy(all=config_pb.ModelVersionPolicy.All())
     return config_pb.ModelVersionPolicy(latest=config_pb.ModelVersionPolicy.Latest(num_versions=min(policy.latest, _UINT32)))
+
+
+def _set_queueing(batching: Any, queueing: Queueing) -> None:
+    """Levels and policies as they are served, which another than the file may have said."""
+    batching.priority_levels, batching.default_priority_level = queueing.priority_levels, queueing.default_priority_level
+    batching.ClearField("default_queue_policy")
+    batching.ClearField("priority_queue_policy")
+    if queueing.default_queue_policy != QueuePolicy():
+        batching.default_queue_policy.CopyFrom(_queue_policy(queueing.default_queue_policy))
+    for level, policy in queueing.priority_queue_policy.items():
+        batching.priority_queue_policy[int(level)].CopyFrom(_queue_policy(policy))
+
+
+def _queue_policy(policy: QueuePolicy) -> Any:
+    return config_pb.ModelQueuePolicy(
+        timeout_action=policy.timeout_action.upper(),
+        default_timeout_microseconds=policy.default_timeout_us,
+        allow_timeout_override=policy.allow_timeout_override,
+        max_queue_size=policy.max_queue_size,
+    )
 
 
 def _set_place(config: Any, place: Place) -> None:

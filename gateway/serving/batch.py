@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from gateway.errors import Code
-from gateway.protocol.tensors import DATATYPES, TensorSpec
+from gateway.identity.tenants import ANONYMOUS
+from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
 from gateway.serving.model import Arrays, RunFault, RunLost, Runnable, Terminable, check_rows
 from gateway.serving.quarantine import KILLS, Quarantine
 
@@ -36,6 +37,12 @@ class Item:
     size: int  # bytes charged to the budget
     deadline: float  # clock seconds
     arrival: float
+    level = 0  # of priority, 1 the most urgent; 0 where the version has none
+    tenant = ANONYMOUS  # who shares the queue with others
+    answer_by = 0.0  # the deadline once it runs, where the queue's patience ends before; else 0
+    late_from = float("inf")  # from then on it lets others of its level pass
+    line: Any = None  # where it stands, once sorted
+    lane: Any = None  # that it came by, where it takes many runs
     done = False  # answered already: its deadline passed while it waited or ran
     watched = False  # its deadline is on the heap
 
@@ -58,8 +65,8 @@ class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
     __slots__ = (
-        "alike", "answering", "assembling", "ended", "failed", "groups", "items", "limit", "options", "rows", "runner", "shapes", "size",
-        "started", "version",
+        "alike", "answering", "assembling", "between", "ended", "failed", "groups", "items", "limit", "options", "rows", "runner", "shapes",
+        "size", "started", "version",
     )  # fmt: skip
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
@@ -75,6 +82,7 @@ class Batch:
         self.started = self.ended = 0.0
         self.assembling = self.answering = 0.0  # seconds of its inputs, within the run, and of its answers, after it
         self.alike: Sink | None = None  # the one sink of all items, where every one of them was answered by it
+        self.between: Callable[[], None] | None = None  # called between two runs of one request
         self.options: Terminable | None = None  # set for runs that may be terminated
         self.runner: Any = None  # whose thread it runs in
 
@@ -154,9 +162,8 @@ def _run(batch: Batch, model: Runnable, items: list[Item], rows: int, now: Calla
 
 
 def _run_once(batch: Batch, model: Runnable, items: list[Item], rows: int, now: Callable[[], float]) -> Arrays:
-    signature, begun = model.signature, now()
-    arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
-    batch.assembling += now() - begun
+    signature = model.signature
+    arrays = _columns(batch, signature, items, rows, now)
     if not signature.max_batch_size:
         outputs = model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
         _check_size(batch, outputs, 1, 1)
@@ -185,6 +192,31 @@ def _run_rows(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Array
 
 def _run_split(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Arrays:
     """A request above the rows of one run goes in pieces."""
+    pieces = _pieces(model, arrays, rows, batch)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as end:
+            return cast(Arrays, end.value)
+        if batch.between is not None:
+            batch.between()
+
+
+def in_steps(batch: Batch, model: Runnable, now: Callable[[], float]) -> Iterator[None]:
+    """As `execute`, for a batch of one request of many runs to a model of this process: each step is a run."""
+    (item,), rows = batch.items, batch.rows
+    try:
+        arrays = _columns(batch, model.signature, batch.items, rows, now)
+        batch.groups.append(([item], (yield from _pieces(model, arrays, rows, batch))))
+    except RunFault as fault:
+        batch.failed.append((item, fault))
+    except Exception:
+        _log.exception("run failed: %s", model.signature.model)
+        batch.failed.append((item, RunFault(Code.INTERNAL, "internal error")))
+
+
+def _pieces(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Generator[None, None, Arrays]:
+    """Run by run; what comes between them is up to the caller."""
     limit = batch.limit
     pieces: list[Arrays] = []
     for at in range(0, rows, limit):
@@ -192,10 +224,20 @@ def _run_split(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Arra
         pieces.append(_run_rows(model, [array[at : at + limit] for array in arrays], size, batch))
         if not at:
             _check_size(batch, pieces[0], rows, size)  # before the others are made
+        if at + limit < rows:
+            yield
     try:
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     except ValueError:
         raise RunFault(Code.INTERNAL, "the pieces of a split request have outputs of different shapes") from None
+
+
+def _columns(batch: Batch, signature: Signature, items: list[Item], rows: int, now: Callable[[], float]) -> list[np.ndarray]:
+    """All inputs of these items, as arrays."""
+    begun = now()
+    arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
+    batch.assembling += now() - begun
+    return arrays
 
 
 def _column(spec: TensorSpec, shape: tuple[int, ...], items: list[Item], k: int, rows: int) -> np.ndarray:

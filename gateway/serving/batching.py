@@ -9,17 +9,18 @@ other's batches short.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.errors import Code
 from gateway.serving.admission import CLOSED, EXPIRED, FULL, LATE, NO_MEMORY, TOO_LATE, Budget, Rejection
-from gateway.serving.batch import Batch, Item, Sink, execute, starts_of
+from gateway.serving.batch import Batch, Item, Sink, execute, in_steps, starts_of
 from gateway.serving.deadlines import Deadlines, Loop
+from gateway.serving.lane import Lane
 from gateway.serving.model import Arrays, Runnable
 from gateway.serving.runner import Runner
-from gateway.serving.versions import Lane, Version
+from gateway.serving.versions import Version
 
 _log = logging.getLogger(__name__)
 _SETTLE_FROM_S = 250e-6  # a shorter run costs about what another look at the sockets does
@@ -66,7 +67,7 @@ class Batcher:
         self._due = False
         self._together = False  # several lanes are looked at: their answers leave together
         self._given: list[Batch] = []  # whose answers have not left
-        self._running: set[Batch] = set()  # in threads
+        self._running: set[Batch] = set()  # for longer than a tick
         self._deadlines = Deadlines(self._loop, clock, self._expire)
 
     # --- in --------------------------------------------------------------------------------------------------------------------
@@ -83,14 +84,17 @@ class Batcher:
             or held > budget.max_inflight_bytes
             or item.deadline < item.arrival + version.horizon_s
         ):
-            refusal = self._refusal(version, item, waiting, queued, held)
+            refusal = self._refusal(version, item)
             if refusal is not None:
                 return refusal
+            waiting = version.waiting_rows + rows  # others may have left for it
+            queued = version.waiting_bytes + item.size
+            held = budget.bytes + item.size
         budget.bytes = held
         budget.requests += 1
         version.waiting_rows = waiting
         version.waiting_bytes = queued
-        lane.items.append(item)
+        lane.arrived.append(item)
         lane.grown = True
         lane.rows = total = lane.rows + rows
         if not lane.ready:
@@ -99,27 +103,38 @@ class Batcher:
             self._run_inline(lane)
         return None
 
-    def _refusal(self, version: Version, item: Item, waiting: int, queued: int, held: int) -> Rejection | None:
+    def _refusal(self, version: Version, item: Item) -> Rejection | None:
         """Something is near a bound: the reason to refuse, if there is one."""
         if version.closed:
             return CLOSED
-        if held > self.budget.max_inflight_bytes:
+        if self.budget.bytes + item.size > self.budget.max_inflight_bytes:
             return NO_MEMORY
-        # A request above the bounds that meets an empty queue is split and run: size alone is no reason to refuse it.
-        if version.waiting_rows and (waiting - version.large_rows > version.max_rows or queued > self.budget.max_queue_bytes):
+        if version.over(item, self.budget.max_queue_bytes) and not self._make_room(version, item):
             return FULL
-        hopeless = self._hopeless(version, waiting, item) if item.deadline < item.arrival + version.horizon_s else None
+        hopeless = self._hopeless(version, item) if item.deadline < item.arrival + version.horizon_s else None
         if hopeless is None and item.rows > version.max_rows:
             version.large_rows = item.rows
         return hopeless
 
-    def _hopeless(self, version: Version, waiting: int, item: Item) -> Rejection | None:
+    def _make_room(self, version: Version, item: Item) -> bool:
+        """The queue is full: whether others leave it for this request. They are told so."""
+        evicted = version.make_room(item, self.budget.max_queue_bytes)
+        for each in evicted or ():
+            if each.done or each.caller.cancelled:
+                version.drop(each)
+            else:
+                each.sink.fail(each, FULL.code, FULL.message)
+                version.release(version, each, FULL.code)
+        if evicted:
+            self.answered()
+        return evicted is not None and not version.over(item, self.budget.max_queue_bytes)
+
+    def _hopeless(self, version: Version, item: Item) -> Rejection | None:
         """Why this deadline cannot be met, by the learned cost of all that stands before it."""
         now = self._now()
         if item.deadline <= now:
             return LATE
-        ahead = version.cost.drain_time(waiting, version.signature.max_batch_size) / version.instances + version.free_in(now)
-        return TOO_LATE if now + ahead > item.deadline else None
+        return TOO_LATE if now + version.time_before(item, now) > (item.answer_by or item.deadline) else None
 
     # --- ticks -----------------------------------------------------------------------------------------------------------------
 
@@ -147,8 +162,8 @@ class Batcher:
     def _advance(self, lane: Lane) -> None:
         """Run what can run now; what stays is watched for its deadline, and goes on when the run that it waits for has ended."""
         version = lane.version
-        while lane.items and not version.full and not self._held_back(lane):
-            inline = self._inline(version, lane.items[0].rows if lane.alone else lane.rows)
+        while lane.waits and not version.full and not self._held_back(lane):
+            inline = self._inline(version, lane.next_rows(self._now()) if lane.alone else lane.rows)
             if self._settling(lane):
                 if inline:
                     return  # the run would stand in the way of a deadline longer than this does
@@ -157,22 +172,23 @@ class Batcher:
                 self._run_inline(lane)
                 break
             self._start(lane)
-        if lane.items and version.full:
+        if version.full and lane.waits:
             version.behind.add(lane)
-        if lane.items:
+        if version.bulk.count and version.splitting is None:
+            self._split(version)
+        if lane.arrived or lane.unseen:
             self._watch(lane.unwatched())
 
     def _inline(self, version: Version, rows: int) -> bool:
         limit = version.signature.max_batch_size or 1
-        inline = version.cost.predict(min(rows, limit)) <= self.inline_max_s and not version.threaded
-        return inline and not version.large_rows  # its pieces together may take long
+        return version.cost.predict(min(rows, limit)) <= self.inline_max_s and not version.threaded
 
     def _held_back(self, lane: Lane) -> bool:
         """`max_delay_s` asks for patience while a batch is not full."""
         delay = lane.version.max_delay_s
-        if not delay or lane.rows >= lane.limit:
+        if not delay or lane.rows >= lane.limit or not lane.arrived or lane.backlog.count:
             return False
-        left = lane.items[0].arrival + delay - self._now()
+        left = lane.arrived[0].arrival + delay - self._now()
         if left <= 0:
             return False
         self._loop.call_later(left, self._advance, lane)
@@ -204,7 +220,7 @@ class Batcher:
         if self._given and version.cost.predict(min(lane.rows, lane.limit)) > _TOGETHER_S:
             self._let_leave()  # rather than wait for this run
         until = self._now() + self.inline_max_s if lane.alone else _NEVER
-        while lane.items:
+        while lane.arrived or lane.backlog.count:  # as `lane.waits`
             batch = lane.take(self._now())
             if batch is not None:
                 batch.started = self._now()
@@ -213,49 +229,99 @@ class Batcher:
                 self._deliver(batch)
                 if batch.ended >= until:
                     break
-        if lane.items and not lane.ready:
+        if lane.waits and not lane.ready:
             self._look_at(lane)
         version.look_ahead()
 
     def _start(self, lane: Lane) -> None:
-        version = lane.version
-        batch = None
-        while batch is None and lane.items:
+        """The next batch, in the thread."""
+        version, batch = lane.version, None
+        while batch is None and lane.waits:
             batch = lane.take(self._now())
-        if batch is None:  # all of it was dead
+        if batch is not None:  # else all of it was dead, or takes many runs
+            version.begin(batch)
+            self._hand_over(version, batch, version.runner(self._new_runner))
+
+    def _new_runner(self, version: Version) -> Runner:
+        return self._start_runner(version.model, self._loop, self._now, self._finished)
+
+    def _split(self, version: Version) -> None:
+        """Begin with the next request of many runs. There is one at a time, and what takes one run goes in between."""
+        batch = version.take_bulk(self._now())
+        if batch is None:
             return
+        version.splitting = batch
+        if self._inline(version, batch.limit):
+            self._begin(version, batch)
+            self._loop.call_soon(self._step, batch, in_steps(batch, version.model, self._now))
+        else:
+            self._hand_over(version, batch, version.shared_runner(self._new_runner))
+
+    def _step(self, batch: Batch, steps: Iterator[None]) -> None:
+        """Some short runs of one request, for about as long as a look at the sockets takes; they come first again then."""
+        (item,) = batch.items
+        if item.done or item.caller.cancelled:  # nobody waits for it any more
+            self._clear(batch)
+            batch.version.drop(item)
+            self._go_on(batch.version)
+            return
+        until = self._now() + _TOGETHER_S
+        for _ in steps:
+            if self._now() >= until:
+                self._loop.call_soon(self._step, batch, steps)
+                return
+        batch.ended = self._now()
+        self._finished(batch)
+
+    def _hand_over(self, version: Version, batch: Batch, runner: Runner) -> None:
+        """To a thread of the version."""
+        self._begin(version, batch)
+        batch.runner = runner
+        runner.start(batch)
+        version.look_ahead()
+
+    def _begin(self, version: Version, batch: Batch) -> None:
+        """It runs from now on, and may be ended."""
+        for item in batch.items:
+            if item.answer_by:
+                item.deadline = item.answer_by  # its queue has been patient enough
         self._watch([item for item in batch.items if not item.watched])
-        if not version.resting:
-            version.resting.append(self._start_runner(version.model, self._loop, self._now, self._finished))
-            version.runners += version.resting
-        batch.runner = version.resting.pop()
         batch.options = version.model.options()
         batch.started = self._now()
-        version.begin(batch)
         self._running.add(batch)
-        batch.runner.start(batch)
-        version.look_ahead()
 
     def _finished(self, batch: Batch) -> None:
-        """A run in a thread has ended."""
-        version: Version = batch.version
-        version.finish(batch)
-        version.resting.append(batch.runner)
-        self._running.discard(batch)
+        """A batch has ended that took longer than a tick."""
+        self._clear(batch)
         self._deliver(batch)
+        self._go_on(batch.version)
+
+    def _clear(self, batch: Batch) -> None:
+        """It runs no more."""
+        version: Version = batch.version
+        self._running.discard(batch)
+        if batch is version.splitting:
+            version.splitting = None
+        else:
+            version.finish(batch)
+            version.resting.append(batch.runner)
+
+    def _go_on(self, version: Version) -> None:
         version.look_ahead()
         self._resume(version)
+        if version.splitting is None:
+            self._split(version)
 
     def _resume(self, version: Version) -> None:
-        """An instance is free: the lanes behind runs go on, the one whose first request waits longest first, until none is free."""
+        """An instance is free: the lanes behind runs go on, the one whose first request is due first, until none is free."""
         while version.behind and not version.full:
-            lane = version.next_behind()
+            lane = version.next_behind(self._now())
             lane.grown = True
             self._advance(lane)
 
     def _deliver(self, batch: Batch) -> None:
         version: Version = batch.version
-        if not batch.failed:
+        if not batch.failed and batch.rows <= batch.limit:  # several runs say nothing of one
             version.cost.learn(batch.rows, batch.ended - batch.started)
         if self.let_go is not None:
             self.let_go(batch.items)

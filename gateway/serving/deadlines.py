@@ -92,7 +92,7 @@ class Deadlines:
         while self._heap and self._heap[0][0] <= now:
             items = heapq.heappop(self._heap)[2]
             self._held -= len(items)
-            if len(items) > 1:
+            if len(items) > 1 or items[0].deadline > now:  # that one was put off
                 for item in items:
                     self._alone(item)
             elif not items[0].done:

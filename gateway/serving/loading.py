@@ -12,6 +12,7 @@ from gateway.config import Config
 from gateway.model_settings import MAX_DELAY_MS, MAX_INSTANCES, MAX_ROWS, IsolationPlan, ModelPlan
 from gateway.protocol.tensors import TensorSpec, shape_text
 from gateway.serving import optimized
+from gateway.serving.fair import Weight, alike
 from gateway.serving.host import Starter
 from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
 from gateway.serving.lifecycle import State
@@ -44,6 +45,7 @@ class Loader:
     start_child: Starter  # for models in processes of their own
     cores: int = 1  # of the threads that run models
     compiled: Compiled | None = None  # graphs that were optimised before
+    weight: Weight = alike  # of a tenant
 
     def load(self, ref: ModelVersionRef, say: Say) -> tuple[Version, int]:
         """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault."""
@@ -83,7 +85,16 @@ class Loader:
         placement = model.placement
         _say_where(f"{verified.model}/{number}", placement, settings)
         limits, joins = self.config.limits.serving, plan.dynamic_batching
-        version = Version(number, model, limits, release=self.release, joins=joins, instances=placement.instances)
+        version = Version(
+            number,
+            model,
+            limits,
+            release=self.release,
+            joins=joins,
+            instances=placement.instances,
+            queueing=plan.queue,
+            weight=self.weight,
+        )
         version.max_delay_s = plan.max_queue_delay_ms / 1e3 if plan.dynamic_batching else 0.0
         parameters = verified.serving.parameters if verified.serving else {}
         version.description = Description(verified.configuration, parameters, placement)

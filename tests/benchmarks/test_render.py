@@ -49,6 +49,17 @@ def test_the_page_says_what_a_large_registry_costs():
     assert "make bench-registry" in render.page(RESULT)
 
 
+def test_the_page_says_what_tenants_notice_of_each_other():
+    """Bars, and the medians behind them."""
+    share = [{"answered_of_demand": value, "small_p99_us": 10, "of_capacity": 1.0} for value in (0.9, 0.98, 0.99)]
+    heavy = [{"p50_us": 100, "p99_us": value} for value in (200, 300)]
+    measured = {"share": {"runs": share, "as_one": share[:1]}, "heavy": {"beside": heavy, "alone": heavy[:1]}}
+    page = render.page(RESULT, None, None, RESULT | {"measurements": measured, "bars": RESULT["bars"][1:]})
+    assert "| answered of what the small tenant asked | 0.98 | 0.9 |" in page
+    assert "| p99 beside 8 MiB and alone, µs | 250 | 200 |" in page
+    assert "make bench-tenants" in render.page(RESULT)
+
+
 def test_the_headline_stands_beside_its_baselines():
     """One row a question, the gateway first."""
     table = render.headline(RESULT)

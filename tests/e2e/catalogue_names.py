@@ -258,7 +258,7 @@ CASES = [
         what="one request of 8 MiB among a hundred small ones",
         grpc=[Scene("large and small", scenes.large_among_small)],
         http=[Scene("large and small", scenes.large_among_small_http)],
-        note="lanes and limits.serving.max_batch_bytes keep them apart; the latencies are measured by `make bench-serving`",
+        note="small ones pass it between two of its runs; the latencies are measured by `make bench-tenants`",
     ),
     Case(number=122, what="the same request a million times", later=SURFACE, note="quotas of a tenant"),
 ]

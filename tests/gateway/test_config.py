@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from gateway import config_explain
-from gateway.config import Config, ConfigError, ModelSettings, Processes, Repository, Versions, load, pins
+from gateway.config import Config, ConfigError, ModelSettings, Processes, Repository, Versions, decode, encode, load, pins
 from gateway.hosts import is_loopback
 from gateway.limits import Limits, WireLimits
+from registry.queueing import Queueing, QueuePolicy
 from registry.serving import Serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -200,6 +201,55 @@ def test_a_version_speaks_between_its_model_and_the_rest(tmp_path: Path) -> None
     assert (8, 3.0, 2) == (other.max_batch_size, other.max_queue_delay_ms, other.instances)
     single = config.plan("b", Serving(format=1, batching=False))
     assert (0, 2.0, 1) == (single.max_batch_size, single.max_queue_delay_ms, single.instances)
+
+
+QUEUE = "repository: {path: m}\nmodels: {a: {queue: {"
+
+
+def test_a_queue_is_the_models_own_or_what_the_version_says(tmp_path: Path) -> None:
+    """One or the other, whole; a worker reads what the supervisor has read."""
+    text = (
+        QUEUE + "priority_levels: 2, default_priority_level: 2, priority_queue_policy: {1: {timeout_action: delay, max_queue_size: 8}}}}}"
+    )
+    config = load(written(tmp_path, text))
+    own = Queueing(
+        priority_levels=2,
+        default_priority_level=2,
+        priority_queue_policy={"1": QueuePolicy(timeout_action="delay", max_queue_size=8)},
+    )
+    said = Serving(format=1, queue=Queueing(default_queue_policy=QueuePolicy(max_queue_size=3)))
+    assert own == config.plan("a", said).queue == decode(encode(config)).plan("a").queue
+    assert (said.queue, Queueing()) == (config.plan("b", said).queue, config.plan("b").queue)
+
+
+@pytest.mark.parametrize(
+    ("queue", "problem"),
+    [
+        ("priority_levels: 2", "queue.default_priority_level: expected a level from 1 to 2, got 0"),
+        ("default_priority_level: 1", "queue.default_priority_level: there are no levels: set priority_levels"),
+        (
+            "priority_levels: 2, default_priority_level: 1, priority_queue_policy: {3: {}}",
+            "queue.priority_queue_policy: '3' is no level: they go from 1 to 2",
+        ),
+        (
+            "priority_levels: 2, default_priority_level: 1, priority_queue_policy: {high: {}}",
+            "queue.priority_queue_policy: 'high' is no level: they go from 1 to 2",
+        ),
+        ("priority_queue_policy: {1: {}}", "queue.priority_queue_policy: '1' is no level: there are none: set priority_levels"),
+        (
+            "default_queue_policy: {timeout_action: REJECT}",
+            "queue.default_queue_policy.timeout_action: expected one of reject, delay, got the text 'REJECT'",
+        ),
+        (
+            "default_queue_policy: {default_timeout_us: -1}",
+            "queue.default_queue_policy.default_timeout_us: expected a whole number from 0 to 3600000000, got -1",
+        ),
+    ],
+)
+def test_a_queue_that_cannot_be(tmp_path: Path, queue: str, problem: str) -> None:
+    """With the place in the file."""
+    (found,) = refused(written(tmp_path, QUEUE + queue + "}}}"))
+    assert f"models.a.{problem}" == found
 
 
 def test_a_registry_in_an_object_store_is_a_url(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from registry.import_triton import import_model, import_repository
 from registry.imported import Imported
 from registry.parts import read_parts
 from registry.publish import publish
+from registry.queueing import Queueing, QueuePolicy
 from registry.serving import Serving
 from registry.store import Store
 
@@ -84,6 +85,10 @@ def test_without_a_configuration(store: Store, repository: Callable[..., Path], 
         ("max_batch_size: 0", Serving(format=1, batching=False)),
         ("dynamic_batching { max_queue_delay_microseconds: 0 }", Serving(format=1, max_queue_delay_ms=0.0)),
         ("dynamic_batching { max_queue_delay_microseconds: 250 }", Serving(format=1, max_queue_delay_ms=0.25)),
+        (
+            "dynamic_batching { default_queue_policy { max_queue_size: 4 } }",
+            Serving(format=1, queue=Queueing(default_queue_policy=QueuePolicy(max_queue_size=4))),
+        ),
         ("optimization { graph { level: -1 } }", Serving(format=1, optimization="basic")),
         ("optimization { graph { level: 1 } }", Serving(format=1, optimization="extended")),
         ("optimization { graph { level: 2 } }", Serving(format=1, optimization="none")),
@@ -153,7 +158,6 @@ def test_a_directory_with_external_data(store: Store, tmp_path: Path, gemm: Call
         ('cc_model_filenames { key: "7.5" value: "a" }', "cc_model_filenames"),
         ("dynamic_batching { preferred_batch_size: [ 4 ] }", "dynamic_batching.preferred_batch_size"),
         ("dynamic_batching { preserve_ordering: true }", "dynamic_batching.preserve_ordering"),
-        ("dynamic_batching { default_queue_policy { max_queue_size: 4 } }", "dynamic_batching.default_queue_policy.max_queue_size"),
         ("instance_group [ { kind: KIND_MODEL } ]", "instance_group.kind"),
         ("instance_group [ { kind: KIND_CPU }, { kind: KIND_GPU } ]", "instance_group.kind"),
         ("instance_group [ { kind: KIND_GPU gpus: [ 0, 1 ] } ]", "instance_group.gpus"),

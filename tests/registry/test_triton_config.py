@@ -18,6 +18,7 @@ from registry.errors import Kind, RegistryError
 from registry.imported import Settings
 from registry.pb import model_config_pb2 as pb
 from registry.ports import View
+from registry.queueing import Queueing, QueuePolicy
 from registry.repository import Repository
 from registry.triton_config import Configuration, notes, parse, parse_json, policy_of, read
 from registry.triton_fields import HONOURED
@@ -173,6 +174,58 @@ class TestDataFiles:
         (model / "warmup" / "f").write_bytes(b"abc")
         monkeypatch.setattr("registry.repository.MAX_FILES_BYTES", 5)
         assert kind_of(Repository(model.parent).ref("m", 1).open).startswith("invalid_model: m/warmup/f is too large: ")
+
+
+# --- queues ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_levels_and_policies_are_read() -> None:
+    """All fields of both messages; a level without a policy of its own has the default one."""
+    text = """dynamic_batching { priority_levels: 3 default_priority_level: 2
+      default_queue_policy { default_timeout_microseconds: 5000 max_queue_size: 7 }
+      priority_queue_policy { key: 3 value { timeout_action: DELAY default_timeout_microseconds: 1 allow_timeout_override: true } } }"""
+    late = QueuePolicy(timeout_action="delay", default_timeout_us=1, allow_timeout_override=True)
+    usual = QueuePolicy(default_timeout_us=5000, max_queue_size=7)
+    queue = configuration(text).serving.queue
+    assert Queueing(priority_levels=3, default_priority_level=2, default_queue_policy=usual, priority_queue_policy={"3": late}) == queue
+    assert [usual, usual, late] == [queue.policy(level) for level in (1, 2, 3)]
+    assert (True, False) == (queue.bounded, Queueing(default_queue_policy=late).bounded)
+
+
+@pytest.mark.parametrize("text", ["", "dynamic_batching {}", "dynamic_batching { default_queue_policy { timeout_action: REJECT } }"])
+def test_silence_about_queues_leaves_them_to_the_server(text: str) -> None:
+    """Written-out defaults are silence."""
+    assert configuration(text).serving.queue is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("priority_levels: 2", "wrong dynamic_batching.default_priority_level: expected a level from 1 to 2, got 0"),
+        (
+            "priority_levels: 2 default_priority_level: 3",
+            "wrong dynamic_batching.default_priority_level: expected a level from 1 to 2, got 3",
+        ),
+        ("default_priority_level: 1", "wrong dynamic_batching.default_priority_level: there are no levels: set priority_levels"),
+        ("priority_levels: 18446744073709551615", "dynamic_batching.priority_levels above 1048576"),
+        ("priority_queue_policy { key: 1 value {} }", "priority_queue_policy: '1' is no level: there are none: set priority_levels"),
+        (
+            "priority_levels: 2 default_priority_level: 1 priority_queue_policy { key: 3 value {} }",
+            "wrong dynamic_batching.priority_queue_policy: '3' is no level: they go from 1 to 2",
+        ),
+        (
+            "priority_levels: 2 default_priority_level: 1 priority_queue_policy { key: 0 value {} }",
+            "wrong dynamic_batching.priority_queue_policy: '0' is no level: they go from 1 to 2",
+        ),
+        ("default_queue_policy { default_timeout_microseconds: 3600000001 }", "default_timeout_microseconds above 3600000000"),
+        ("default_queue_policy { timeout_action: 2 }", ""),
+    ],
+)
+def test_queues_that_cannot_be(text: str, reason: str, kind_of: Callable[..., str]) -> None:
+    """Refused as Triton refuses them, or because nobody means it."""
+    refusal = kind_of(lambda: configuration(f"dynamic_batching {{ {text} }}"))
+    assert refusal.startswith("invalid_model: m/config.pbtxt ")
+    assert refusal.endswith(reason)
 
 
 # --- what is none --------------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from gateway.serving.versions import Version
 from gateway.wire.grpc import GrpcRouter
 from gateway.wire.head import RequestHead
 from gateway.wire.stream import Acceptor
+from registry.queueing import Queueing
 from tests.gateway.observe.counted import alone
 from tests.gateway.serving.mixed_models import ROWS, TEXTS, WHOLE, MixedModel, RowsModel, built
 from tests.gateway.serving.serving_fakes import FakeLoop, FakeRunner
@@ -169,8 +170,8 @@ class Desk:
             idle={"idle": "no alias stands for one"},
         )
 
-    def version(self, model: Any, number: int = 3, *, joins: bool = True) -> Version:
-        made = Version(number, model, self.limits.serving, release=self.batcher.release, joins=joins)
+    def version(self, model: Any, number: int = 3, *, joins: bool = True, queueing: Queueing | None = None) -> Version:
+        made = Version(number, model, self.limits.serving, release=self.batcher.release, joins=joins, queueing=queueing)
         made.threaded = self.threaded
         return made
 
@@ -235,7 +236,13 @@ def _reply(answer: http2_wire.Answer) -> Reply:
 
 
 def infer(
-    model: str = ROWS, *arrays: np.ndarray, request_id: str = "", outputs: Sequence[str] = (), version: str = "", timeout_us: int = 0
+    model: str = ROWS,
+    *arrays: np.ndarray,
+    request_id: str = "",
+    outputs: Sequence[str] = (),
+    version: str = "",
+    timeout_us: int = 0,
+    priority: int = 0,
 ) -> bytes:
     """A ModelInferRequest with raw contents."""
     names = {ROWS: ("x",), WHOLE: ("x",), TEXTS: ("words", "n")}.get(model, ("x",))
@@ -250,6 +257,8 @@ def infer(
         request.outputs.add(name=name)
     if timeout_us:
         request.parameters["timeout"].int64_param = timeout_us
+    if priority:
+        request.parameters["priority"].uint64_param = priority
     return bytes(request.SerializeToString())
 
 

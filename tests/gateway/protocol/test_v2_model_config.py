@@ -15,6 +15,7 @@ from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
 from gateway.protocol.v2_model_config import Place, model_config, plain, response
 from registry.names import MAX_VERSION
 from registry.pb import model_config_pb2 as config_pb
+from registry.queueing import Queueing, QueuePolicy
 from registry.verified import VersionPolicy
 
 SIGNATURE = Signature("m", (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "BYTES", (-1,)),), 8)
@@ -35,7 +36,7 @@ TENSORRT = """instance_group { kind: KIND_GPU } optimization { execution_acceler
 
 
 def made(signature: Signature = SIGNATURE, said: str = "", **changes: Any) -> Any:
-    facts: dict[str, Any] = {"parameters": {}, "joins": True, "max_delay_s": 0.0, "policy": None} | changes
+    facts: dict[str, Any] = {"parameters": {}, "joins": True, "max_delay_s": 0.0, "queueing": Queueing(), "policy": None} | changes
     return model_config(signature, said=text_format.Parse(said, config_pb.ModelConfig()).SerializeToString(), **facts)
 
 
@@ -47,6 +48,20 @@ def test_without_a_file_it_is_what_is_served() -> None:
     version_policy { latest { num_versions: 1 } } dynamic_batching {} instance_group [ { name: "m_0" kind: KIND_CPU count: 1 } ]
     """
     assert text_format.Parse(expected, config_pb.ModelConfig()) == made()
+
+
+def test_queues_are_told_as_they_are_served() -> None:
+    """The model's own settings may have won over the file here too."""
+    said = "dynamic_batching { priority_levels: 9 default_priority_level: 3 priority_queue_policy { key: 7 value { max_queue_size: 1 } } }"
+    policy = QueuePolicy(timeout_action="delay", default_timeout_us=5, allow_timeout_override=True, max_queue_size=4)
+    own = Queueing(priority_levels=2, default_priority_level=1, priority_queue_policy={"2": policy})
+    expected = """priority_levels: 2 default_priority_level: 1 priority_queue_policy { key: 2 value {
+        timeout_action: DELAY default_timeout_microseconds: 5 allow_timeout_override: true max_queue_size: 4 } }"""
+    assert text_format.Parse(expected, config_pb.ModelDynamicBatching()) == made(said=said, queueing=own).dynamic_batching
+    default = made(queueing=Queueing(default_queue_policy=policy)).dynamic_batching
+    assert (0, 4, config_pb.ModelQueuePolicy.DELAY) == (
+        default.priority_levels, default.default_queue_policy.max_queue_size, default.default_queue_policy.timeout_action,
+    )  # fmt: skip
 
 
 def test_what_was_said_stays_and_what_is_served_counts() -> None:

@@ -15,7 +15,9 @@ from gateway.serving.admission import Budget
 from gateway.serving.batch import Batch, Item, execute
 from gateway.serving.batching import Batcher
 from gateway.serving.model import RunFault, RunOptions
+from gateway.serving.terms import terms_of
 from gateway.serving.versions import Version
+from registry.queueing import Queueing
 
 POISON = 666.0  # a row with this value fails the run that holds it
 
@@ -100,18 +102,25 @@ class FakeModel:
 
 
 class FakeRunner:
-    """A run in a thread: it ends when the test says so."""
+    """Runs in a thread: one ends when the test says so, and before it what passes it between two of its runs."""
 
     def __init__(self, model, loop, now, done) -> None:
         self.model, self.loop, self.now, self.done = model, loop, now, done
-        self.batch: Batch | None = None
+        self.batches: list[Batch] = []
+
+    @property
+    def batch(self) -> Batch | None:
+        return next((batch for batch in self.batches if batch is not batch.version.splitting), self.batches[0] if self.batches else None)
 
     def start(self, batch: Batch) -> None:
-        assert self.batch is None, "one run at a time"
-        self.batch = batch
+        for other in self.batches:
+            split = [each for each in (other, batch) if each is each.version.splitting]
+            assert 1 == len(split), "one run at a time, and one request of many"
+        self.batches.append(batch)
 
     def finish(self) -> None:
-        batch, self.batch = self.batch, None
+        batch = self.batch
+        self.batches.remove(batch)
         batch.started = self.now()
         execute(batch, self.model, self.now)
         batch.ended = self.now()
@@ -157,7 +166,15 @@ class Counts:
 class Bench:
     """A batcher with one version, and the verbs of a test."""
 
-    def __init__(self, *, threaded: bool = False, limits: ServingLimits | None = None, instances: int = 1, **model) -> None:
+    def __init__(
+        self,
+        *,
+        threaded: bool = False,
+        limits: ServingLimits | None = None,
+        instances: int = 1,
+        queueing: Queueing | None = None,
+        **model,
+    ) -> None:
         self.loop = FakeLoop()
         self.limits = limits or ServingLimits()
         self.counts = Counts()
@@ -167,7 +184,7 @@ class Bench:
         )
         self.batcher.answered = lambda: None
         self.model = FakeModel(self.loop, **model)
-        self.version = Version(1, self.model, self.limits, release=self.batcher.release, instances=instances)
+        self.version = Version(1, self.model, self.limits, release=self.batcher.release, instances=instances, queueing=queueing)
         self.version.threaded = threaded
         self.sinks = [FakeSink(), FakeSink()]
 
@@ -175,8 +192,8 @@ class Bench:
         self.runners.append(FakeRunner(*args))
         return self.runners[-1]
 
-    def submit(self, rows: np.ndarray, *, timeout_s: float = 10.0, sink: int = 0):
-        """(caller, rejection or None) of a request with these rows [rows, features]."""
+    def submit(self, rows: np.ndarray, *, timeout_s: float = 10.0, sink: int = 0, tenant: str = "", **parameters: int):
+        """(caller, rejection or None) of a request with these rows [rows, features]; `parameters`: priority, timeout [us]."""
         item = Item()
         item.caller = FakeCaller(rows)
         item.sink = self.sinks[sink]
@@ -185,6 +202,11 @@ class Bench:
         item.data, item.rows, item.size = (data,), len(rows), len(data)
         item.arrival = self.loop.now()
         item.deadline = item.arrival + timeout_s
+        terms = terms_of(parameters, self.version.queueing)
+        if terms is not None:
+            terms.hold(item, float("inf"), item.deadline)
+        if tenant:
+            item.tenant = tenant
         shapes = (rows.shape[1:],) if self.model.signature.max_batch_size else (rows.shape,)
         return item.caller, self.batcher.submit(self.version.lane(shapes, alone=not len(rows)), item)
 

@@ -230,7 +230,7 @@ class Hall:
         assert (len(held), sum(item.size for item in held)) == (budget.requests, budget.bytes)
         assert budget.bytes <= self.limits.max_inflight_bytes
         for version in self.versions.values():
-            waiting = [item for lane in version._lanes.values() for item in lane.items]
+            waiting = [item for lane in version._lanes.values() for item in lane.items()] + list(version.bulk.items())
             assert (sum(item.rows for item in waiting), sum(item.size for item in waiting)) == (version.waiting_rows, version.waiting_bytes)
 
     def check_answers(self) -> None:

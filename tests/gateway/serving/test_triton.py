@@ -21,6 +21,7 @@ from gateway.serving.routing import Routes
 from gateway.serving.sources import open_repository, wish
 from gateway.serving.versions import Version
 from registry.pb import model_config_pb2 as pb
+from registry.queueing import Queueing, QueuePolicy
 from registry.trials import TrialChild, Verdict
 from registry.triton_fields import HONOURED, REFUSED
 from tests.gateway.serving import graphs
@@ -70,6 +71,36 @@ def said(version: Version) -> Any:
 
 def ask(version: Version, *arrays: np.ndarray) -> list[list]:
     return [output.tolist() for output in version.model.run(list(arrays))]
+
+
+# --- queues --------------------------------------------------------------------------------------------------------------------------
+
+QUEUE = "timeout_action: DELAY default_timeout_microseconds: 9 allow_timeout_override: true max_queue_size: 5"
+QUEUES = f"default_queue_policy {{ {QUEUE} }} priority_queue_policy {{ key: 1 value {{ {QUEUE} }} }}"
+QUEUES = f"max_batch_size: 8 {X} {Y} dynamic_batching {{ priority_levels: 2 default_priority_level: 2 {QUEUES} }}"
+POLICIES = ("default_queue_policy", "priority_queue_policy")
+POLICY_FIELDS = ("timeout_action", "default_timeout_microseconds", "allow_timeout_override", "max_queue_size")
+DELAYING = QueuePolicy(timeout_action="delay", default_timeout_us=9, allow_timeout_override=True, max_queue_size=5)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        (
+            None,
+            Queueing(
+                priority_levels=2,
+                default_priority_level=2,
+                default_queue_policy=DELAYING,
+                priority_queue_policy={"1": DELAYING},
+            ),
+        ),
+        (Queueing(), Queueing()),
+    ],
+)
+def test_how_requests_wait(tmp_path: Path, own: Queueing | None, expected: Queueing) -> None:
+    """Levels and policies reach the version; what they do there is in test_queueing. The model's settings here win."""
+    assert expected == serving(tmp_path, QUEUES, own=ModelSettings(queue=own)).queueing
 
 
 # --- name, kind, file ----------------------------------------------------------------------------------------------------------------
@@ -471,6 +502,9 @@ EFFECTS = {
     "default_model_filename": test_a_model_may_lie_in_another_file,
     "max_batch_size": test_rows_of_a_run,
     "dynamic_batching.max_queue_delay_microseconds": test_waiting_for_more_rows,
+    "dynamic_batching.priority_levels": test_how_requests_wait,
+    "dynamic_batching.default_priority_level": test_how_requests_wait,
+    **{f"dynamic_batching.{place}.{field}": test_how_requests_wait for place in POLICIES for field in POLICY_FIELDS},
     "dynamic_batching.preferred_batch_size": test_preferred_sizes_change_nothing,
     "version_policy.latest.num_versions": test_versions_by_their_policy,
     "version_policy.all": test_versions_by_their_policy,

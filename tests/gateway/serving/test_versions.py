@@ -26,15 +26,14 @@ def test_a_run_holds_as_many_rows_as_its_bytes_allow(shape: tuple[int, ...], lim
 
 
 def test_a_batch_takes_whole_requests_in_order_up_to_the_limit() -> None:
-    """A request that does not fit any more is the first of the next batch; one above the limit goes alone."""
-    bench = Bench(threaded=True, max_batch_size=8)
+    """A request that does not fit any more is the first of the next batch; one a little above the limit goes alone."""
+    bench = Bench(max_batch_size=8)
     lane = bench.version.lane(((2,),))
-    bench.submit(rows(1))
-    bench.loop.settle()
+    bench.batcher.inline_max_s = -1.0
     for count in (3, 5, 2, 20, 1):
         bench.submit(rows(count))
     taken = []
-    while lane.items:
+    while lane.waits:
         batch = lane.take(bench.loop.now())
         taken.append([item.rows for item in batch.items])
     assert ([[3, 5], [2], [20], [1]], 0, 0) == (taken, lane.rows, bench.version.waiting_rows)
@@ -49,7 +48,7 @@ def test_what_is_dead_is_released_with_its_reason_and_not_taken() -> None:
     gone, late, alive = (bench.submit(rows(1), timeout_s=timeout)[0] for timeout in (10.0, 0.5, 10.0))
     done, _ = bench.submit(rows(1))
     lane = bench.version.lane(((2,),))
-    lane.items[-1].done = gone.cancelled = True
+    lane.arrived[-1].done = gone.cancelled = True
     bench.version.release = lambda version, item, code: reasons.append((item.caller, code))
     bench.loop.time += 1.0
     batch = lane.take(bench.loop.now())

@@ -1,0 +1,62 @@
+"""How a request waits: at which priority level, for how long, and what becomes of it then.
+
+Resolved once for all requests that say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.errors import invalid
+from gateway.serving.batch import Item
+from registry.queueing import Queueing
+
+
+class Terms:
+    """What a request asks of its queue, and the queue's policy allows."""
+
+    __slots__ = ("delays", "level", "patience_s", "timeout_s")
+
+    def __init__(self, level: int, *, timeout_s: float = 0.0, patience_s: float = 0.0, delays: bool = False) -> None:
+        """`timeout_s` bounds the whole request, `patience_s` its waiting alone; 0: nothing does. `delays`: it then waits behind others."""
+        self.level = level
+        self.timeout_s = timeout_s
+        self.patience_s = patience_s
+        self.delays = delays
+
+    def hold(self, item: Item, most: float, default: float) -> None:
+        """Set level, deadline and patience. `most`, `default`: the latest deadline, and the one of a request that names none [clock s]."""
+        item.level = self.level
+        item.deadline = min(most, item.arrival + self.timeout_s if self.timeout_s else default)
+        if not self.patience_s:
+            return
+        until = item.arrival + self.patience_s
+        if self.delays:
+            item.late_from = until
+        elif until < item.deadline:
+            item.answer_by, item.deadline = item.deadline, until
+
+
+def terms_of(parameters: Mapping[str, Any], queueing: Queueing) -> Terms | None:
+    """The terms of a request with these parameters; None where it waits like most. Raises TidegateError for a level that does not exist.
+
+    Where the policy has a time for waiting, `timeout` is about waiting too and can only shorten it, as in Triton. Elsewhere it is a
+    deadline. Where there are no levels, `priority` means nothing.
+    """
+    level = _level(parameters.get("priority", 0), queueing)
+    policy, timeout_us = queueing.policy(level), parameters.get("timeout", 0)
+    if not policy.default_timeout_us:
+        return Terms(level, timeout_s=timeout_us / 1e6) if level or timeout_us else None
+    shorter = policy.allow_timeout_override and 0 < timeout_us < policy.default_timeout_us
+    patience_us = timeout_us if shorter else policy.default_timeout_us
+    return Terms(level, patience_s=patience_us / 1e6, delays=policy.timeout_action == "delay")
+
+
+def _level(asked: int, queueing: Queueing) -> int:
+    """0 where there are no levels."""
+    if not queueing.priority_levels:
+        return 0
+    if asked > queueing.priority_levels:
+        raise invalid(f"parameter 'priority' of the request is {asked}, and the model has levels from 1 to {queueing.priority_levels}")
+    return asked or queueing.default_priority_level
