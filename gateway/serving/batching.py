@@ -125,8 +125,6 @@ class Batcher:
             else:
                 each.sink.fail(each, FULL.code, FULL.message)
                 version.release(version, each, FULL.code)
-        if evicted:
-            self.answered()
         return evicted is not None and not version.over(item, self.budget.max_queue_bytes)
 
     def _hopeless(self, version: Version, item: Item) -> Rejection | None:
@@ -196,10 +194,8 @@ class Batcher:
 
     def _settling(self, lane: Lane) -> bool:
         """A long run waits for a tick that brings nothing new: requests that were sent together arrive over a few ticks."""
-        if lane.alone:
-            return False
         predicted = lane.version.cost.predict(min(lane.rows, lane.limit))
-        if predicted < _SETTLE_FROM_S:
+        if lane.alone or predicted < _SETTLE_FROM_S:
             return False
         now = self._now()
         if not lane.settling_since:

@@ -54,7 +54,7 @@ def test_the_page_says_what_tenants_notice_of_each_other():
     share = [{"answered_of_demand": value, "small_p99_us": 10, "of_capacity": 1.0} for value in (0.9, 0.98, 0.99)]
     heavy = [{"p50_us": 100, "p99_us": value} for value in (200, 300)]
     measured = {"share": {"runs": share, "as_one": share[:1]}, "heavy": {"beside": heavy, "alone": heavy[:1]}}
-    page = render.page(RESULT, None, None, RESULT | {"measurements": measured, "bars": RESULT["bars"][1:]})
+    page = render.page(RESULT, tenants=RESULT | {"measurements": measured, "bars": RESULT["bars"][1:]})
     assert "| answered of what the small tenant asked | 0.98 | 0.9 |" in page
     assert "| p99 beside 8 MiB and alone, µs | 250 | 200 |" in page
     assert "make bench-tenants" in render.page(RESULT)

@@ -74,7 +74,7 @@ def test_weights_are_those_of_the_settings(tmp_path: Path) -> None:
 
 def written(folder: Path, text: str):
     path = folder / "tidegate.yaml"
-    path.write_text("repository: {path: m}\n" + text)
+    path.write_text("repository: {path: m}\nauth: {keys: keys.yaml}\n" + text)
     return load(path)
 
 
