@@ -25,7 +25,7 @@ demo: install
 	$(BIN)/tidegate demo $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

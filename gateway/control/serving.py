@@ -73,7 +73,7 @@ from registry.verified import ModelVersionRef
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.02  # between two looks at what is still open while draining
-_ONE_CORE_INLINE_S = 5e-3  # far below the 50 ms in which health must answer
+_ONE_CORE_INLINE_S = 10e-3  # far below the 50 ms in which health must answer
 _COLLECT_EVERY = 50_000  # allocations; measured: 5 % of a small request at Python's 700
 
 

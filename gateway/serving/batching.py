@@ -109,7 +109,7 @@ class Batcher:
             return CLOSED
         if self.budget.bytes + item.size > self.budget.max_inflight_bytes:
             return NO_MEMORY
-        if version.over(item, self.budget.max_queue_bytes) and not self._make_room(version, item):
+        if version.turns_away(item) or (version.over(item, self.budget.max_queue_bytes) and not self._make_room(version, item)):
             return FULL
         hopeless = self._hopeless(version, item) if item.deadline < item.arrival + version.horizon_s else None
         if hopeless is None and item.rows > version.max_rows:
@@ -118,14 +118,13 @@ class Batcher:
 
     def _make_room(self, version: Version, item: Item) -> bool:
         """The queue is full: whether others leave it for this request. They are told so."""
-        evicted = version.make_room(item, self.budget.max_queue_bytes)
-        for each in evicted or ():
+        for each in version.make_room(item, self.budget.max_queue_bytes):
             if each.done or each.caller.cancelled:
                 version.drop(each)
             else:
                 each.sink.fail(each, FULL.code, FULL.message)
                 version.release(version, each, FULL.code)
-        return evicted is not None and not version.over(item, self.budget.max_queue_bytes)
+        return version.has_room(item, self.budget.max_queue_bytes)
 
     def _hopeless(self, version: Version, item: Item) -> Rejection | None:
         """Why this deadline cannot be met, by the learned cost of all that stands before it."""

@@ -112,6 +112,8 @@ class Lane:
         self.arrived.clear()
         self.rows = 0
         version.waiting_rows -= rows
+        if version.crowded:
+            version.crowded.clear()
         if not items:
             return None
         batch = Batch(version, self.shapes, items, rows, self.limit)

@@ -22,6 +22,7 @@ from gateway.serving.runner import Runner
 from gateway.serving.sessions import Placement
 from registry.queueing import Queueing
 
+_CROWDED_MAX = 1_024
 _LANES_MAX = 256  # row shapes of one version that are remembered; idle ones go first
 _WARM_RUNS = 3
 _BULK_FROM_S = 250e-6  # that the runs of one request take together
@@ -78,6 +79,7 @@ class Version:
         self.bulk_holdings = Holdings()
         self.weight = weight
         self._ledgers: dict[int, Ledger] = {}
+        self.crowded: set[tuple[str, int, int, int]] = set()  # tenant, level, rows and bytes of what is refused until something leaves
         self.large_rows = 0  # of these rows, those of one request above the bound, which must not crowd out its neighbours
         self.horizon_s = math.inf if self._bounded else 0.0  # a deadline nearer than this is looked at closely
         self.closed = False
@@ -182,6 +184,7 @@ class Version:
 
     def left(self, item: Item) -> None:
         """One that was sorted waits no more."""
+        self.crowded.clear()
         self.waiting_rows -= item.rows
         self.waiting_bytes -= item.size
         if item.rows > self.max_rows:
@@ -218,8 +221,20 @@ class Version:
             found["bytes"] = self.waiting_bytes + item.size - max_bytes
         return {measure: much for measure, much in found.items() if much > 0}
 
-    def make_room(self, item: Item, max_bytes: int) -> list[Item] | None:
-        """The requests that have left for one that comes now, or None where it has to go itself."""
+    def turns_away(self, item: Item) -> bool:
+        """Whether the queue is full for such a request, as it was for the last one like it. Overload must be cheap."""
+        return bool(self.crowded) and (item.tenant, item.level, item.rows, item.size) in self.crowded
+
+    def has_room(self, item: Item, max_bytes: int) -> bool:
+        """Whether a request fits the queue; if not, the next one like it need not ask until something has left."""
+        if not self.over(item, max_bytes):
+            return True
+        if len(self.crowded) < _CROWDED_MAX:
+            self.crowded.add((item.tenant, item.level, item.rows, item.size))
+        return False
+
+    def make_room(self, item: Item, max_bytes: int) -> list[Item]:
+        """The requests that have left for one that comes now. It has to go itself where that is not enough."""
         evicted: list[Item] = []
         while over := self.over(item, max_bytes):
             self.sort()
@@ -227,7 +242,7 @@ class Version:
             parts = [holdings.levels.get(level, {}) for holdings in (self.holdings, self.bulk_holdings)]
             tenant = who_yields(item, level, parts, over, self.weight)
             if tenant is None:
-                return evicted or None
+                break
             evicted.append(self._evict(level, tenant))
         return evicted
 

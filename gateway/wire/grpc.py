@@ -322,10 +322,15 @@ def finish(stream: Stream, code: Code = Code.OK, message: str = "") -> None:
 
 def fail(stream: Stream, code: Code, message: str, *, compression: bool = False, wait_s: float | None = None) -> None:
     """A trailers-only answer with an error. `wait_s`: when to come again, where that is known better than by the code."""
+    known = _failure if wait_s is None else _failure.__wrapped__
+    stream.outbound.send_headers(stream, known(code, message, compression, wait_s), last=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _failure(code: Code, message: str, compression: bool, wait_s: float | None) -> bytes:
+    """Overload must be cheap: what is refused is mostly refused with the same words."""
     block = RESPONSE_HEAD + _trailers(code, message, wait_s)
-    if code == Code.UNIMPLEMENTED:
-        block += encode_literal(b"grpc-accept-encoding", _ACCEPTS[compression])
-    stream.outbound.send_headers(stream, block, last=True)
+    return block + encode_literal(b"grpc-accept-encoding", _ACCEPTS[compression]) if code == Code.UNIMPLEMENTED else block
 
 
 def _failed(stream: Stream) -> None:

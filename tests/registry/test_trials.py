@@ -80,12 +80,13 @@ def descriptors() -> int:
 
 
 def processes() -> set[str]:
-    """That run the programs of these tests, by id."""
+    """That run the programs of these tests and are this process's own or nobody's, by id: others may run them beside it."""
     programs = {str(path).encode() for path in (PROGRAM, trials._CHILD)}
     found = set()
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            if programs & set(command.read_bytes().split(b"\0")):
+            parent = int((command.parent / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in (os.getpid(), 1) and programs & set(command.read_bytes().split(b"\0")):
                 found.add(command.parent.name)
     return found
 

@@ -65,6 +65,22 @@ def test_one_tenant_alone_is_refused_as_ever() -> None:
     assert all(caller.answers == [] for caller, _ in answers)
 
 
+def test_what_is_refused_is_looked_at_again_once_something_has_left() -> None:
+    """Until then the next one like it is refused without a look, and one that is not alike is looked at."""
+    bench = busy()
+    for _ in range(BOUND):
+        bench.submit(rows(1), tenant="hog")
+    looks: list[str] = []
+    room, bench.version.make_room = bench.version.make_room, lambda item, most: (looks.append(item.tenant), room(item, most))[1]
+    assert [FULL] * 3 == [bench.submit(rows(1), tenant="hog")[1] for _ in range(3)]
+    assert ["hog"] == looks
+    assert bench.submit(rows(1), tenant="small")[1] is None
+    assert bench.submit(rows(1), tenant="hog")[1] is FULL
+    assert ["hog", "small", "hog"] == looks
+    bench.drain()
+    assert bench.submit(rows(1), tenant="hog")[1] is None
+
+
 def test_the_less_urgent_make_room_for_the_urgent() -> None:
     """Also of one's own; the other way round nobody does."""
     bench = busy(queueing=LEVELS)
