@@ -112,7 +112,7 @@ def _tenants(tenants: dict[str, Any] | None) -> list[str]:
     lines = [
         "## Tenants beside each other", "",
         "`make bench-tenants`: on one core, a tenant asks for a fifth of what a model of long runs can do, beside one that offers nine "
-        "times as much into a queue that is always full; and a tenant asks for one row at a time, alone and beside one that sends 8 MiB "
+        "times as much, twice what there is together; and a tenant asks for one row at a time, alone and beside one that sends 8 MiB "
         "with every hundredth. For comparison, both tenants of the first with one key, which the server cannot tell apart.", "",
     ]  # fmt: skip
     if tenants is None:

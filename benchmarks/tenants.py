@@ -4,7 +4,7 @@
 tenants with API keys of their own and equal weights.
 
 * `share`: the small tenant asks a model of long runs for a fifth of what the server can do, at a fixed pace; the big one offers nine
-  times that at a fixed pace, into a queue that is therefore always full. The bar is the median over rounds of the share of the small
+  times that at a fixed pace, so that together they ask for twice what there is. The bar is the median over rounds of the share of the small
   one's requests that are answered. By turns, both use one key: then the server cannot tell them apart, and that is what it was without.
 * `heavy`: the small tenant asks for one row at a time at a fixed pace, alone and beside a tenant that sends one request of 8 MiB for every
   hundred of its own. The bar is the ratio of the p99 of both, counted from when a request was due, the median over rounds that alternate.
@@ -40,7 +40,7 @@ ROUNDS, QUICK_ROUNDS = 9, 3
 SECONDS, QUICK_SECONDS = 3.0, 2.0
 TENANTS = ("big", "small")
 FULL = "RESOURCE_EXHAUSTED"
-QUEUE_ROWS = 512  # of the queue, which 1,024 requests in flight keep full
+QUEUE_ROWS = 512  # of the queue
 OF_CAPACITY, TIMES = 0.2, 9
 SMALL_RATE, SMALLS_FOR_HEAVY = 1_500.0, 100
 HEAVY_ROWS = (8 << 20) // (4 * TABULAR.row[0])
