@@ -85,9 +85,10 @@ def told(server: Server, path: str) -> Any:
 
 
 def reason(server: Server, model: str) -> str:
-    status, body = server.get(f"/v2/models/{model}")
-    assert 503 == status
-    return str(json.loads(body)["error"])
+    """Why a model is not there."""
+    assert 503 == server.get(f"/v2/models/{model}")[0]
+    listed = json.loads(server.get("/v2/repository/index", method="POST")[1])
+    return "".join([entry.get("reason", "") for entry in listed if entry["name"] == model])
 
 
 def test_this_environment_has_one_runtime_and_it_has_the_provider() -> None:
