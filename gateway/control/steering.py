@@ -266,12 +266,12 @@ class Steering:
             self._soon(decision.wake_at_s - started)
 
     def _answer(self) -> None:
-        """Tell those that wait for a load or unload, if it is over."""
+        """Tell those that wait for a load or unload, if it is over. An unload is, too, where a load came after it."""
         waiting, self._awaited = self._awaited, []
         for model, load, done in waiting:
-            versions = [one for one in self.snapshot.desired.versions if one.model == model] if load else []
-            known = [self.snapshot.known[one] for one in versions]
-            if any(one.state not in _SETTLED for one in known) or (not load and model in self.snapshot.routes.models):
+            versions = [one for one in self.snapshot.desired.versions if one.model == model]
+            known = [self.snapshot.known[one] for one in versions] if load else []
+            if any(one.state not in _SETTLED for one in known) or (not load and not versions and model in self.snapshot.routes.models):
                 self._awaited.append((model, load, done))
             elif load and not known:
                 done(TidegateError(Code.FAILED_PRECONDITION, f"failed to load '{model}': it was unloaded or removed meanwhile"))

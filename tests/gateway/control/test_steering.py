@@ -386,6 +386,22 @@ def test_a_load_that_fails_says_why_and_may_be_tried_again() -> None:
     controlled(deed)
 
 
+def test_an_unload_that_is_undone_meanwhile_is_answered() -> None:
+    """By a load that came after it, before anybody has seen the model gone: both were done, one after the other."""
+
+    async def deed(floor: Floor) -> None:
+        said: list[object] = []
+        floor.steering.load("m", said.append)
+        await floor.verified(ONE)
+        await floor.report(1, (ONE, State.READY))
+        floor.steering.unload("m", said.append)
+        floor.steering.load("m", said.append)
+        await floor.settle()
+        assert ([None] * 3, {"m": {1: "a/0"}}) == (said, floor.table(1).models)
+
+    controlled(deed)
+
+
 def test_a_load_that_is_undone_meanwhile_did_not_load() -> None:
     """By an unload, or because the model is gone from the repository: nobody is told that it serves."""
 
