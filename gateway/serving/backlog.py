@@ -84,9 +84,3 @@ class Backlog:
         """The request of a tenant at a level that would run last."""
         found = self._levels.get(level)
         return None if found is None else found.late.last(tenant) or found.fresh.last(tenant)
-
-    def items(self) -> Iterator[Item]:
-        """All requests, in no order."""
-        for level in self._levels.values():
-            for line in (level.fresh, level.late):
-                yield from line

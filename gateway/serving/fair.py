@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from gateway.serving.batch import Item
 
@@ -88,10 +88,6 @@ class Line:
     def start(self) -> float:
         """Of the request that `first` has given."""
         return self._heads[0][0]
-
-    def __iter__(self) -> Iterator[Item]:
-        """All of them, in no order between tenants."""
-        return (item for flow in self._flows.values() for item in flow if item.line is self)
 
     def last(self, tenant: str) -> Item | None:
         """The request of a tenant that came last."""

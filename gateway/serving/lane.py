@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -42,11 +41,6 @@ class Lane:
     def waits(self) -> bool:
         """Something waits in it."""
         return bool(self.arrived or self.backlog.count)
-
-    def items(self) -> Iterator[Item]:
-        """All that waits, in no order."""
-        yield from self.arrived
-        yield from self.backlog.items()
 
     def unwatched(self) -> list[Item]:
         """What waits and has a deadline that nobody watches."""

@@ -322,8 +322,7 @@ def finish(stream: Stream, code: Code = Code.OK, message: str = "") -> None:
 
 def fail(stream: Stream, code: Code, message: str, *, compression: bool = False, wait_s: float | None = None) -> None:
     """A trailers-only answer with an error. `wait_s`: when to come again, where that is known better than by the code."""
-    known = _failure if wait_s is None else _failure.__wrapped__
-    stream.outbound.send_headers(stream, known(code, message, compression, wait_s), last=True)
+    stream.outbound.send_headers(stream, _failure(code, message, compression, wait_s), last=True)
 
 
 @functools.lru_cache(maxsize=256)

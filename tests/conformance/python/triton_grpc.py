@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import queue
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as asyncio_triton
 from arrays import ARRAYS, LARGE, ODD_NAME, ROW, same
 from ml_dtypes import bfloat16
+from refusals import refused
 from report import equal
 
 
@@ -102,16 +103,6 @@ def extensions(client: triton.InferenceServerClient) -> None:
     top = [triton.InferRequestedOutput("NEXT", class_count=2)]
     refused("StatusCode.UNIMPLEMENTED", "classification", lambda: client.infer("plus_one", rows, outputs=top))
     refused("StatusCode.UNIMPLEMENTED", "shared memory", lambda: client.register_system_shared_memory("r", "/r", 16))
-
-
-def refused(status: str, part: str, call: Callable[[], object]) -> None:
-    """The client's exception has this status, and the name in its text."""
-    try:
-        call()
-    except triton.InferenceServerException as error:
-        equal((status, True), (error.status(), part in error.message()))
-    else:
-        raise AssertionError(f"{part} answered")
 
 
 def model_config(client: triton.InferenceServerClient) -> None:

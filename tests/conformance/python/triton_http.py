@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import tritonclient.http as triton
 import tritonclient.http.aio as asyncio_triton
 from arrays import ARRAYS, LARGE, ROW, same
 from ml_dtypes import bfloat16
+from refusals import refused
 from report import equal
 
 
@@ -98,16 +98,6 @@ def extensions(client: triton.InferenceServerClient) -> None:
     top = [triton.InferRequestedOutput("NEXT", class_count=2)]
     refused("501", "classification", lambda: client.infer("plus_one", rows, outputs=top))
     refused("501", "shared memory", lambda: client.register_system_shared_memory("r", "/r", 16))
-
-
-def refused(status: str, part: str, call: Callable[[], object]) -> None:
-    """The client's exception has this status, and the name in its text."""
-    try:
-        call()
-    except triton.InferenceServerException as error:
-        equal((status, True), (error.status(), part in error.message()))
-    else:
-        raise AssertionError(f"{part} answered")
 
 
 def model_config(client: triton.InferenceServerClient) -> None:

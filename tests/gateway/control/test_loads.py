@@ -250,14 +250,14 @@ def test_a_registrys_versions_are_not_configured_by_callers(tmp_path: Path) -> N
     served(tmp_path / "registry", deed)
 
 
-def test_hundreds_of_loads_and_unloads_at_once_end_one_after_the_other_case_102(root: Path) -> None:
+def test_a_thousand_loads_and_unloads_at_once_end_one_after_the_other_case_102(root: Path) -> None:
     """Everybody is answered; a load that was undone meanwhile is told so; the last one holds."""
 
     async def deed(server: Server) -> None:
-        for number in range(256):
+        for number in range(1024):
             server.loads.ask(server.member, Change(number, "m", number % 2 == 1))
-        answers = [await asyncio.wait_for(server.answers.get(), 60) for _ in range(256)]
-        assert set(range(256)) == {answer.number for answer in answers}
+        answers = [await asyncio.wait_for(server.answers.get(), 60) for _ in range(1024)]
+        assert set(range(1024)) == {answer.number for answer in answers}
         unloads = [answer.code for answer in answers if answer.number % 2 == 0]
         assert {Code.OK} == set(unloads)
         assert {Code.OK, Code.FAILED_PRECONDITION} >= {answer.code for answer in answers}

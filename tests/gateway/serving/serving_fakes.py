@@ -12,12 +12,26 @@ from gateway.errors import Code
 from gateway.limits import ServingLimits
 from gateway.protocol.tensors import Signature, TensorSpec
 from gateway.serving.admission import Budget
+from gateway.serving.backlog import Backlog
 from gateway.serving.batch import Batch, Item, execute
 from gateway.serving.batching import Batcher
+from gateway.serving.lane import Lane
 from gateway.serving.model import RunFault, RunOptions
 from gateway.serving.terms import terms_of
 from gateway.serving.versions import Version
 from registry.queueing import Queueing
+
+
+def in_order(backlog: Backlog) -> list[Item]:
+    """What is sorted there, level by level."""
+    lines = [line for level in backlog._levels.values() for line in (level.fresh, level.late)]
+    return [item for line in lines for flow in line._flows.values() for item in flow if item.line is line]
+
+
+def waiting(lane: Lane) -> list[Item]:
+    """All that waits in a lane."""
+    return [*lane.arrived, *in_order(lane.backlog)]
+
 
 POISON = 666.0  # a row with this value fails the run that holds it
 

@@ -20,7 +20,7 @@ from gateway.serving.batching import Batcher
 from gateway.serving.versions import Version
 from tests import naive
 from tests.gateway.serving.mixed_models import KINDS, MOODS, ROWS, TAG, TEXTS, WHOLE, MixedModel, built
-from tests.gateway.serving.serving_fakes import FakeLoop, FakeRunner, FakeSink
+from tests.gateway.serving.serving_fakes import FakeLoop, FakeRunner, FakeSink, in_order, waiting
 
 BOUNDS = {
     "wide": ServingLimits(),
@@ -230,8 +230,8 @@ class Hall:
         assert (len(held), sum(item.size for item in held)) == (budget.requests, budget.bytes)
         assert budget.bytes <= self.limits.max_inflight_bytes
         for version in self.versions.values():
-            waiting = [item for lane in version._lanes.values() for item in lane.items()] + list(version.bulk.items())
-            assert (sum(item.rows for item in waiting), sum(item.size for item in waiting)) == (version.waiting_rows, version.waiting_bytes)
+            queued = [item for lane in version._lanes.values() for item in waiting(lane)] + in_order(version.bulk)
+            assert (sum(item.rows for item in queued), sum(item.size for item in queued)) == (version.waiting_rows, version.waiting_bytes)
 
     def check_answers(self) -> None:
         for caller in self.accepted:

@@ -11,7 +11,7 @@ from gateway.serving.batch import Item
 from gateway.serving.fair import Ledger
 from gateway.serving.lane import Lane
 from tests import naive
-from tests.gateway.serving.serving_fakes import Bench, FakeCaller, FakeSink
+from tests.gateway.serving.serving_fakes import Bench, FakeCaller, FakeSink, waiting
 
 LIMIT = 4
 WEIGHTS = {"heavy": 3.0, "light": 0.5}
@@ -96,7 +96,7 @@ def test_nothing_is_turned_round(script) -> None:
 def check(place: Place, taken: list[Item]) -> None:
     """A batch, against all that was left behind."""
     clock = place.clock
-    for left in place.lane.items():
+    for left in waiting(place.lane):
         for item in taken:
             assert (item.level, item.late_from <= clock) <= (left.level, left.late_from <= clock)
             if (item.level, item.tenant) == (left.level, left.tenant) and min(item.late_from, left.late_from) > clock:
@@ -113,7 +113,7 @@ def test_shares_keep_their_bounds(sizes, small) -> None:
         place.add(LIMIT, 1, small, float("inf"))
         place.add(1, 1, small, float("inf"))
     given = {"big": 0.0, small: 0.0}
-    while all(any(item.tenant == tenant for item in place.lane.items()) for tenant in given):
+    while all(any(item.tenant == tenant for item in waiting(place.lane)) for tenant in given):
         for number in place.take():
             item = place.items[number]
             given[item.tenant] += item.rows / WEIGHTS.get(item.tenant, 1.0)
