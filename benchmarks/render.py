@@ -69,8 +69,8 @@ def _identity(credentials: dict[str, Any] | None) -> list[str]:
     """The credentials bench: how it is run, and where it was, its bars and figures."""
     lines = [
         "## Who calls, and over what", "",
-        "`make bench-credentials`: the small requests of the serving bench to a gateway that asks for an API key and reckons with every "
-        "quota of its tenant, beside the same gateway open to all; and to one that speaks TLS, beside plaintext and beside grpcio's own "
+        "`make bench-credentials`: the small requests of the serving bench to a gateway that asks for an API key, to one that also reckons "
+        "with every quota of its tenant, beside the same gateway open to all; to one that speaks TLS, beside plaintext and grpcio's own "
         "server with TLS. Ratios are of answers per second of the server's processor time, but for grpcio's of answers per second; "
         "medians over pairs.", "",
     ]  # fmt: skip
