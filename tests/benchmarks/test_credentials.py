@@ -24,7 +24,8 @@ def test_each_pair_gives_a_ratio_and_the_median_is_the_bar():
     """Identity against open, TLS against plaintext, and TLS against grpcio's."""
     found = {name: (bar["value"], bar["holds"]) for name, bar in bars(WHOLE).items()}
     assert {
-        "rest_json_with_key": (0.9, True), "rest_json_with_key_and_quotas": (0.8, True), "grpc_4x16_with_tls": (0.6, True), "grpc_4x16_tls_vs_grpc_aio": (6.0, True),
+        "rest_json_with_key": (0.9, True), "rest_json_with_key_and_quotas": (0.8, True),
+        "grpc_4x16_with_tls": (0.6, True), "grpc_4x16_tls_vs_grpc_aio": (6.0, True),
     } == found  # fmt: skip
 
 
