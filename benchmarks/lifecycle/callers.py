@@ -23,6 +23,7 @@ from benchmarks.load.headers import CONSTANT, HeaderStyle, encode_blocks
 from benchmarks.load.messages import Prepared, pack
 from benchmarks.load.samples import FREE, WHOLE, Tally
 from benchmarks.replayer import LOOPED_CONSTANT, NO_FILES, Http2, Load, LoadError, http1_state, http2_state, open_http2
+from registry.niceness import give_way
 
 NOBODY = -1  # as a descriptor: poll looks at no such socket
 ANSWER_BYTES = {"grpc": 192, "http": 448}
@@ -64,6 +65,7 @@ class Size:
     streams: int = 1
     rate: float | None = None
     room: int = 1 << 18  # answers that are kept
+    gives_way: bool = False  # to other callers on the same core, whose times are measured
 
 
 class Callers:
@@ -129,6 +131,8 @@ class Callers:
         return self._answers((min(time.monotonic_ns(), int(self.tally.run[0]["end"])) - self._began) / 1e9)
 
     def _run(self) -> None:
+        if self._size.gives_way:
+            give_way()
         try:
             while (code := self._loop.step()) != http2.DONE:
                 c = int(self.tally.run[0]["exit_connection"])
