@@ -139,7 +139,8 @@ def heavy(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
         for name in ("alone", "beside"):
             groups = [bench.callers("small", bench.one_row, Size(connections=4, streams=16, rate=SMALL_RATE))]
             if name == "beside":
-                groups.append(bench.callers("big", bench.heavy, Size(connections=1, streams=4, rate=SMALL_RATE / SMALLS_FOR_HEAVY, gives_way=True)))
+                size = Size(connections=1, streams=4, rate=SMALL_RATE / SMALLS_FOR_HEAVY, gives_way=True)
+                groups.append(bench.callers("big", bench.heavy, size))
             small, *others = bench.together(seconds, *groups)
             found[name].append({
                 "rate": round(small.ok / small.seconds), "p50_us": round(float(np.median(small.latency_us))), "p99_us": p99(small),
