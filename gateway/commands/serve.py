@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.commands.output import Exit, command
-from gateway.config import Config, ConfigError, load
+from gateway.commands.output import command
+from gateway.config import ConfigError, load
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file (YAML); see `tidegate config explain`.")]
 RepositoryPlace = Annotated[
@@ -54,17 +54,16 @@ def serve(
         "logging.format": "json" if as_json else None,
     }
     chosen = tuple(assignments or ())
-    settings = _loaded(config, flags, chosen)
-    from gateway.control.supervisor import run
+    _check(config, flags, chosen)
+    from gateway.server import Given, become
 
-    status = run(settings, lambda: load(config, flags, assignments=chosen))
-    if status:
-        raise typer.Exit(Exit.FAILED)
+    become(Given(path=config, overrides=flags, assignments=chosen))
 
 
-def _loaded(path: Path | None, flags: dict[str, object], assignments: tuple[str, ...]) -> Config:
+def _check(path: Path | None, flags: dict[str, object], assignments: tuple[str, ...]) -> None:
+    """Whether there are mistakes: they are reported here, as those of the command line are."""
     try:
-        return load(path, flags, assignments=assignments)
+        load(path, flags, assignments=assignments)
     except ConfigError as error:
         if [problem.path for problem in error.problems] == ["repository.path"] and flags["repository.path"] is None:
             raise typer.BadParameter(
