@@ -27,7 +27,7 @@ def become(given: Given) -> NoReturn:
     argument = msgspec.json.encode(given, enc_hook=str).decode()
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "gateway.server", argument])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "gateway.server", argument])  # noqa: S606 - no shell is wanted
 
 
 def main(argument: str) -> int:

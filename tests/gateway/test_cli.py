@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway import config_explain, doctor
+from gateway import server as program_of_server
 from gateway.commands.output import Exit, printable
 from gateway.config import Config, load
 from gateway.control import supervisor
@@ -59,7 +61,7 @@ def test_the_version_is_the_package_s() -> None:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
-    """Configurations that the worker was started with."""
+    """Configurations that the server was started with."""
     seen: list[Config] = []
 
     def serve(config: Config, reload: Callable[[], Config]) -> int:
@@ -67,7 +69,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         seen.append(config)
         return 1 if config.server.name == "broken" else 0
 
+    def become(program: str, arguments: list[str]) -> None:
+        assert [program, "-P", "-m", "gateway.server"] == arguments[:-1]
+        raise SystemExit(program_of_server.main(arguments[-1]))
+
     monkeypatch.setattr(supervisor, "run", serve)
+    monkeypatch.setattr(os, "execv", become)
     return seen
 
 
