@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
 from typing import Any
 
 Row = Sequence[float]
@@ -283,3 +286,233 @@ def who_yields(item: tuple[int, str, int], waiting: Sequence[tuple[int, str, int
         if heaviest == item[1] or after / weights.get(heaviest, 1.0) < mine / weights.get(item[1], 1.0):
             return None
     return max(index for index, (level, tenant, _) in enumerate(waiting) if (level, tenant) == (lowest, heaviest))
+
+
+# --- drift: divergences and evidence, in decimals of 50 digits ------------------------------------------------------------------------
+
+_DIGITS = Context(prec=50, Emax=10**15, Emin=-(10**15))
+
+
+def _bernoulli(count: int) -> list[Fraction]:
+    """B_0, B_1 … by their recurrence."""
+    numbers = [Fraction(1)]
+    for m in range(1, count):
+        numbers.append(-sum(math.comb(m + 1, k) * number for k, number in enumerate(numbers)) / (m + 1))
+    return numbers
+
+
+_BERNOULLI = _bernoulli(42)
+_HALF_LOG_2PI = Decimal("0.91893853320467274178032973640561763986139747363778341281715")
+
+
+def log_gamma(x: Decimal) -> Decimal:
+    """ln Γ(x), x > 0: up to 60 by its recurrence, from there by Stirling's series."""
+    with localcontext(_DIGITS):
+        product = Decimal(1)
+        while x < 60:
+            product *= x
+            x += 1
+        result = (x - Decimal("0.5")) * x.ln() - x + _HALF_LOG_2PI - product.ln()
+        for k in range(1, 20):
+            number = _BERNOULLI[2 * k]
+            result += Decimal(number.numerator) / Decimal(number.denominator) / (2 * k * (2 * k - 1) * x ** (2 * k - 1))
+        return result
+
+
+def log_sequence(n: Sequence[Decimal], a: Sequence[Decimal]) -> Decimal:
+    """ln of the probability of a sequence with counts n under a Pólya urn, or Dirichlet prior, that starts with a."""
+    with localcontext(_DIGITS):
+        result = log_gamma(sum(a, Decimal(0))) - log_gamma(sum(a, Decimal(0)) + sum(n, Decimal(0)))
+        for count, weight in zip(n, a, strict=True):
+            result += log_gamma(weight + count) - log_gamma(weight)
+        return result
+
+
+def decimal_log_mean(logs: Sequence[Decimal]) -> Decimal:
+    """ln of the mean of what these are logarithms of."""
+    with localcontext(_DIGITS):
+        top = max(logs)
+        total = Decimal(0)
+        for log in logs:
+            total += (log - top).exp() if log - top > -200 else Decimal(0)
+        return top + (total / len(logs)).ln()
+
+
+def in_groups(values: Sequence[Decimal], weights: Sequence[Decimal], groups: int) -> list[Decimal]:
+    """Sums over neighbours whose middle, on the scale of cumulative weight, lies in the same of so many equal parts."""
+    total = sum(weights)
+    sums: dict[int, Decimal] = {}
+    for index, value in enumerate(values):
+        middle = sum(weights[:index]) + weights[index] / 2
+        part = int(groups * middle / total)
+        sums[part] = sums.get(part, Decimal(0)) + value
+    return [sums[part] for part in sorted(sums)]
+
+
+def log_any(live: Sequence[float], gaps: Sequence[float], tau: float = 1.0) -> Decimal:
+    """Test A as it is defined: seven priors, none surer of the reference's proportions than its urn, each against the urn of its groups."""
+    with localcontext(_DIGITS):
+        kept = [(Decimal(n), Decimal(c)) for n, c in zip(live, gaps, strict=True) if c > 0]
+        if len(kept) < 2 or sum(n for n, _ in kept) == 0:
+            return Decimal(0)
+        counts, weights = [count for count, _ in kept], [gap for _, gap in kept]
+        logs = []
+        for groups, priors in ((None, (None, 100, 1000)), (8, (30, 300)), (4, (30, 300))):
+            n, c = counts, weights
+            if groups is not None:
+                n, c = in_groups(counts, weights, groups), in_groups(weights, weights, groups)
+            n, c = [count / Decimal(tau) for count in n], [gap / Decimal(tau) for gap in c]
+            mass = sum(c)
+            for rows in priors:
+                prior = [Decimal("0.5")] * len(c) if rows is None else [min(rows, mass) * gap / mass for gap in c]
+                logs.append(log_sequence(n, prior) - log_sequence(n, c) if len(n) > 1 else Decimal(0))
+        return decimal_log_mean(logs)
+
+
+def log_tolerance(live: Sequence[float], reference: Sequence[float], epsilon: float, tau: float = 1.0) -> Decimal:
+    """Test B as it is defined; the multiplier λ of the likeliest distribution in the ball, (n + λρ) / (Σn + λ), by bisection."""
+    with localcontext(_DIGITS):
+        n = [Decimal(count) / Decimal(tau) for count in live]
+        rho = [Decimal(count) / sum(map(Decimal, reference)) for count in reference]
+        rows = sum(n)
+        if len(n) < 2 or rows == 0:
+            return Decimal(0)
+
+        def point(multiplier: Decimal) -> list[Decimal]:
+            return [(count + multiplier * share) / (rows + multiplier) for count, share in zip(n, rho, strict=True)]
+
+        def outside(multiplier: Decimal) -> bool:
+            theta = point(multiplier)
+            if any(share > 0 and at == 0 for share, at in zip(rho, theta, strict=True)):
+                return True
+            return sum(share * (share / at).ln() for share, at in zip(rho, theta, strict=True) if share > 0) > Decimal(epsilon)
+
+        low, high = Decimal(0), Decimal(1)
+        if outside(low):
+            while outside(high):
+                high *= 4
+            for _ in range(110):
+                middle = (low + high) / 2
+                low, high = (middle, high) if outside(middle) else (low, middle)
+        likeliest = sum(count * at.ln() for count, at in zip(n, point(low), strict=True) if count > 0)
+        half = Decimal("0.5")
+        priors = [[half + scale * share for share in rho] for scale in (0, 100, 1000)]
+        return decimal_log_mean([log_sequence(n, prior) for prior in priors]) - likeliest
+
+
+def log_rate(hits: float, rows: float, limit: float) -> Decimal:
+    """Beta(½, ½) against the likeliest rate that is at most `limit`."""
+    with localcontext(_DIGITS):
+        n = [Decimal(hits), Decimal(rows) - Decimal(hits)]
+        rate = min(n[0] / Decimal(rows), Decimal(limit))
+        likeliest = sum(count * at.ln() for count, at in zip(n, (rate, 1 - rate), strict=True) if count > 0)
+        return log_sequence(n, [Decimal("0.5")] * 2) - likeliest
+
+
+def smoothed(live: Sequence[float], reference: Sequence[float]) -> tuple[list[float], list[float]]:
+    """(q, p): the reference with half a row more in every bin, the live counts with one row of that."""
+    total = sum(reference) + 0.5 * len(reference)
+    p = [(count + 0.5) / total for count in reference]
+    return [(count + share) / (sum(live) + 1) for count, share in zip(live, p, strict=True)], p
+
+
+def fallen(log_e: Sequence[float], q: float) -> list[bool]:
+    """e-BH by trying every number of rejections, the greatest first."""
+    ranked = sorted(log_e, reverse=True)
+    for count in range(len(ranked), 0, -1):
+        if ranked[count - 1] >= math.log(len(ranked) / (count * q)):
+            return [value >= ranked[count - 1] for value in log_e]
+    return [False] * len(log_e)
+
+
+# --- performance without labels --------------------------------------------------------------------------------------------------
+
+
+def estimated_accuracy(scores: Sequence[float], positives: Sequence[float], threshold: float) -> float:
+    """How often answers are right, if a score is right as often as its bin of the calibration table says."""
+    total = 0.0
+    for score in scores:
+        chance = positives[min(int(score * len(positives)), len(positives) - 1)]
+        total += chance if score >= threshold else 1 - chance
+    return total / len(scores)
+
+
+def estimated_auc(scores: Sequence[float], positives: Sequence[float]) -> float:
+    """The area under the ROC of raw scores, each of which is a yes by a part and a no by the rest."""
+    area = above = 0.0
+    yes = no = 0.0
+    for score in sorted(scores, reverse=True):
+        chance = positives[min(int(score * len(positives)), len(positives) - 1)]
+        area += (1 - chance) * (above + chance / 2)
+        above += chance
+        yes, no = yes + chance, no + 1 - chance
+    return area / (yes * no)
+
+
+# --- drift: counting ---------------------------------------------------------------------------------------------------------------
+
+
+def numeric_slot(value: float, edges: Sequence[float], slots: int) -> int:
+    """-inf, below, the bins, above, +inf, one after the other; NaN in the last slot."""
+    if math.isnan(value):
+        return slots - 1
+    if value == -math.inf:
+        return 0
+    if value == math.inf:
+        return len(edges) + 2
+    for place, edge in enumerate(edges):
+        if value <= edge:
+            return place + 1
+    return len(edges) + 1
+
+
+def drift_sums(values: Sequence[float], mean: float, edges: Sequence[float]) -> list[float]:
+    """Exact sums over finite values: four powers of the deviation, at most 1e70 each way, and the tails."""
+    finite = [value for value in values if math.isfinite(value)]
+    deviations = [min(max(value - mean, -1e70), 1e70) for value in finite]
+    powers = [math.fsum(d**power for d in deviations) for power in (1, 2, 3, 4)]
+    low = math.fsum(min(edges[0] - value, 1e70) for value in finite if value < edges[0])
+    high = math.fsum(min(value - edges[-1], 1e70) for value in finite if value > edges[-1])
+    return [*powers, low, high]
+
+
+def drift_scales(values: Sequence[float], mean: float, edges: Sequence[float]) -> list[float]:
+    """The same sums of absolute values: what an error of rounding is measured by."""
+    finite = [value for value in values if math.isfinite(value)]
+    deviations = [min(abs(value - mean), 1e70) for value in finite]
+    tails = drift_sums(finite, mean, edges)[4:]
+    return [*(math.fsum(d**power for d in deviations) for power in (1, 2, 3, 4)), *tails]
+
+
+def category_slot(value: object, categories: Sequence[object], null: object) -> int:
+    """A category's place; then other, then null."""
+    if null is not None and value == null:
+        return len(categories) + 1
+    for place, category in enumerate(categories):
+        if value == category:
+            return place
+    return len(categories)
+
+
+def margin(row: Sequence[float]) -> float:
+    """First minus second; of a single number, of it and what it leaves to 1."""
+    if not row or any(math.isnan(value) for value in row):
+        return math.nan
+    ranked = sorted(row if len(row) > 1 else [row[0], 1.0 - row[0]])
+    return ranked[-1] - ranked[-2]
+
+
+def entropy(row: Sequence[float]) -> float:
+    """In nats."""
+    if not row or any(math.isnan(value) for value in row):
+        return math.nan
+    return -math.fsum(p * math.log(p) for p in (row if len(row) > 1 else [row[0], 1.0 - row[0]]) if p > 0)
+
+
+def score_bin(value: float, bins: int) -> int | None:
+    """The bin of a score, None for NaN."""
+    if math.isnan(value):
+        return None
+    if value <= 0:
+        return 0
+    return bins - 1 if value >= 1 else int(value * bins)

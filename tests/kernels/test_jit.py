@@ -16,18 +16,22 @@ from kernels import jit
 PACKAGE = Path(jit.__file__).parent
 TINY = """
 from numba import types
-from kernels.jit import direct, kernel
+from kernels.jit import direct, kernel, part
 
 @kernel(types.int64(types.int64))
 def twice(number):
     return 2 * number
 
-@kernel("float64(float64[::1])", releases_gil=False)
-def total(values):
+@part(reassociates=True)
+def summed(values):
     result = 0.0
     for value in values:
-        result += twice(1) * value
+        result += value
     return result
+
+@kernel("float64(float64[::1])", releases_gil=False)
+def total(values):
+    return twice(1) * summed(values)
 """
 PROBE = """
 import sys
@@ -38,7 +42,7 @@ print(tiny.total(numpy.ones(3)), tiny.direct(tiny.twice)(4), jit.compilations(),
 
 
 def make_package(root: Path) -> Path:
-    """A `kernels` package of two small kernels, elsewhere."""
+    """A `kernels` package of two small kernels and a part of one, elsewhere."""
     package = root / "kernels"
     package.mkdir()
     shutil.copy(PACKAGE / "jit.py", package)
@@ -59,11 +63,11 @@ def run(root: Path, *arguments: str, cache: Path, home: Path | None = None) -> s
 def test_filling_once_is_enough_until_any_source_changes(tmp_path: Path) -> None:
     """The entry compiles everything, other processes load it without numba's compiler tables, and a change in any file counts."""
     package, cache = make_package(tmp_path), tmp_path / "cache"
-    assert run(tmp_path, "-m", "kernels.jit", cache=cache) == "2 kernels ready, 2 compiled"
+    assert run(tmp_path, "-m", "kernels.jit", cache=cache) == "2 kernels ready, 3 compiled"
     assert run(tmp_path, "-c", PROBE, cache=cache) == "6.0 8 0 False"
     assert not list(package.rglob("*.nbc"))
     (package / "other.py").write_text("CONSTANT = 1\n")
-    assert run(tmp_path, "-c", PROBE, cache=cache) == "6.0 8 2 True"
+    assert run(tmp_path, "-c", PROBE, cache=cache) == "6.0 8 3 True"
 
 
 def test_kernels_work_where_no_directory_can_be_written(tmp_path: Path) -> None:
@@ -73,7 +77,7 @@ def test_kernels_work_where_no_directory_can_be_written(tmp_path: Path) -> None:
     blocked.touch()
     shutil.rmtree(package / "__pycache__", ignore_errors=True)
     (package / "__pycache__").touch()
-    assert run(tmp_path, "-c", PROBE, cache=blocked / "cache", home=blocked) == "6.0 8 2 True"
+    assert run(tmp_path, "-c", PROBE, cache=blocked / "cache", home=blocked) == "6.0 8 3 True"
 
 
 def test_a_filled_directory_serves_although_it_cannot_be_written(tmp_path: Path) -> None:
