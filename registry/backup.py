@@ -2,7 +2,7 @@
 
 Everything but the policy is immutable, so a backup may run beside publishing, may be stopped and repeated, and a repeated one copies only
 what is new. What is written in one moment and what refers to it in a later one are read in the opposite order: logs, then records, then
-blobs; hence nothing in a copy refers to something that is not in it. Leases and what garbage collection has put away are left out.
+blobs; hence nothing in a copy refers to something that is not in it. Left out are leases, triggers and what garbage collection put away.
 """
 
 from __future__ import annotations

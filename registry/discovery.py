@@ -16,7 +16,8 @@ from registry.policy import Signers
 from registry.repository import Repository
 from registry.single import SingleModel
 from registry.store import MARKER, Store
-from registry.verified import Listing, ModelVersionRef
+from registry.triggers import Triggers
+from registry.verified import Listing, ModelVersionRef, Reference
 
 
 class Source(Protocol):
@@ -28,6 +29,18 @@ class Source(Protocol):
 
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version, as it is now. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        ...
+
+    def reference(self, model: str, version: int) -> Reference:
+        """What the traffic of a version is held against, without its model. Raises as `ref`."""
+        ...
+
+    def manifest(self, model: str, version: int) -> str:
+        """The digest of a version's manifest. Raises as `ref`, and `Kind.UNSUPPORTED` where versions have none."""
+        ...
+
+    def triggers(self) -> Triggers:
+        """Where it is asked for new versions. Raises `Kind.UNSUPPORTED` where nobody looks."""
         ...
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
@@ -60,6 +73,18 @@ class RegistrySource:
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
         return self._ref(model, version, self._store.record(model, version).manifest)
+
+    def reference(self, model: str, version: int) -> Reference:
+        """What the traffic of a version is held against. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        return self._store.reference(model, version)
+
+    def manifest(self, model: str, version: int) -> str:
+        """The digest of a version's manifest. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        return self._store.record(model, version).manifest
+
+    def triggers(self) -> Triggers:
+        """Of the registry."""
+        return Triggers(self._store.medium)
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry import golden as goldens
+from registry import profile as profiles
 from registry import schema as schemas
 from registry import serving as servings
 from registry import training as trainings
@@ -35,7 +36,7 @@ class Parts:
     training: TrainingRecord | None = None
     card: str | None = None  # Markdown
     serving: Serving | None = None
-    profile: bytes | None = None  # the reference that drift is measured against, as its owner encodes it
+    profile: bytes | None = None  # the reference that drift is measured against, as `profile` encodes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,10 @@ def check(parts: Parts) -> None:
     problem = None if parts.card is None else _card_problem(parts.card)
     if problem is not None:
         raise refused(f"the model card {problem}")
-    if parts.profile is not None and not 0 < len(parts.profile) <= MAX_PROFILE_BYTES:
-        raise refused(f"the reference profile is empty or has more than {MAX_PROFILE_BYTES} bytes")
+    if parts.profile is not None and len(parts.profile) > MAX_PROFILE_BYTES:
+        raise refused(f"the reference profile has more than {MAX_PROFILE_BYTES} bytes")
+    if parts.profile is not None:
+        profiles.profile_file(parts.profile)
 
 
 def contents(parts: Parts, *, schema: Schema | None, golden: Golden | None) -> dict[str, bytes]:
@@ -115,9 +118,8 @@ def _card_problem(card: str) -> str | None:
 
 
 def _profile(content: bytes, *, key: str) -> bytes:
-    """Its owner decodes it."""
-    if not content:
-        raise damaged(f"{key} is no reference profile: it is empty")
+    """The bytes: whoever counts by them decodes them where he does."""
+    profiles.decode(content, key=key)
     return content
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from registry import contract as contracts
 from registry import parts as all_parts
+from registry import profile as profiles
 from registry import schema as schemas
 from registry.contract import Contract
 from registry.errors import refused
@@ -22,9 +24,13 @@ from registry.manifest import CONFIG_TYPE, DATA_TYPE, MODEL_FILE, MODEL_TYPE, PA
 from registry.medium import Progress, unseen
 from registry.names import check_label, check_model_name
 from registry.parts import Parts
+from registry.schema import ContractFile
 from registry.store import Store
 from registry.submission import Submission, submitted
 from registry.trial import Answer, Submitted, load_in_child
+
+if TYPE_CHECKING:
+    from registry.rows import Reference
 
 Trial = Callable[[Submitted, RegistryLimits], Answer | None]
 NO_PARTS = Parts()
@@ -40,6 +46,7 @@ class Published:
     model_digest: str  # of the ONNX file, as sha256sum prints it
     publish_id: str
     new: bool  # False where this publish id had been published before
+    notes: tuple[str, ...] = ()  # what the reference profile leaves out, one sentence each
 
 
 def publish(
@@ -51,6 +58,7 @@ def publish(
     now_s: float,
     publish_id: str | None = None,
     parts: Parts = NO_PARTS,
+    reference: Reference | None = None,
     gate: Gate = DEFAULT_GATE,
     trial: Trial = load_in_child,
     progress: Progress = unseen,
@@ -59,8 +67,9 @@ def publish(
 
     External data is taken from the directory of `path`. Repeating a call with the same `publish_id` gives the same version; without one,
     each call is a version of its own. A `trial` that answers None has tried nothing: the file is then examined in this process and not
-    loaded. `progress` is told the bytes that were staged. Raises `RegistryError`: `Kind.INVALID_NAME`, `Kind.INVALID_MODEL` (nothing was
-    stored), `Kind.CONFLICT` (the publish id stands for other content), `Kind.DAMAGED`, `Kind.STORAGE` (repeat with the same publish id).
+    loaded. `reference` are rows that the profile is made of, in place of one among `parts`. `progress` is told the bytes that were staged.
+    Raises `RegistryError`: `Kind.INVALID_NAME`, `Kind.INVALID_MODEL` (nothing was stored), `Kind.CONFLICT` (the publish id stands for other
+    content), `Kind.DAMAGED`, `Kind.STORAGE` (repeat with the same publish id).
     """
     check_model_name(name)
     check_label(publisher, what="publisher")
@@ -69,10 +78,15 @@ def publish(
     with submitted(store, path, progress=progress) as submission:
         contract, answer = _tried(submission, parts, gate, trial)
         schema = None if parts.contract is None else schemas.merge(contract, parts.contract)
+        notes: tuple[str, ...] = ()
+        if reference is not None:
+            parts, notes = _with_profile(parts, reference, submission, contract, gate=gate, trial=trial)
+        if parts.profile is not None:
+            profiles.check_ports(profiles.profile_file(parts.profile), contract)
         contents = all_parts.contents(parts, schema=schema, golden=answer.golden)
         manifest = _commit(submission, contract, contents)
     version, record, new = store.add_version(name, manifest, publish_id=publish_id, publisher=publisher, now_s=now_s)
-    return Published(name, version, record.manifest, manifest.model.digest, publish_id, new)
+    return Published(name, version, record.manifest, manifest.model.digest, publish_id, new, notes)
 
 
 def _tried(submission: Submission, parts: Parts, gate: Gate, trial: Trial) -> tuple[Contract, Answer]:
@@ -87,9 +101,29 @@ def _tried(submission: Submission, parts: Parts, gate: Gate, trial: Trial) -> tu
 
 
 def _try(submission: Submission, parts: Parts, gate: Gate, trial: Trial) -> Answer:
-    data_fds = {title: staged.fd for title, staged in submission.data.items()}
-    files = Submitted(submission.model.fd, data_fds, submission.size_bytes, gate, parts.golden)
+    files = replace(_files(submission, gate), golden=parts.golden)
     return trial(files, submission.store.medium.limits) or _examined(submission, parts, gate)
+
+
+def _with_profile(
+    parts: Parts, reference: Reference, submission: Submission, contract: Contract, *, gate: Gate, trial: Trial
+) -> tuple[Parts, tuple[str, ...]]:
+    """The parts with the profile of reference rows, and what that leaves out. Raises `Kind.INVALID_MODEL`."""
+    from registry.answers import answers_of
+    from registry.reference import profile_of_file
+
+    if parts.profile is not None:
+        raise refused("there is a reference profile and a file of reference rows: give one of the two")
+    limits = submission.store.medium.limits
+    schema = schemas.merge(contract, parts.contract or ContractFile())
+    files = _files(submission, gate)
+    found = profile_of_file(reference, schema, lambda rows: answers_of(files, contract, rows, limits, trial))
+    return replace(parts, profile=profiles.encode(found.profile)), found.notes
+
+
+def _files(submission: Submission, gate: Gate) -> Submitted:
+    data_fds = {title: staged.fd for title, staged in submission.data.items()}
+    return Submitted(submission.model.fd, data_fds, submission.size_bytes, gate)
 
 
 def _examined(submission: Submission, parts: Parts, gate: Gate) -> Answer:

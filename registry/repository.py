@@ -26,7 +26,8 @@ from registry.names import MAX_VERSION, MODEL_NAME, check_model_name
 from registry.overlay import Overlay
 from registry.ports import CONFIG_FILE
 from registry.sealed import SealedFile, seal_copy
-from registry.verified import Listing, ModelVersionRef, VerifiedModel, VersionPolicy
+from registry.triggers import Triggers
+from registry.verified import Listing, ModelVersionRef, Reference, VerifiedModel, VersionPolicy
 from registry.warmup import MAX_FILES_BYTES
 
 if TYPE_CHECKING:
@@ -86,6 +87,19 @@ class Repository:
     def ref(self, model: str, version: int) -> ModelVersionRef:
         """One version, as its files are now."""
         return self._ref(model, version, self._identity(model))
+
+    def reference(self, model: str, version: int) -> Reference:
+        """Nothing lies there that traffic could be held against."""
+        return Reference()
+
+    def manifest(self, model: str, version: int) -> str:
+        """There is none. Raises `Kind.UNSUPPORTED`."""
+        text = f"version {version} of model '{model}' has no manifest: it comes from a Triton-style repository"
+        raise RegistryError(Kind.UNSUPPORTED, text)
+
+    def triggers(self) -> Triggers:
+        """There is no place for them. Raises `Kind.UNSUPPORTED`."""
+        raise RegistryError(Kind.UNSUPPORTED, "a Triton-style repository has no place for retrain triggers")
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Wait for `stop`: a directory that people copy into is read when they say so, not while they copy. `config.pbtxt` is no other."""

@@ -36,14 +36,15 @@ from registry.names import blob_key, check_label, check_model_name
 from registry.parts import read_parts
 from registry.policy import Signers, read_policy
 from registry.sealed import SealedFile, seal_copy
-from registry.verified import VerifiedModel
+from registry.triggers import Triggers
+from registry.verified import Reference, VerifiedModel
 from registry.versions import Record, Versions, record_of
 
 LAYOUT = 2
 MARKER = "tidegate-registry.json"
 _OLDEST_LAYOUT = 1
 _DIRECTORIES = ("blobs/sha256", "models", "tmp")
-_LOADED_PARTS = ("golden.json", "schema.json", "serving.json")  # what a session and its batches are made by
+_LOADED_PARTS = ("golden.json", "profile.json", "schema.json", "serving.json")  # what a session, its batches and its counts are made by
 
 
 class _AnyMarker(msgspec.Struct):
@@ -66,6 +67,7 @@ class Store:
         self.id = marker.id
         self.blobs = Blobs(medium)
         self.leases = Leases(medium)
+        self.triggers = Triggers(medium)
         self._signers = signers
 
     @classmethod
@@ -243,7 +245,14 @@ class Store:
             schema=parts.schema,
             serving=parts.serving,
             golden=parts.golden,
+            profile=parts.profile,
         )
+
+    def reference(self, model: str, version: int) -> Reference:
+        """What the traffic of a version is held against. Raises `Kind.NOT_FOUND`, `Kind.DAMAGED`, `Kind.STORAGE`."""
+        manifest = self.manifest_of(self.record(model, version).manifest)
+        parts = read_parts(manifest, self.read_blob, only=("profile.json", "schema.json"))
+        return Reference(parts.profile, parts.schema)
 
     # Decisions
 

@@ -22,8 +22,9 @@ from registry.confinement import bare_environment
 from registry.contract import Contract
 from registry.errors import refused
 from registry.gate import DEFAULT_GATE, Gate
-from registry.golden import MAX_GOLDEN_BYTES, Golden
+from registry.golden import MAX_GOLDEN_BYTES, Golden, Tensor
 from registry.limits import RegistryLimits
+from registry.packed import Packed
 from registry.warmup import Sample
 
 _CHILD = Path(__file__).with_name("trial_child.py")
@@ -31,6 +32,18 @@ _REASON_CHARACTERS = 600  # of the child's own text
 _ANSWER_BYTES = 2 * MAX_GOLDEN_BYTES + (8 << 20)  # answers to all golden requests, and the contract
 _GRACE_S = 2.0  # between SIGTERM and SIGKILL
 _DESCRIPTORS = 64  # beside those of the submitted files
+ASKED_BYTES = 32 << 20  # of answers to rows, after which a child has done enough
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that the model is asked about, from one of them on, as many as a child can in its time."""
+
+    fd: int  # of their memory
+    packed: Packed
+    start: int
+    rows_per_run: int
+    outputs: tuple[str, ...]
+    max_elements: int  # of a row of an output; larger outputs are left out, and so are those that are not one row for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,12 @@ class Submitted:
     size_bytes: int
     gate: Gate = DEFAULT_GATE
     golden: Golden | None = None
+    asked: Asked | None = None
+
+    @property
+    def fds(self) -> tuple[int, ...]:
+        """Of everything that the child reads."""
+        return (self.model_fd, *self.data_fds.values(), *((self.asked.fd,) if self.asked else ()))
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +74,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     gate: Gate
     golden: Golden | None
     warmup: tuple[Sample, ...] = ()  # with the shapes of the graph
+    asked: Asked | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +85,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     needs: dict[str, int] = {}  # external files that the model refers to → bytes needed of each at least
     loaded: bool = False
     golden: Golden | None = None  # with the outputs that the model gave where none were asked for
+    answered: tuple[dict[str, Tensor], ...] = ()  # the outputs of each run over rows that were asked about
 
 
 def load_in_child(files: Submitted, limits: RegistryLimits) -> Answer:
@@ -77,20 +98,24 @@ def load_in_child(files: Submitted, limits: RegistryLimits) -> Answer:
         data_fds=dict(files.data_fds),
         memory_bytes=limits.trial_memory_bytes + 4 * files.size_bytes,
         cpu_s=int(limits.trial_timeout_s) + 1,
-        descriptors=_DESCRIPTORS + len(files.data_fds),
+        descriptors=_DESCRIPTORS + len(files.fds),
         gate=files.gate,
         golden=files.golden,
+        asked=files.asked,
     )
-    returncode, printed, late = _run(
-        msgspec.json.encode(task), (files.model_fd, *files.data_fds.values()), timeout_s=limits.trial_timeout_s
-    )
+    returncode, printed, late = _run(msgspec.json.encode(task), files.fds, timeout_s=limits.trial_timeout_s, max_bytes=_max_bytes(task))
     if late:
         raise refused(f"the model hangs: the trial took more than {limits.trial_timeout_s:g} s and was ended")
     return _judged(returncode, printed, task)
 
 
-def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float) -> tuple[int, bytes, bool]:
-    """(status, what was printed, whether time was up). At most `_ANSWER_BYTES` are read, whatever the child prints."""
+def _max_bytes(task: Task) -> int:
+    """Of its answer: base64 makes 4 bytes of 3, and the last run may go past the bound."""
+    return _ANSWER_BYTES + (4 * ASKED_BYTES if task.asked else 0)
+
+
+def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float, max_bytes: int) -> tuple[int, bytes, bool]:
+    """(status, what was printed, whether time was up). At most `max_bytes` and one more are read, whatever the child prints."""
     with os.fdopen(os.memfd_create("task", os.MFD_CLOEXEC), "w+b") as file:
         file.write(task)
         file.seek(0)
@@ -114,8 +139,8 @@ def _run(task: bytes, fds: tuple[int, ...], *, timeout_s: float) -> tuple[int, b
         timer.start()
     try:
         with child, child.stdout as stdout:  # type: ignore[union-attr]
-            printed = stdout.read(_ANSWER_BYTES + 1)
-            if len(printed) > _ANSWER_BYTES:
+            printed = stdout.read(max_bytes + 1)
+            if len(printed) > max_bytes:
                 child.kill()
     except BaseException:
         child.kill()
@@ -133,8 +158,8 @@ def _end(child: subprocess.Popen[bytes], number: signal.Signals, late: threading
 
 def _judged(returncode: int, printed: bytes, task: Task) -> Answer:
     """Raises `Kind.INVALID_MODEL` unless the child gave a whole answer and ended well."""
-    if len(printed) > _ANSWER_BYTES:
-        raise refused(f"the model's golden answers have more than {_ANSWER_BYTES} bytes")
+    if len(printed) > _max_bytes(task):
+        raise refused(f"the model's {'answers' if task.asked else 'golden answers'} have more than {_max_bytes(task)} bytes")
     if returncode == -signal.SIGXCPU or (returncode == -signal.SIGKILL and not printed):
         what = (
             f"used more than {task.cpu_s} s of processor time"

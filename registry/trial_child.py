@@ -12,14 +12,16 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from registry.confinement import forsake_network, limit
 from registry.errors import Kind, RegistryError, refused
-from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, array_of, otherwise, tensor_of
-from registry.trial import Answer, Task
+from registry.golden import NUMPY_TYPES, Golden, GoldenRequest, Tensor, array_of, otherwise, tensor_of
+from registry.packed import unpack
+from registry.trial import ASKED_BYTES, Answer, Asked, Task
 from registry.warmup import arrays_of
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class TooMuchMemoryError(RegistryError):
 def main(content: bytes) -> Answer:
     """The answer to a task."""
     task = msgspec.json.decode(content, type=Task)
-    descriptors = task.descriptors + max([task.model_fd, *task.data_fds.values()])
+    descriptors = task.descriptors + max([task.model_fd, *task.data_fds.values(), task.asked.fd if task.asked else 0])
     confine(memory_bytes=task.memory_bytes, cpu_s=task.cpu_s, descriptors=descriptors)
     try:
         return _tried(task)
@@ -76,8 +78,9 @@ def _tried(task: Task) -> Answer:
     found = Answer(contract=examined.contract, needs=examined.needs)
     if not examined.needs.keys() <= task.data_fds.keys():
         return found
-    golden = answered(session_of(task), task)
-    return msgspec.structs.replace(found, loaded=True, golden=golden)
+    session = session_of(task)
+    golden = answered(session, task)
+    return msgspec.structs.replace(found, loaded=True, golden=golden, answered=tuple(runs_of(session, task)) if task.asked else ())
 
 
 def session_of(task: Task) -> onnxruntime.InferenceSession:
@@ -109,6 +112,39 @@ def answered(session: onnxruntime.InferenceSession, task: Task) -> Golden | None
             raise refused(problem)
         answered.append(GoldenRequest(inputs=request.inputs, outputs=request.outputs or found))
     return msgspec.structs.replace(task.golden, requests=tuple(answered))
+
+
+def runs_of(session: onnxruntime.InferenceSession, task: Task) -> Iterator[dict[str, Tensor]]:
+    """The outputs of each run over rows, until a third of the child's time is used or enough was answered; at least one run.
+
+    Raises `Kind.INVALID_MODEL` for a run that fails, `TooMuchMemoryError`.
+    """
+    asked = task.asked
+    assert asked is not None
+    memory, size = memoryview(mmap.mmap(asked.fd, asked.packed.size_bytes, prot=mmap.PROT_READ)), 0
+    for start in range(asked.start, asked.packed.rows, asked.rows_per_run):
+        found = _run(session, asked, memory, start, task)
+        yield found
+        size += sum(len(tensor.data) + sum(map(len, tensor.texts)) for tensor in found.values())
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        if size >= ASKED_BYTES or used.ru_utime + used.ru_stime > task.cpu_s / 3:
+            return
+
+
+def _run(session: onnxruntime.InferenceSession, asked: Asked, memory: memoryview, start: int, task: Task) -> dict[str, Tensor]:
+    """The outputs that are one row for each row."""
+    stop = min(start + asked.rows_per_run, asked.packed.rows)
+    try:
+        values = session.run(list(asked.outputs), unpack(asked.packed, memory, start, stop))
+    except Exception as error:  # its exceptions have no common base
+        raise _refusal(error, task, f"the model fails on reference rows {start + 1} to {stop}: {error}") from error
+    rows = stop - start
+    fitting = {
+        name: value
+        for name, value in zip(asked.outputs, values, strict=True)
+        if value.ndim and len(value) == rows and value.size <= asked.max_elements * rows
+    }
+    return {name: tensor_of(value) for name, value in fitting.items()}
 
 
 def warmed(session: onnxruntime.InferenceSession, task: Task) -> None:

@@ -20,6 +20,14 @@ from registry.warmup import Sample
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What a version's traffic is held against."""
+
+    profile: bytes | None = None  # as `registry.profile` encodes it
+    schema: Schema | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedModel:
     """One version in sealed memory. A context manager: leave it once the session is created, then nothing of it is needed any more."""
 
@@ -31,6 +39,7 @@ class VerifiedModel:
     serving: Serving | None = None  # how it wants to be served
     schema: Schema | None = None  # what its author says of inputs and outputs; this and the next only of a registry's version
     golden: Golden | None = None  # what it must answer
+    profile: bytes | None = None  # what its traffic is held against, as `registry.profile` encodes it
     ports: Ports | None = None  # what its config.pbtxt says of inputs and outputs; this and the next two only of a Triton-style repository
     warmup: tuple[Sample, ...] = ()  # what it is asked before it serves
     configuration: bytes | None = None  # all of its config.pbtxt, as a `ModelConfig`; None where there is none

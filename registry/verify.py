@@ -233,6 +233,13 @@ def _survey_state(survey: _Survey) -> None:
     for name in survey.store.leases.names():
         with survey.noting(f"leases/{name}"):
             survey.store.leases.read(name)
+    triggers = survey.store.triggers
+    for model in triggers.models():
+        with survey.noting(f"triggers/{model}"):
+            for trigger in triggers.ids(model):
+                with survey.noting(f"triggers/{model}/{trigger}.json"):
+                    triggers.read(model, trigger)
+                    triggers.claimed(model, trigger)
 
 
 def _survey_signatures(survey: _Survey) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from registry.columns import Column
 from registry.contract import Contract, Port
 from registry.desired import Desired
 from registry.errors import Kind, RegistryError
@@ -17,11 +19,14 @@ from registry.manifest import PART_TITLES, Manifest, file_layer, manifest_of
 from registry.names import blob_key, digest_of
 from registry.parts import Parts, contents
 from registry.policy import POLICY
+from registry.profile import encode
+from registry.profiling import profile_of
 from registry.schema import contract_file, merge
 from registry.serving import Serving
 from registry.signatures import attach, generate, sign
 from registry.store import MARKER, Store
 from registry.training import TrainingRecord
+from registry.triggers import Window
 from registry.verify import Severity, damages, verify
 from registry.watch import Watch
 
@@ -41,6 +46,12 @@ def served(store: Store, put_manifest: Callable[[Store, bytes], Manifest]) -> St
     store.aliases("m").move("champion", to=1, expected_from=None, **BY)
     store.deletion("m").hold("audit", 2, **BY)
     store.lease("m", 1, holder="g" * 256, now_s=1e9, ttl_s=60)
+    moment = datetime.fromtimestamp(1e9, UTC)
+    trigger, _ = store.triggers.propose(
+        "m", 1, manifest=digest, rule="drift", reason="r" * 700, features=(), evidence={}, window=Window(start=moment, end=moment, rows=9),
+        proposer="g", now_s=1e9,
+    )  # fmt: skip
+    store.triggers.claim("m", trigger.id, holder="g" * 256, now_s=1e9, ttl_s=60)
     store.put_blob(b"orphan")
     collect(store, actor="ann", now_s=4e9, dry_run=False)
     return store
@@ -102,7 +113,7 @@ def test_every_blob_of_a_version(store: Store, put_manifest: Callable[[Store, by
     assert [] == verify(store)
 
 
-@pytest.mark.parametrize("title", sorted(set(PART_TITLES) - {"card.md", "profile.json"}))
+@pytest.mark.parametrize("title", sorted(set(PART_TITLES) - {"card.md"}))
 def test_a_part_that_was_published_broken(
     store: Store, put_manifest: Callable[[Store, bytes], Manifest], title: str, kind_of: Callable[..., str]
 ) -> None:
@@ -118,7 +129,7 @@ def test_a_part_that_was_published_broken(
         broken = {blob_key(store.manifest("m", past + 1).parts[0].digest) for past in range(number + 1)}
         assert sorted(broken) == sorted(finding.key for finding in verify(store))
         key = blob_key(store.manifest("m", number + 1).parts[0].digest)
-        if title in {"golden.json", "schema.json", "serving.json"}:  # what a session is made and tried by
+        if title in {"golden.json", "profile.json", "schema.json", "serving.json"}:  # what a session is made, tried and watched by
             assert kind_of(lambda number=number: store.load_verified("m", number + 1)).startswith(f"damaged: {key} ")  # type: ignore[misc]
         else:
             store.load_verified("m", number + 1).close()
@@ -162,7 +173,7 @@ def _all_parts() -> dict[str, bytes]:
         training=TrainingRecord(format=1, parameters={"note": "n" * 600}),
         card="# Card\n" * 100,
         serving=Serving(format=1, max_batch_size=8),
-        profile=b"p" * 600,
+        profile=encode(profile_of([Column("input", "x", np.arange(80, dtype=np.float32).reshape(20, 4))]).profile),
     )
     return contents(parts, schema=schema, golden=golden)
 

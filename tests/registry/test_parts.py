@@ -11,10 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from registry import parts as parts_module
+from registry.columns import Column
 from registry.golden import Golden, GoldenRequest, golden_of, tensor_of
 from registry.manifest import PART_TITLES
 from registry.names import blob_key
 from registry.parts import MAX_CARD_BYTES, Parts, StoredParts, read_parts
+from registry.profile import encode
+from registry.profiling import profile_of
 from registry.publish import Published, publish
 from registry.schema import Range, contract_file
 from registry.serving import Serving
@@ -54,7 +58,7 @@ def test_all_parts(store: Store, onnx_file: OnnxFile) -> None:
         training=training_record(RECORD),
         card="# Flights\n\nSays **which** are late.\n",
         serving=Serving(format=1, max_batch_size=8),
-        profile=b'{"format":1}',
+        profile=encode(profile_of([Column("input", "x", X)]).profile),
     )
     _put(store, onnx_file(2.0), parts)
     manifest = store.manifest("m", 1)
@@ -184,9 +188,17 @@ def test_refused_cards(store: Store, onnx_file: OnnxFile, card: str, kind_of: Ca
     assert kind_of(lambda: _put(store, onnx_file(), Parts(card=card))).startswith("invalid_model: the model card ")
 
 
-def test_an_empty_profile(store: Store, onnx_file: OnnxFile, kind_of: Callable[..., str]) -> None:
-    """Nothing is no profile."""
-    assert kind_of(lambda: _put(store, onnx_file(), Parts(profile=b""))).startswith("invalid_model: the reference profile is empty")
+def test_refused_profiles(store: Store, onnx_file: OnnxFile, kind_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is none, and so is what contradicts itself or is too much."""
+    content = encode(profile_of([Column("input", "x", X)]).profile)
+    for profile in (b"", b"{}", content.replace(b'"rows":2', b'"rows":3')):
+        assert kind_of(lambda profile=profile: _put(store, onnx_file(), Parts(profile=profile))).startswith(
+            "invalid_model: the reference profile is "
+        )  # type: ignore[misc]
+    monkeypatch.setattr(parts_module, "MAX_PROFILE_BYTES", 99)
+    assert "invalid_model: the reference profile has more than 99 bytes" == kind_of(
+        lambda: _put(store, onnx_file(), Parts(profile=content))
+    )
 
 
 @pytest.mark.parametrize("title", sorted(PART_TITLES))
@@ -195,8 +207,7 @@ def test_damaged_parts(store: Store, onnx_file: OnnxFile, no_trial: Callable[...
     manifest = _published_manifest(store, onnx_file, no_trial)
     layer = manifest.layers[0]
     broken = msgspec.structs.replace(layer, media_type=PART_TITLES[title], annotations={"org.opencontainers.image.title": title})
-    content = b"" if title == "profile.json" else b"\xff{}"
-    text = kind_of(lambda: read_parts(msgspec.structs.replace(manifest, layers=(broken,)), lambda digest: content))
+    text = kind_of(lambda: read_parts(msgspec.structs.replace(manifest, layers=(broken,)), lambda digest: b"\xff{}"))
     assert text.startswith("damaged: blobs/sha256/")
 
 
