@@ -18,10 +18,11 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Columns of one length, and one label (0 or 1) per row. Raises `DatasetError` for anything else."""
+    """Columns of one length, one label (0 or 1) per row, and perhaps when each row was. Raises `DatasetError` for anything else."""
 
     columns: dict[str, np.ndarray]
     labels: np.ndarray
+    times_s: np.ndarray | None = None  # seconds since the Unix epoch; not among what a model sees
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -33,6 +34,8 @@ class Dataset:
                 raise DatasetError(f"column '{name}' is {column.dtype}: expected float32 numbers or texts")
             if column.dtype == np.float32 and not np.isfinite(column).all():
                 raise DatasetError(f"column '{name}' has values that are missing or infinite")
+        if self.times_s is not None and (self.times_s.shape != self.labels.shape or not np.isfinite(self.times_s).all()):
+            raise DatasetError("the times are not one number for each row")
         if not np.isin(self.labels, (0, 1)).all():
             raise DatasetError("a label is neither 0 nor 1")
 
@@ -53,7 +56,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the values, the names and the order of both: of the same table everywhere."""
+        """SHA-256 of the values, the names and the order of both: of the same table everywhere. No model sees times, and it neither."""
         found = hashlib.sha256(msgspec.json.encode([self.rows, *([name, name in self.numbers] for name in self.columns)]))
         for column in (*self.columns.values(), self.labels.astype(np.int64)):
             texts = column.dtype == np.dtype(object)
@@ -62,7 +65,8 @@ class Dataset:
 
     def take(self, rows: slice | np.ndarray) -> Dataset:
         """Some of the rows, by slice, mask or indices."""
-        return Dataset({name: column[rows] for name, column in self.columns.items()}, self.labels[rows])
+        times_s = None if self.times_s is None else self.times_s[rows]
+        return Dataset({name: column[rows] for name, column in self.columns.items()}, self.labels[rows], times_s)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The columns as a served model takes them: one input per column, shape (rows, 1)."""

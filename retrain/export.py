@@ -16,9 +16,12 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.pipeline import Pipeline
 
+from registry import profile as profiles
+from registry.columns import Column
 from registry.golden import Golden, GoldenRequest, Tolerance, golden_of, tensor_of
 from registry.manifest import MODEL_FILE
 from registry.parts import Parts
+from registry.profiling import Profiled, profile_of
 from registry.training import TrainingRecord
 from retrain.boosting import teach
 from retrain.canonical import canonical
@@ -83,10 +86,11 @@ def export(
     tolerance: float = TOLERANCE,
     training: TrainingRecord | None = None,
     card: str | None = None,
-    profile: bytes | None = None,
+    fitted: Dataset | None = None,
 ) -> Exported:
     """The model, compared with the pipeline on the `reference` rows, some of which become its golden requests.
 
+    `fitted` are the rows that the pipeline was fitted to: their profile is what drift is measured against.
     Expected answers are the pipeline's own, so the registry's trial compares the model with scikit-learn once more, in its own process.
     Raises `ExportError`, and `ParityError` where a label or a probability differs by more than `tolerance`.
     """
@@ -97,6 +101,7 @@ def export(
     if not parity.holds:
         raise ParityError(parity)
     golden = golden_requests(pipeline, reference.take(slice(0, GOLDEN_ROWS)), tolerance=tolerance)
+    profile = None if fitted is None else profiles.encode(reference_profile(model, fitted).profile)
     return Exported(model, parity, Parts(golden=golden, training=training, card=card, profile=profile))
 
 
@@ -119,9 +124,7 @@ def to_model(pipeline: Pipeline, dataset: Dataset) -> bytes:
 
 def check_parity(model: bytes, pipeline: Pipeline, dataset: Dataset, *, tolerance: float = TOLERANCE) -> Parity:
     """Compare both on rows that the pipeline was not fitted to."""
-    labels, probabilities = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(
-        [LABEL, PROBABILITIES], dataset.tensors()
-    )
+    labels, probabilities = answers(model, dataset)
     rows = frame(dataset)
     return Parity(
         rows=dataset.rows,
@@ -129,6 +132,20 @@ def check_parity(model: bytes, pipeline: Pipeline, dataset: Dataset, *, toleranc
         max_difference=float(np.abs(probabilities - pipeline.predict_proba(rows)).max()),
         tolerance=tolerance,
     )
+
+
+def reference_profile(model: bytes, rows: Dataset) -> Profiled:
+    """The reference of these rows with the model's own answers, calibrated by their labels; by hour of the week where times are known."""
+    inputs = [Column("input", name, array) for name, array in rows.tensors().items()]
+    outputs = [Column("output", name, array) for name, array in zip((LABEL, PROBABILITIES), answers(model, rows), strict=True)]
+    return profile_of([*inputs, *outputs], labels=rows.labels, times_s=rows.times_s)
+
+
+def answers(model: bytes, rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, int64 [rows], and probabilities, float32 [rows, 2], by the exported model."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    labels, probabilities = session.run([LABEL, PROBABILITIES], rows.tensors())
+    return labels, probabilities
 
 
 def golden_requests(pipeline: Pipeline, rows: Dataset, *, tolerance: float) -> Golden:

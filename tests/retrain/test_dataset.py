@@ -44,6 +44,19 @@ def test_rows_are_taken_together_with_their_labels(rows: slice | np.ndarray) -> 
     """By slice, mask or indices."""
     part = made().take(rows)
     assert ([2.0, 3.0], ["b", "c"], [1, 0]) == (part.columns["x"].tolist(), part.columns["t"].tolist(), part.labels.tolist())
+    assert part.times_s is None
+
+
+def test_times_go_with_their_rows() -> None:
+    """They are no part of what a model sees, and so not of the digest."""
+    timed = Dataset(made().columns, made().labels, np.array([10.0, 20.0, 30.0]))
+    times_s = timed.take(slice(1, 3)).times_s
+    assert times_s is not None
+    assert [20.0, 30.0] == times_s.tolist()
+    assert made().digest == timed.digest
+    for wrong in (np.array([1.0, 2.0]), np.array([1.0, np.nan, 3.0])):
+        with pytest.raises(DatasetError, match="the times are not one number for each row"):
+            Dataset(made().columns, made().labels, wrong)
 
 
 @pytest.mark.parametrize(

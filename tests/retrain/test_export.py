@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
 
+from registry import profile as profiles
 from registry.errors import RegistryError
 from registry.parts import Parts, read_parts
 from registry.publish import publish
@@ -148,6 +149,23 @@ class TestExport:
         assert (record, "# A card", exported.parts.golden) == (parts.training, parts.card, parts.golden)
         assert parts.golden is not None
         assert [1] * 8 + [8] == [request.outputs["label"].shape[0] for request in parts.golden.requests]
+
+    def test_the_rows_that_it_was_fitted_to_are_the_reference(self, pipeline: Pipeline, model: bytes, tmp_path: Path) -> None:
+        """With the exported model's answers, calibrated by the labels, by hour of the week where times are known."""
+        fitted = dataset()
+        times_s = 1e9 + 3_600 * np.arange(300.0)
+        exported = export.export(pipeline, dataset(seed=1), fitted=Dataset(fitted.columns, fitted.labels, times_s))
+        store = Store.create(tmp_path / "registry")
+        publish(store, exported.save(tmp_path), name="m", publisher="ann", now_s=1e9, parts=exported.parts)
+        content = read_parts(store.manifest("m", 1), store.read_blob).profile
+        assert content is not None
+        found = profiles.decode(content, key="k")
+        assert ["x", *(f"probabilities{what}" for what in ("[0]", "[1]", ".margin", ".entropy"))] == [one.name for one in found.numeric]
+        assert ["t", "label"] == [one.name for one in found.categorical]
+        assert found.calibration is not None
+        assert (300, "probabilities", 1) == (found.rows, found.calibration.port, found.calibration.element)
+        assert found.calibration.accuracy > 0.95
+        assert found == export.reference_profile(model, Dataset(fitted.columns, fitted.labels, times_s)).profile
 
     def test_another_model_is_refused(self, pipeline: Pipeline) -> None:
         """By how much it differs, and on how many rows, is in the error."""

@@ -101,6 +101,27 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
         flights.data_folder()
 
 
+def test_a_month_has_the_same_rows_whichever_others_are_read() -> None:
+    """Also the first flights of a month, which know of those that left before midnight."""
+    march = flights.read_months([3])[3]
+    all_months = flights.read_months()
+    assert list(flights.MONTHS) == list(all_months)
+    assert march.rows.digest == all_months[3].rows.digest
+    assert 336_776 == sum(month.rows.rows + month.left_out for month in all_months.values())
+    assert all(month.rows.rows > 20_000 for month in all_months.values())
+
+
+def test_times_are_those_of_the_decisions(months: flights.Flights) -> None:
+    """In the order of the schedule, an hour before it; in January New York is five hours behind UTC."""
+    january = months.january
+    assert january.times_s is not None
+    assert (np.diff(january.times_s) >= 0).all()
+    moments = january.times_s - 5 * 3_600 + 60 * flights.LEAD_MIN
+    np.testing.assert_allclose(january.columns["scheduled_hour"], moments % 86_400 / 3_600, atol=1e-4)
+    first = (pd.Timestamp("2013-01-01", tz="UTC") - pd.Timestamp(0, tz="UTC")).total_seconds()
+    assert 0 <= moments[0] - first < 86_400
+
+
 def test_the_order_of_the_files_does_not_matter(months: flights.Flights) -> None:
     """Rows are in the order of the schedule, so the same data gives the same model."""
     hours = months.january.columns["scheduled_hour"]
