@@ -13,11 +13,13 @@ from gateway.commands import (
     config,
     demo,
     doctor,
+    drift,
     infer,
     inspect,
     key,
     log,
     models,
+    profile,
     publish,
     reload,
     retire,
@@ -34,11 +36,11 @@ EXIT_CODES = (
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, epilog=EXIT_CODES)
 for one in (
-    *(serve.serve, reload.reload, publish.publish, models.models, inspect.inspect, verify.verify),
+    *(serve.serve, reload.reload, publish.publish, models.models, inspect.inspect, profile.profile, verify.verify),
     *(aliases.alias, aliases.approve, aliases.reject, log.log),
     *(retire.delete, retire.hold, retire.release, retire.gc),
     *(carry.export, carry.pull, carry.backup, sign.sign),
-    *(infer.infer, bench.bench, demo.demo, doctor.doctor),
+    *(infer.infer, drift.drift, bench.bench, demo.demo, doctor.doctor),
 ):
     app.command()(one)
 app.add_typer(config.app, name="config")

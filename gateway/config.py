@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from gateway import typed_yaml
+from gateway.drift_settings import Drift, DriftPlan, drift_plan
 from gateway.hosts import is_loopback
 from gateway.identity.settings import Auth
 from gateway.identity.tenants import Tenant, check_names
@@ -170,6 +171,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rest: Rest = Rest()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
+    drift: Drift = Drift()
     batching: Batching = Batching()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     limits: Limits = Limits()
@@ -213,6 +215,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def versions(self, model: str) -> Versions:
         """Which versions of a model are served."""
         return self.model(model).versions
+
+    def drift_plan(self, model: str) -> DriftPlan:
+        """What is watched of a model."""
+        return drift_plan(self.drift, self.model(model).drift)
 
     def plan(self, model: str, serving: Serving | None = None) -> ModelPlan:
         """The settings that hold for a version: the model's own here, then what the version says of itself, then the general ones."""

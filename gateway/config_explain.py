@@ -123,10 +123,13 @@ def _last(path: str) -> str:
 def _struct_of(kind: Any, where: str) -> tuple[type[msgspec.Struct] | None, str]:
     """The struct behind a field, if it is a section or a mapping of sections by name."""
     kinds = [part for part in typing.get_args(kind) or (kind,) if part is not type(None)]
-    if typing.get_origin(kind) is dict and kinds[1] is not str:
+    if typing.get_origin(kind) is dict and _is_struct(kinds[1]):
         return typing.cast(type[msgspec.Struct], kinds[1]), f"{where}.<name>"
-    struct = isinstance(kinds[0], type) and issubclass(kinds[0], msgspec.Struct)
-    return (kinds[0] if struct else None), where
+    return (kinds[0] if _is_struct(kinds[0]) else None), where
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _default(info: msgspec.structs.FieldInfo) -> str:

@@ -1,4 +1,4 @@
-"""The whole path on real data: train, export, publish, serve, ask, judge. Told step by step, or returned as one summary.
+"""The whole path on real data: train, export, publish, serve, ask, judge, watch. Told step by step, or returned as one summary.
 
 The server is a child process of its own, as a user would start it; everything said about it was asked over its ports. A step that
 does not hold (parity, answers, counts) ends the demo with `DemoError`.
@@ -20,17 +20,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import numpy as np
 
-from gateway.client import Answer, Client
+from gateway.client import Answer, CallError, Client
 from gateway.client_rest import RestClient, infer_path
 from gateway.clock import Clock, SystemClock
 from gateway.control.child import Child
 from gateway.control.ports import choose
+from gateway.demo_months import NAMES, MonthError, Seen, first_moved, seen, sentences, table, told_estimates, told_first, told_worth
 from gateway.load import Measurement, closed_loop
 from registry.publish import publish
 from registry.store import Store
 from registry.training import TrainingRecord
 
 if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
     from retrain.dataset import Dataset
     from retrain.export import Exported
     from retrain.train import Score
@@ -41,6 +44,8 @@ PORTS = (8000, 8001, 8002)  # the server's defaults; others are chosen where the
 BATCH_ROWS = 256
 READY_TIMEOUT_S = 60.0
 COUNT_TIMEOUT_S = 5.0
+EVALUATE_S = 0.2  # the server says what has moved so often; by default once a second
+DRIFT_TIMEOUT_S = 20.0
 
 
 class DemoError(Exception):
@@ -89,6 +94,8 @@ class Trained:
     exported: Exported
     february: Dataset
     expected: np.ndarray  # probabilities of being late, by the pipeline that was exported, shape (rows,)
+    pipeline: Pipeline
+    later: dict[int, Dataset]  # the months after February, by number
 
 
 @dataclass(slots=True)
@@ -112,7 +119,8 @@ def running(story: Story, *, registry: Path, scale: Scale, clock: Clock | None =
         trained = _train(story, summary, clock)
         _publish(story, summary, trained, store, clock)
         server = _serve(story, summary, registry, stack, clock)
-        _replay(story, summary, server, trained, scale)
+        came_true = _replay(story, summary, server, trained, scale)
+        _watch(story, summary, server, trained, came_true, clock=clock)
         _one_by_rest(story, summary, server, trained)
         _compare_counts(story, summary, server, clock)
         yield server, summary
@@ -122,10 +130,14 @@ def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
     with story.step("Data") as done:
         from retrain import export, flights, train
 
-        months = flights.read()
-        january, february = months.january, months.february
-        summary["data"] = {"january": january.rows, "february": february.rows, "left_out": months.left_out}
-        done(f"{january.rows:,} flights from New York in January 2013, {february.rows:,} in February; {months.left_out:,} never arrived")
+        months = flights.read_months()
+        january, february, *later = (month.rows for month in months.values())
+        left_out, rest = months[1].left_out + months[2].left_out, sum(month.rows for month in later)
+        summary["data"] = {"january": january.rows, "february": february.rows, "later": rest, "left_out": left_out}
+        done(
+            f"{january.rows:,} flights from New York in January 2013, {february.rows:,} in February; {left_out:,} never arrived; "
+            f"{rest:,} in the months after"
+        )
     with story.step("Train") as done:
         start = clock.now()
         pipeline = train.fit(january)
@@ -138,7 +150,8 @@ def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
     late = pipeline.predict_proba(train.frame(february))[:, 1]
     with story.step("Export") as done:
         try:
-            exported = export.export(pipeline, february, training=_record(january, train.score(february.labels, late)))
+            record = _record(january, train.score(february.labels, late))
+            exported = export.export(pipeline, february, training=record, fitted=january)
         except export.ExportError as error:
             raise DemoError(str(error)) from error
         exported = replace(exported, parts=replace(exported.parts, contract=flights.CONTRACT))
@@ -148,7 +161,7 @@ def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
             f"ONNX, {len(exported.model) / 1024:.0f} KiB; on {parity.rows:,} flights of February every label equals scikit-learn's, "
             f"probabilities differ by {parity.max_difference:.0e} at most"
         )
-    return Trained(exported, february, late)
+    return Trained(exported, february, late, pipeline, dict(zip(range(3, 13), later, strict=True)))
 
 
 def _record(january: Dataset, score: Score) -> TrainingRecord:
@@ -190,7 +203,8 @@ def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitSta
         flags = [f"--{name}-port={port}" for name, port in zip(("http", "grpc", "metrics"), ports, strict=True)]
         log = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-demo-"))) / "server.log"
         start = clock.now()
-        child = stack.enter_context(Child(["serve", "--repository", str(registry), *flags], log=log))
+        settings = ["--set", f"drift.evaluate_s={EVALUATE_S}"]
+        child = stack.enter_context(Child(["serve", "--repository", str(registry), *flags, *settings], log=log))
         client = stack.enter_context(Client(grpc))
         _wait_ready(child, client, clock)
         took = clock.now() - start
@@ -210,7 +224,8 @@ def _wait_ready(child: Child, client: Client, clock: Clock) -> None:
         raise DemoError("\n".join([f"the server did not load {MODEL}; its last words:", *child.last_lines()]))
 
 
-def _replay(story: Story, summary: dict[str, Any], server: Server, trained: Trained, scale: Scale) -> None:
+def _replay(story: Story, summary: dict[str, Any], server: Server, trained: Trained, scale: Scale) -> np.ndarray:
+    """Returns of every row that was sent, whether the prediction came true."""
     february = trained.february.take(slice(0, scale.rows))
     plans = {
         f"{BATCH_ROWS} a request, 4 at once": (BATCH_ROWS, february.rows, 4),
@@ -235,6 +250,8 @@ def _replay(story: Story, summary: dict[str, Any], server: Server, trained: Trai
     story.text("(the Python client takes much of that time; `make bench-serving` measures the server alone)")
     summary["replay"] = {name: measured.summary() for name, measured in found.items()}
     _judge(story, summary, february.labels, served)
+    came_true = _came_true(february, served)
+    return np.concatenate([came_true[:rows] for _, rows, _ in plans.values()])
 
 
 def _measured(client: Client, rows: Dataset, expected: np.ndarray, *, size: int, concurrency: int, served: np.ndarray) -> Measurement:
@@ -257,6 +274,11 @@ def _measured(client: Client, rows: Dataset, expected: np.ndarray, *, size: int,
     return found
 
 
+def _came_true(rows: Dataset, served: np.ndarray) -> np.ndarray:
+    came_true: np.ndarray = (served > 0.5) == (rows.labels == 1)
+    return came_true
+
+
 def _judge(story: Story, summary: dict[str, Any], labels: np.ndarray, served: np.ndarray) -> None:
     from retrain.train import score
 
@@ -267,6 +289,65 @@ def _judge(story: Story, summary: dict[str, Any], labels: np.ndarray, served: np
             f"against what happened in February: accuracy {found.accuracy:.1%}, where always saying the more frequent "
             f"outcome gives {found.base_rate:.1%}; AUC {found.auc:.3f}"
         )
+
+
+def _watch(story: Story, summary: dict[str, Any], server: Server, trained: Trained, came_true: np.ndarray, *, clock: Clock) -> None:
+    """Month by month: what the server says of its traffic, while nobody tells it a label."""
+    from retrain.train import frame
+
+    with story.step("Watch") as done:
+        answer = _drift(server, len(came_true), clock)
+        months = [_seen(NAMES[1], None, answer, came_true)]
+        requests = 0
+        for number, rows in trained.later.items():
+            served = np.full(rows.rows, np.nan)
+            expected = trained.pipeline.predict_proba(frame(rows))[:, 1]
+            requests += _measured(server.client, rows, expected, size=BATCH_ROWS, concurrency=4, served=served).requests
+            before, answer = answer, _drift(server, answer["rows"] + rows.rows, clock)
+            months.append(_seen(NAMES[number - 1], before, answer, _came_true(rows, served)))
+        asked = sum(month.rows for month in months[1:])
+        done(
+            f"{asked:,} answers for flights up to {months[-1].name}, each equal to scikit-learn's; what the server said after each month, "
+            "and how far (PSI) the month was from January"
+        )
+    story.table(*table(months))
+    for line in (f"moved, as first seen after {told_first(months)}", told_worth(answer), told_estimates(months)):
+        story.text(line)
+    story.text("in the server's words (`tidegate drift`):")
+    for sentence in sentences(answer):
+        story.text(f"  {sentence}")
+    summary["watch"] = {
+        "requests": requests, "rows": asked, "months": [month.summary() for month in months],
+        "first_moved": first_moved(months), "sentences": sentences(answer),
+    }  # fmt: skip
+
+
+def _seen(name: str, before: dict[str, Any] | None, after: dict[str, Any], came_true: np.ndarray) -> Seen:
+    try:
+        return seen(name, before, after, right=came_true)
+    except MonthError as error:
+        raise DemoError(str(error)) from error
+
+
+def _drift(server: Server, rows: int, clock: Clock) -> dict[str, Any]:
+    """What the server says of the version, once it has evaluated all rows that were sent to it."""
+    rest, until = RestClient(server.http), clock.now() + DRIFT_TIMEOUT_S
+    while True:
+        found = _evaluated(rest)
+        if found["rows"] == rows:
+            return found
+        if found["rows"] > rows or clock.now() > until or server.child.wait(EVALUATE_S / 4) is not None:
+            problem = found.get("problem", f"it has evaluated {found['rows']} rows, and {rows} were sent")
+            raise DemoError(f"the server does not say what drifts: {problem}")
+
+
+def _evaluated(rest: RestClient) -> dict[str, Any]:
+    """What is known now; no rows where there is no answer, which is so while the process that evaluates begins."""
+    try:
+        (found,) = rest.call("GET", f"/v2/models/{MODEL}/drift")["versions"]
+    except CallError as error:
+        return {"rows": 0, "problem": str(error)}
+    return dict(found)
 
 
 def _one_by_rest(story: Story, summary: dict[str, Any], server: Server, trained: Trained) -> None:
@@ -283,7 +364,7 @@ def _one_by_rest(story: Story, summary: dict[str, Any], server: Server, trained:
 
 def _compare_counts(story: Story, summary: dict[str, Any], server: Server, clock: Clock) -> None:
     with story.step("Count") as done:
-        sent = sum(one["requests"] for one in summary["replay"].values()) + 1
+        sent = sum(one["requests"] for one in summary["replay"].values()) + summary["watch"]["requests"] + 1
         page, answered = _counted(server, sent, clock)
         batches = _total(page, "tidegate_batch_rows_count")
         rows = _total(page, "tidegate_batch_rows_sum")

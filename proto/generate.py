@@ -17,7 +17,7 @@ from grpc_tools import protoc
 
 HERE = Path(__file__).resolve().parent
 # Contract → the package of its module, a file after the files that it imports. The registry reads repositories, so it has the first.
-CONTRACTS = {"model_config.proto": "registry.pb", "inference.proto": "gateway.pb"}
+CONTRACTS = {"model_config.proto": "registry.pb", "inference.proto": "gateway.pb", "tidegate.proto": "gateway.pb"}
 LITERAL_BYTES = 40  # of a descriptor on one line of a generated module
 
 

@@ -25,7 +25,7 @@ def demo(
     leave: Annotated[bool, typer.Option("--exit", help="End after the story instead of serving until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train on real flights, publish, serve, and replay a month of them. --json prints a summary and implies --exit."""
+    """Train on real flights, publish, serve, replay the months after and see what drifts. --json prints a summary and implies --exit."""
     from rich.console import Console
 
     from gateway import demo as act
@@ -67,16 +67,12 @@ class Terminal:
         self._console.print(line)
 
     def table(self, columns: list[str], rows: list[tuple[str, ...]]) -> None:
-        """Show some figures."""
-        from rich.padding import Padding
-        from rich.table import Table
-
-        drawn = Table(box=None, pad_edge=False)
-        for index, column in enumerate(columns):
-            drawn.add_column(column, justify="right" if index else "left", no_wrap=True)
-        for row in rows:
-            drawn.add_row(*row)
-        self._console.print(Padding(drawn, (0, 0, 0, 11)))
+        """Show some figures. A narrow terminal wraps lines, and loses nothing."""
+        widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+        for cells, style in ((columns, "bold"), *((row, "") for row in rows)):
+            head, *figures = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+            line = "  ".join([head.strip().ljust(widths[0]), *figures])
+            self._console.print(" " * 11 + line, style=style, markup=False, soft_wrap=True)
 
     def text(self, text: str) -> None:
         """Show a line."""
@@ -87,7 +83,8 @@ def _stay(console: Console, server: Server) -> None:
     """Say what to look at, and wait until Ctrl-C or until the server ends."""
     pages = {
         f"http://{server.http}/v2/models/flights": "the model's inputs and outputs",
-        f"http://{server.metrics}/metrics": "counts, latencies and batch sizes",
+        f"http://{server.metrics}/metrics": "counts, latencies, batch sizes, and drift",
+        f"tidegate drift flights --url {server.http}": "what has moved, with small histograms",
         f"tidegate infer flights --url {server.grpc}": "the same on the command line; add --csv FILE to ask",
         f"tidegate bench flights --url {server.grpc}": "a short load",
     }

@@ -44,10 +44,27 @@ def of_version(store: Store, model: str, version: int, trusted: Trusted | None) 
         "golden": parts.golden and {"requests": len(parts.golden.requests), "tolerance": msgspec.to_builtins(parts.golden.tolerance)},
         "training": parts.training and msgspec.to_builtins(parts.training),
         "serving": parts.serving and msgspec.to_builtins(parts.serving),
-        "profile": parts.profile and {"size_bytes": len(parts.profile)},
+        "profile": parts.profile and of_profile(parts.profile),
         "card": parts.card,
         "signatures": _signatures(store, model, version, trusted),
         **_pointing(store, model, version, head),
+    }
+
+
+def of_profile(content: bytes) -> dict[str, Any]:
+    """A reference profile without its numbers."""
+    from registry.profile import decode
+
+    profile = decode(content, key="profile.json")
+    return {
+        "size_bytes": len(content),
+        "digest": profile.digest,
+        "rows": profile.rows,
+        "source": profile.source,
+        "numeric": len(profile.numeric),
+        "categorical": len(profile.categorical),
+        "is_calibrated": profile.calibration is not None,
+        "windows": len(profile.windows.scores) if profile.windows else 0,
     }
 
 

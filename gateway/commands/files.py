@@ -24,6 +24,14 @@ def content(path: Path, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
     return found
 
 
+def check_readable(path: Path) -> None:
+    """Raises `UsageError` for a file that cannot be read, whatever its size is."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
 def document(path: Path, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> Any:
     """What a YAML or JSON file says. Raises `UsageError` with the line of a mistake."""
     from registry.yaml_text import YamlError, parse_yaml

@@ -123,10 +123,17 @@ def _show_parts(found: dict[str, Any]) -> None:
                 if name != "format":
                     say(f"  {printable(name)}: {printable(_plain(value))}")
     if found["profile"]:
-        say(f"\nreference profile: {size(found['profile']['size_bytes'])}")
+        say(f"\nreference profile: {profile_line(found['profile'])}")
     if found["card"]:
         say("\ncard")
         paragraphs(found["card"])
+
+
+def profile_line(found: dict[str, Any]) -> str:
+    """What `facts.of_profile` gives."""
+    features = f"{found['numeric']} numeric and {found['categorical']} categorical features"
+    more = ["calibrated" if found["is_calibrated"] else "", f"{found['windows']} clean windows" if found["windows"] else ""]
+    return ", ".join([f"{found['rows']:,} rows ({found['source']})", features, *filter(None, more), size(found["size_bytes"])])
 
 
 def _plain(value: Any) -> str:

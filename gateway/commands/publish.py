@@ -10,13 +10,14 @@ import typer
 
 from gateway.clock import SystemClock
 from gateway.commands import moves, place, signing, submissions
-from gateway.commands.output import Json, command, document, printable, say
+from gateway.commands.output import Json, UsageError, command, document, printable, say
 from gateway.commands.watching import watched
 from registry.names import check_alias_name, check_label, check_model_name
 
 if TYPE_CHECKING:
     from registry.imported import Imported
     from registry.publish import Published
+    from registry.rows import Reference
     from registry.signatures import PrivateKey
     from registry.store import Store
 
@@ -33,6 +34,10 @@ def publish(
     card: Annotated[Path | None, typer.Option(help="Markdown: the model card.")] = None,
     serving: Annotated[Path | None, typer.Option(help="YAML: rows of a run, queue delay, instances.")] = None,
     profile: Annotated[Path | None, typer.Option(help="JSON: the reference that drift is measured against.")] = None,
+    reference: submissions.ReferenceFile = None,
+    label: submissions.Label = None,
+    time: submissions.Time = None,
+    ignore: submissions.Ignore = None,
     drop: Annotated[list[str] | None, typer.Option(metavar="SETTING", help="A setting of the import that may be let go.")] = None,
     publish_id: Annotated[
         str | None,
@@ -54,9 +59,14 @@ def publish(
     if alias is not None:
         check_alias_name(alias)
     additions = submissions.Additions(contract=contract, golden=golden, training=training, card=card, serving=serving, profile=profile)
+    rows = submissions.reference(reference, label=label, time=time, ignore=ignore)
+    if rows and profile:
+        raise UsageError("give one of --profile and --reference, which makes one")
     found = submissions.versions(path, name=name, may_drop=drop or (), additions=additions)
+    if rows and len({each.name for each in found}) > 1:
+        raise UsageError(f"{path} has several models, and reference rows are about one: choose it with --name")
     signer = signing.private_key(sign, password_file) if sign else None
-    attempt = _Attempt(place.created(registry, option, key), publisher or place.user(), signer, alias, publish_id, as_json)
+    attempt = _Attempt(place.created(registry, option, key), publisher or place.user(), signer, alias, publish_id, rows, as_json)
     try:
         attempt.perform(found)
     finally:  # also what was done before a refusal
@@ -73,6 +83,7 @@ class _Attempt:
     signer: PrivateKey | None
     alias: str | None
     publish_id: str | None
+    reference: Reference | None
     as_json: bool
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -99,15 +110,18 @@ class _Attempt:
                 now_s=SystemClock().wall(),
                 publish_id=self._publish_id(each),
                 parts=each.parts,
+                reference=self.reference,
                 progress=progress,
             )
         row = {name: getattr(done, name) for name in ("model", "version", "digest", "model_digest", "publish_id", "new")}
-        self.rows.append(row | {"dropped": list(each.dropped), "signed_by": None, "alias": None})
+        self.rows.append(row | {"dropped": list(each.dropped), "notes": list(done.notes), "signed_by": None, "alias": None})
         self._say(f"{done.model} version {done.version} {'published' if done.new else 'had been published before'}")
         self._say(f"  manifest {done.digest}")
         self._say(f"  model    {done.model_digest}")
         for setting in each.dropped:
             self._say(f"  dropped  {printable(setting)}")
+        for note in done.notes:
+            self._say(f"  note     {printable(note)}")
         if self.signer:
             self._sign(done.digest, self.signer)
         return done

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from gateway.commands import files
 from gateway.commands.output import UsageError
 
 if TYPE_CHECKING:
     from registry.imported import Imported
+    from registry.rows import Reference
     from registry.serving import Serving
+
+ReferenceFile = Annotated[
+    Path | None, typer.Option("--reference", metavar="ROWS.parquet", help="Rows that drift is measured against, as columns of the model.")
+]
+Label = Annotated[
+    str | None, typer.Option("--label", metavar="COLUMN", help="Of the reference: what came true of the model's binary score.")
+]
+Time = Annotated[
+    str | None, typer.Option("--time", metavar="COLUMN", help="Of the reference: when each row was; the order of rows without it.")
+]
+Ignore = Annotated[
+    list[str] | None, typer.Option("--ignore", metavar="COLUMN", help="Of the reference: not meant; * for all that are unknown.")
+]
 
 ONLY = "*"  # a port without a name
 MAX_GOLDEN_BYTES = 16 << 20  # as much as a registry keeps
@@ -33,6 +48,19 @@ class Additions:
 
     def __bool__(self) -> bool:
         return any((self.contract, self.golden, self.training, self.card, self.serving, self.profile))
+
+
+def reference(path: Path | None, *, label: str | None, time: str | None, ignore: Sequence[str] | None) -> Reference | None:
+    """The file of reference rows, if one is named. Raises `UsageError` where it cannot be read, and for columns of none."""
+    if path is None:
+        for name, given in (("--label", label), ("--time", time), ("--ignore", ignore)):
+            if given:
+                raise UsageError(f"{name}: a column of the reference rows, which --reference names")
+        return None
+    from registry.rows import Reference
+
+    files.check_readable(path)
+    return Reference(path=path, label=label, time=time, ignore=frozenset(ignore or ()))
 
 
 def versions(path: Path, *, name: str | None, may_drop: Sequence[str], additions: Additions) -> list[Imported]:
@@ -126,13 +154,9 @@ def _serving(plain: Any) -> Serving:
 
 
 def _profile(path: Path) -> bytes:
-    """Some JSON; its owner knows what it means."""
+    """As the registry writes it."""
     from registry.parts import MAX_PROFILE_BYTES
+    from registry.profile import encode, profile_file
 
     found = files.content(path, max_bytes=MAX_PROFILE_BYTES)
-    try:
-        json.loads(found)
-    except (ValueError, RecursionError) as error:
-        place = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "not in UTF-8, or nested too deeply"
-        raise UsageError(f"{path}: not JSON: {place}") from None
-    return found
+    return encode(files.understood(path, lambda: profile_file(found)))

@@ -13,7 +13,7 @@ from gateway.control.state import ServerState
 from gateway.errors import Code, TidegateError
 from gateway.identity.callers import Caller
 from gateway.pb import inference_pb2 as pb
-from gateway.pb.rpcs import RPCS
+from gateway.pb.rpcs import MODEL_DRIFT, RPCS
 from gateway.protocol import v2_grpc, v2_grpc_metadata
 from gateway.wire.grpc import Message, MessageSink, Method
 from gateway.wire.stream import Stream
@@ -25,7 +25,7 @@ _REFUSED = {
 
 
 def inference_methods(service: Service, state: ServerState, extensions: Extensions) -> dict[bytes, Method]:
-    """All calls of inference.GRPCInferenceService by path. Those that this server does not have are refused by name."""
+    """All calls of the protocol and of tidegate.Monitoring by path. Those that this server does not have are refused by name."""
     answers: dict[str, Callable[[Message], bytes]] = {
         "ServerLive": lambda _: v2_grpc_metadata.server_live(True),
         "ServerReady": lambda _: v2_grpc_metadata.server_ready(state.ready),
@@ -39,6 +39,7 @@ def inference_methods(service: Service, state: ServerState, extensions: Extensio
     }
     methods = {path(name): Method(unary=unary(answer)) for name, answer in answers.items()}
     methods[path("ModelStatistics")] = Method(unary=extensions.statistics.grpc)
+    methods[MODEL_DRIFT.path.encode()] = Method(unary=extensions.drift.grpc)
     methods[path("RepositoryModelLoad")] = Method(unary=extensions.control.grpc_load)
     methods[path("RepositoryModelUnload")] = Method(unary=extensions.control.grpc_unload)
     methods[path("ModelInfer")] = Method(unary=service.grpc_infer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from gateway import runtimes
 from gateway.clock import Clock
@@ -27,13 +27,14 @@ class Counting:
 
     def __init__(
         self, arena: Arena, totals: Totals, limits: ObserveLimits,
-        *, triton_names: bool, state: ServerState, fleet: Fleet, steering: Steering, placements: Placements, board: Board, clock: Clock,
+        *, triton_names: bool, drift: Callable[[], Mapping[str, Values]], state: ServerState, fleet: Fleet, steering: Steering,
+        placements: Placements, board: Board, clock: Clock,
     ) -> None:  # fmt: skip
-        self._arena, self._placements = arena, placements
+        self._arena, self._placements, self._drift = arena, placements, drift
         self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
         self.tenants: Collection[str] | None = None  # whose requests are shown by name; None: nobody has a quota
         page = Page(
-            totals, build=_build(state), gauges=self._gauges, max_labelled=limits.max_series // series_of(triton_names=triton_names),
+            totals, build=_build(state), gauges=self._gauges, max_labelled=limits.max_labelled,
             now=clock.now, triton_names=triton_names,
         )  # fmt: skip
         self.page = page.page
@@ -58,6 +59,7 @@ class Counting:
             "tidegate_denied_total": {(code.name,): counters[code.name.lower()] for code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)},
             "tidegate_ready": float(self._state.ready),
             **self._of_tenants(),
+            **self._drift(),
             **self._workers(),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.control.configuration import ModelConfiguration
+from gateway.control.drift_questions import DriftQuestions
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
 from gateway.control.model_control import ModelControl
@@ -18,5 +19,6 @@ class Extensions:
     index: RepositoryIndex
     configuration: ModelConfiguration
     statistics: Statistics
+    drift: DriftQuestions
     control: ModelControl
     instruments: Instruments

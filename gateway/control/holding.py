@@ -23,19 +23,26 @@ _LOOK_S = 0.02  # between two looks at versions that drain
 _REFUSALS = (RegistryError, ModelFault, RunFault)
 
 Load = Callable[[Held, Say], tuple[Version, int]]
+Move = Callable[[Held, Version], None]
 
 
 class Holding:
     """What one worker holds. Everything but `load` runs on the event loop."""
 
     def __init__(
-        self, load: Load, report: Callable[[tuple[Report, ...]], None], forget: Callable[[Version], None], settle: Callable[[], None]
+        self,
+        load: Load,
+        move: Move,
+        report: Callable[[tuple[Report, ...]], None],
+        forget: Callable[[Version], None],
+        settle: Callable[[], None],
     ) -> None:
-        """`load` blocks; `report` gets the whole list whenever it has changed; `forget` is told of versions that are gone.
+        """`load` blocks, as does `move`, which has a version counted in another block; `report` gets the whole list whenever it has
+        changed; `forget` is told of versions that are gone.
 
         `settle` is called in the thread before anything is loaded there.
         """
-        self._load = load
+        self._load, self._move = load, move
         self._report = report
         self._forget = forget
         self._loop = asyncio.get_running_loop()
@@ -48,6 +55,7 @@ class Holding:
 
     def hold(self, versions: Iterable[Held]) -> None:
         """Load what is new, drain what is not in the list."""
+        before = self._wanted
         self._wanted = {key_of(held): held for held in versions}
         for key in [key for key in self._states if key not in self._wanted and key not in self._draining]:
             self._let_go(key)
@@ -55,6 +63,8 @@ class Holding:
             if key not in self._states:
                 self._set(Report(*key, State.VERIFY))
                 self._loop.run_in_executor(self._thread, self._work, key, held)
+            elif key in self._versions and held.block != before.get(key, held).block:
+                self._loop.run_in_executor(self._thread, self._move, held, self._versions[key])
 
     def find(self, key: Key) -> Version | None:
         """A version that is ready here."""
@@ -79,7 +89,7 @@ class Holding:
             _log.exception("loading failed: %s/%d", held.model, held.version)
             self._call(self._failed, key, f"internal error: {type(error).__name__}", False)
         else:
-            self._call(self._loaded, key, version, size)
+            self._call(self._loaded, key, version, size, held)
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         try:
@@ -96,8 +106,11 @@ class Holding:
         else:
             self._dropped(key)
 
-    def _loaded(self, key: Key, version: Version, size: int) -> None:
+    def _loaded(self, key: Key, version: Version, size: int, held: Held) -> None:
         self._versions[key] = version
+        wanted = self._wanted.get(key, held)
+        if wanted.block != held.block:
+            self._loop.run_in_executor(self._thread, self._move, wanted, version)
         placement = version.description.placement
         missed = tuple([provider for provider, _ in placement.missed])
         self._set(Report(*key, State.READY, size_bytes=size, provider=placement.provider, missed=missed))
@@ -133,7 +146,9 @@ class Holding:
         self._loop.run_in_executor(self._thread, self._end, key, version)
 
     def _end(self, key: Key, version: Version) -> None:
-        """In the thread."""
+        """In the thread. What is said of its end gives its block away, so nobody may write there any more."""
+        if version.watch is not None:
+            version.watch.end()
         version.end()
         self._call(self._ended, key)
 

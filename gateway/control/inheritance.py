@@ -14,8 +14,9 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
     board: int
     bells: tuple[int, ...]
     arena: int
+    blocks: int  # of counts for drift
     sockets: dict[str, int]  # "http_port", "grpc_port" → a socket that listens
 
     def descriptors(self) -> tuple[int, ...]:
         """All that the process inherits."""
-        return (self.channel, self.board, *self.bells, self.arena, *self.sockets.values())
+        return (self.channel, self.board, *self.bells, self.arena, self.blocks, *self.sockets.values())

@@ -19,6 +19,9 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     identity: str  # what content with which settings: another one is another version under the same number
     slot: int  # of its counters
     bundle: int = -1  # the supervisor's descriptor of what came with its load
+    block: int = -1  # where its traffic is counted for drift: the first word; -1: nowhere
+    learned: str = ""  # the file of the profile that was learned for it, where its own content has none
+    checksum: int = 0  # of the block's plan: who would lay it out otherwise must not write there
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True):
@@ -99,6 +102,13 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     message: str = ""
 
 
+class ToldDrift(msgspec.Struct, frozen=True, tag=True):
+    """The answer: JSON of the findings of every version, or of their messages; empty where nobody knows at the moment."""
+
+    number: int
+    content: str = ""
+
+
 # From a worker
 
 
@@ -140,9 +150,17 @@ class Change(msgspec.Struct, frozen=True, tag=True):
     bundle: int = -1  # the worker's descriptor of what came with the load, until it is told what came of it
 
 
+class AskedDrift(msgspec.Struct, frozen=True, tag=True):
+    """Somebody wants to know how a model's traffic compares with its reference."""
+
+    number: int
+    model: str
+    messages: bool = False  # as `protocol.drift_message.VersionMessage`
+
+
 class UnknownKey(msgspec.Struct, frozen=True, tag=True):
     """A token names a key that its issuer did not have: are there newer ones?"""
 
 
-ToWorker = Begin | Known | Hold | Route | Renew | Drain | Counted | Changed
-FromWorker = Hello | Reports | Routed | Wake | Asked | Change | UnknownKey
+ToWorker = Begin | Known | Hold | Route | Renew | Drain | Counted | Changed | ToldDrift
+FromWorker = Hello | Reports | Routed | Wake | Asked | AskedDrift | Change | UnknownKey

@@ -123,6 +123,19 @@ OPERATIONS: dict[str, Operation] = {
         "statistics", "observation", "Statistics of every version that serves.", "Statistics", Code.UNAVAILABLE, Code.OVERLOADED
     ),
     **_of_models("GET", "/stats", _get("modelStatistics", "observation", "Statistics of a model.", "Statistics", *_FOUND, Code.OVERLOADED)),
+    **_of_models(
+        "GET",
+        "/drift",
+        _get(
+            "modelDrift",
+            "observation",
+            "How a model's traffic compares with its reference.",
+            "ModelDrift",
+            *_FOUND,
+            Code.OVERLOADED,
+            Code.FAILED_PRECONDITION,
+        ),
+    ),
     "GET /v2/logging": _get("logSettings", "observation", "Log settings as they are.", "LogSettings"),
     "POST /v2/logging": _setting("setLogSettings", "log settings"),
     "GET /v2/trace/setting": _get("traceSettings", "observation", "Trace settings as they are.", "TraceSettings"),

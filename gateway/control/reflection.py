@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.errors import invalid
-from gateway.pb import inference_pb2
+from gateway.pb import inference_pb2, tidegate_pb2
 from registry.pb import model_config_pb2
 
 PATHS = (b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
@@ -35,7 +35,8 @@ class Reflection:
     """Answers from a fixed set of files."""
 
     def __init__(self) -> None:
-        files = [model_config_pb2.DESCRIPTOR, inference_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR]
+        ours = [model_config_pb2.DESCRIPTOR, inference_pb2.DESCRIPTOR, tidegate_pb2.DESCRIPTOR]
+        files = [*ours, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR]
         self._pool = DescriptorPool()
         self._services: list[str] = []
         for serialized in (*(file.serialized_pb for file in files), _reflection_v1()):

@@ -83,6 +83,7 @@ class Rest:
             (b"/config", READ, self._config),
             (b"/infer", WRITE, inference.infer),
             (b"/stats", READ, extensions.statistics.http),
+            (b"/drift", READ, extensions.drift.http),
             (b"/trace/setting", (*READ, *WRITE), trace),
         ]
         routes = [(prefix + rest, methods, action) for prefix in (_MODEL, _VERSION) for rest, methods, action in actions]

@@ -173,7 +173,7 @@ class RestInference(HttpInference):
             body, header_length=header_length, model=model, version=version, signature=signature, limits=service.limits.request
         )
         found, bound = service.bind(request)
-        terms = terms_of(request.parameters, found.queueing)
+        terms = terms_of(request.parameters, found.queueing, found.segmenting)
         plan = Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, bound, form), terms)
         item.id, item.data = id_part(request.id), bound.data
         in_order = [tensor.name for tensor in request.inputs] == [spec.name for spec in found.signature.inputs]

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.drift.findings import ModelDrift
 from gateway.observe.statistics import ModelStats
 from gateway.protocol.tensors import DATATYPES
 from gateway.protocol.v1_metadata import AVAILABLE, END, LOADING, START
@@ -180,7 +181,13 @@ def _statistics() -> dict[str, Schema]:
     return found | {"Statistics": _object(model_stats=_list(ref("ModelStats")))}
 
 
+def _drift() -> dict[str, Schema]:
+    """As the types of the answer have them."""
+    _, found = msgspec.json.schema_components([ModelDrift], ref_template="#/components/schemas/{name}")
+    return found
+
+
 def schemas() -> dict[str, Schema]:
     """All of them."""
     written = _ERRORS | _STATES | _METADATA | _INFERENCE | _PREDICTION | _REPOSITORY | _INSTRUMENTS
-    return written | _statistics() | schemas_of_config(ref)
+    return written | _statistics() | _drift() | schemas_of_config(ref)

@@ -201,7 +201,7 @@ class Service:
             )
         sink, stream_sink = sinks
         lane = version.lane(bound.shapes, alone=not bound.rows)
-        terms = terms_of(request.parameters, version.queueing)
+        terms = terms_of(request.parameters, version.queueing, version.segmenting)
         return Plan(request.model, bound, lane, sink=sink, stream_sink=stream_sink, terms=terms)
 
     def version(self, model: str, version: str) -> Version:

@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
+from gateway.control.drift_questions import DriftQuestions
 from gateway.control.extensions import Extensions
 from gateway.control.guard import GuardedHttp
 from gateway.control.guarded_calls import GuardedCalls, Personal
@@ -27,7 +28,7 @@ from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
-from gateway.control.messages import Asked, Change, Held, Report, Table, UnknownKey
+from gateway.control.messages import Asked, AskedDrift, Change, Held, Report, Table, UnknownKey
 from gateway.control.model_child import start_model_child
 from gateway.control.model_control import ModelControl
 from gateway.control.parking import Parking
@@ -40,6 +41,8 @@ from gateway.control.service import Service
 from gateway.control.standard_calls import personal_health, standard_methods
 from gateway.control.state import ServerState
 from gateway.control.statistics import Statistics
+from gateway.control.watches import Watches
+from gateway.drift.watching import Watching
 from gateway.errors import Code
 from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate, Known
@@ -86,6 +89,7 @@ class Serving:
         *,
         metrics: Metrics,
         quotas: Quotas,
+        watches: Watches,
         balance: Balance,
         clock: Clock,
         sockets: dict[str, int],
@@ -93,7 +97,7 @@ class Serving:
         cores: set[int],
         report: Callable[[tuple[Report, ...]], None],
         wake: Callable[[str], None],
-        ask: Callable[[Asked | Change | UnknownKey], None],
+        ask: Callable[[Asked | AskedDrift | Change | UnknownKey], None],
     ) -> None:
         """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep;
         `ask` sends what only the supervisor can answer.
@@ -103,6 +107,7 @@ class Serving:
         self.config = config
         self.metrics = metrics
         self.quotas = quotas
+        self.watches = watches
         self.balance = balance
         self.clock = clock
         self.health = Health()
@@ -117,7 +122,7 @@ class Serving:
         self._tls: TlsContext | None = None
         self.service, self.listener = self._compose()
         self._apply_quotas()
-        self.holding = Holding(self._load, report, metrics.forget, lambda: os.sched_setaffinity(0, self._cores))
+        self.holding = Holding(self._load, self._move, report, metrics.forget, lambda: os.sched_setaffinity(0, self._cores))
         self._sockets = sockets
         self._taking = False
 
@@ -135,9 +140,10 @@ class Serving:
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
         index = RepositoryIndex(service)
         self.statistics = Statistics(service, asyncio.get_running_loop(), lambda model: self._ask(Asked(model)))
+        self.drift = DriftQuestions(service, asyncio.get_running_loop(), lambda *question: self._ask(AskedDrift(*question)))
         self.control = ModelControl(lambda *change: self._ask(Change(*change)), config.repository)
         instruments = Instruments(service, lambda: self.config.logging.level)
-        extensions = Extensions(index, ModelConfiguration(service, self._chosen), self.statistics, self.control, instruments)
+        extensions = Extensions(index, ModelConfiguration(service, self._chosen), self.statistics, self.drift, self.control, instruments)
         strict = config.rest.strict_json
         v1 = RestV1(service, RestPrediction(service, strict_json=strict))
         rest = Rest(service, self.state, RestInference(service, strict_json=strict), extensions, v1, auth=self._auth)
@@ -159,9 +165,9 @@ class Serving:
         return self.config.versions(model)
 
     def _observer(self) -> Observer:
-        """What is told of every batch: the metrics, behind the access log where one is wanted."""
+        """What is told of every batch: the metrics, the access log where one is wanted, and what is kept of versions' traffic."""
         share = self.config.logging.access_share
-        return AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics
+        return Watching(AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics)
 
     def configure(self, config: Config) -> None:
         """New settings. What is bound to sockets and sessions stays as it is; versions with other settings come as other versions."""
@@ -209,7 +215,10 @@ class Serving:
         self._source = source = self._source or open_repository(config.repository)
         cores = len(os.sched_getaffinity(os.getpid()))  # of the main thread, and so of those that run models; this one has more
         compiled = None if config.processes.compiled is None else Compiled(config.processes.compiled)
-        loader = Loader(config, self.service.batcher.release, self.clock.now, start_model_child, cores, compiled, self._weights.of)
+        loader = Loader(
+            config, self.service.batcher.release, self.clock.now, start_model_child, cores, compiled, self._weights.of,
+            prepare=self.watches.preparing(held, config),
+        )  # fmt: skip
         with overlaid(source, held.model, _brought(held)):
             version, size = loader.load(_wanted(source, held), say)
             try:
@@ -218,6 +227,10 @@ class Serving:
                 version.end()
                 raise
         return version, size
+
+    def _move(self, held: Held, version: Version) -> None:
+        """In the loading thread."""
+        self.watches.move(version, held, self.config)
 
     def route(self, table: Table) -> None:
         """Serve by a table, whole."""
@@ -269,6 +282,7 @@ class Serving:
             await asyncio.sleep(_LOOK_S)
         await listener.close()
         self.holding.close()
+        self.watches.settle(max(0.1, until - self.clock.now()))
 
 
 def _wanted(source: Source, held: Held) -> ModelVersionRef:

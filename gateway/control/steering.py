@@ -69,6 +69,14 @@ class Actions(Protocol):
         """The descriptor of what came with the load of a version; -1 for none."""
         ...
 
+    def open_block(self, wanted: Wanted) -> tuple[int, str, int]:
+        """Where the traffic of a version is counted for drift, and how: `Held.block`, `Held.learned`, `Held.checksum`."""
+        ...
+
+    def close_block(self, wanted: Wanted) -> None:
+        """Nobody counts there any more."""
+        ...
+
 
 class Steering:
     """The versions of one server."""
@@ -141,6 +149,11 @@ class Steering:
     def lazy(self) -> bool:
         """Whether any model is loaded on demand."""
         return bool(self._wish.lazy)
+
+    def tell_again(self) -> None:
+        """Something else is to be told of versions that are held."""
+        self._lists += 1
+        self._actions.tell(self._hold_message())
 
     def used(self, models: Iterable[str]) -> None:
         """These were asked since the last time."""
@@ -332,7 +345,7 @@ class Steering:
     def _hold_message(self) -> Hold:
         do = self._actions
         held = [
-            Held(one.model, one.version, one.identity, do.open_slot(one.model, one.version), do.bundle(one.identity))
+            Held(one.model, one.version, one.identity, do.open_slot(one.model, one.version), do.bundle(one.identity), *do.open_block(one))
             for one in sorted(self._held)
         ]
         return Hold(self._lists, tuple(held))
@@ -341,6 +354,8 @@ class Steering:
         here = {(one.model, one.version) for one in self.snapshot.known}
         for model, version in {(one.model, one.version) for one in before.known} - here:
             self._actions.close_slot(model, version)
+        for one in before.known.keys() - self.snapshot.known.keys():
+            self._actions.close_block(one)
         self._left_at = {one: number for one, number in self._left_at.items() if one in self.snapshot.known}
 
     def _log_changes(self, before: Snapshot, decision: Decision) -> None:

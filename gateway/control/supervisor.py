@@ -26,11 +26,25 @@ from gateway.control.changes import differences, taken_over
 from gateway.control.chores import every
 from gateway.control.counting import Counting, series_of
 from gateway.control.credentials import Credentials, CredentialsError
+from gateway.control.drift import Drift
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
 from gateway.control.loads import Loads
 from gateway.control.lookout import Lookout
-from gateway.control.messages import Asked, Change, Counted, FromWorker, Renew, Reports, Routed, Table, UnknownKey, Wake
+from gateway.control.messages import (
+    Asked,
+    AskedDrift,
+    Change,
+    Counted,
+    FromWorker,
+    Renew,
+    Reports,
+    Routed,
+    Table,
+    ToldDrift,
+    UnknownKey,
+    Wake,
+)
 from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
@@ -39,6 +53,7 @@ from gateway.control.sockets import addresses, bind
 from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
+from gateway.drift.blocks import Blocks
 from gateway.identity.gate import Gate, Known
 from gateway.identity.tenants import metered
 from gateway.observe import logs, saved
@@ -88,6 +103,7 @@ class Supervisor:
         self._sockets = sockets
         self._reload = reload
         self._file = None if state is None else CheckpointFile(state)
+        self._directory = None if state is None else state.medium.root
         self._stop = asyncio.Event()
         self._status = 0
         self._ready_from = 0  # the first generation that was ready
@@ -125,13 +141,14 @@ class Supervisor:
         workers = worker_count(config.processes, len(cores))
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
+        blocks = Blocks.create(regions=places, words=config.drift.max_bytes // 8)
         triton_names = config.metrics.triton_names
         self.totals = Totals(arena, config.limits.observe, series=series_of(triton_names=triton_names))
         if self._file is not None and (problem := saved.restore(self.totals, self._file)):
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
         given = Inheritance(
-            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd,
+            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd,
             sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
         )  # fmt: skip
         self.fleet = Fleet(
@@ -150,9 +167,10 @@ class Supervisor:
             self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed,
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
+        self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
         self.placements = Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, triton_names=triton_names,
+            arena, self.totals, config.limits.observe, triton_names=triton_names, drift=self.drift.gauges,
             state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
@@ -161,6 +179,7 @@ class Supervisor:
         self._know(self.credentials.known)
         self.verifying = Verifying(
             lambda: open_repository(config.repository), trials=config.processes.trials, brought=self.overlays.copy,
+            look_into=self.drift.observing.look_into,
         )  # fmt: skip
         self.lookout = Lookout(config, self._seen, self._unseen)
         self.loads = Loads(self.steering, self.lookout, self.overlays, files=config.repository.load_files, slowest=self._slowest)
@@ -182,6 +201,8 @@ class Supervisor:
                 self.steering.wake(model)
             case Change():
                 self.loads.ask(member, message)
+            case AskedDrift(number, model, messages):
+                self.drift.evaluators.ask(model, lambda content: member.channel.send(ToldDrift(number, content)), messages=messages)
             case Asked(model):
                 member.channel.send(Counted(model, self.counting.statistics(model)))
             case UnknownKey():
@@ -228,6 +249,14 @@ class Supervisor:
     def bundle(self, identity: str) -> int:
         """The descriptor of what came with the load of a version; -1 for none."""
         return self.overlays.bundle(identity)
+
+    def open_block(self, wanted: Wanted) -> tuple[int, str, int]:
+        """Where its traffic is counted for drift, by which learned profile, and the checksum of the plan."""
+        return self.drift.observing.open(wanted)
+
+    def close_block(self, wanted: Wanted) -> None:
+        """Nobody counts there any more."""
+        self.drift.observing.close(wanted)
 
     # --- what serves -----------------------------------------------------------------------------------------------------------
 
@@ -311,6 +340,7 @@ class Supervisor:
             _log.error("reload: %s: %s; the settings stay as they are until a restart", error.path, error.message)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
+        self.drift.observing.configure(self.config)
         self.counting.tenants = metered(self.config.tenants, self.config.default_tenant)
         self.steering.retry()
         task = self._loop.create_task(self._reread())
@@ -348,6 +378,7 @@ class Supervisor:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
+        await self.drift.end()
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()

@@ -28,14 +28,18 @@ IDLE_S = 60.0  # until a child that has nothing to do is ended: versions come in
 class Verifying:
     """Verifications of one server."""
 
-    def __init__(self, source: Callable[[], Source], *, trials: bool, brought: Callable[[str], Overlay | None]) -> None:
+    def __init__(
+        self, source: Callable[[], Source], *, trials: bool, brought: Callable[[str], Overlay | None],
+        look_into: Callable[[Wanted, VerifiedModel], None],
+    ) -> None:  # fmt: skip
         """`source` opens the repository, in the thread, which shares it with nobody. Without `trials`, files are checked and not loaded.
 
-        `brought(identity)` gives what came with the load of a version, to keep, and is called in the thread.
+        `brought(identity)` gives what came with the load of a version, to keep, and is called in the thread, as is `look_into`, with
+        versions that passed.
         """
         self._open = source
         self._trials = trials
-        self._brought = brought
+        self._brought, self._look_into = brought, look_into
         self._source: Source | None = None
         self._child = TrialChild()
         self._thread = ThreadPoolExecutor(1, "verify", give_way)
@@ -85,7 +89,10 @@ class Verifying:
             if ref.content != content_of(wanted.identity):
                 return Outcome("its files have changed since they were listed")
             with ref.open() as verified:
-                return self._tried(verified)
+                outcome = self._tried(verified)
+                if outcome.reason is None:
+                    self._look_into(wanted, verified)
+                return outcome
 
     def _tried(self, verified: VerifiedModel) -> Outcome:
         """What came over the network is examined and tried whatever the settings say of trials."""

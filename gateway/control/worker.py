@@ -34,11 +34,14 @@ from gateway.control.messages import (
     Reports,
     Route,
     Routed,
+    ToldDrift,
     ToWorker,
     Wake,
 )
 from gateway.control.quotas import quotas_of
 from gateway.control.serving import Serving
+from gateway.control.watches import Watches
+from gateway.drift.blocks import Blocks
 from gateway.identity.gate import Known
 from gateway.observe import logs
 from gateway.observe.arena import Arena
@@ -67,6 +70,7 @@ class Worker:
         self._channel: Channel[ToWorker] = Channel(ToWorker, self._received, self._orphaned)
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._watches = Watches(Blocks.attach(inheritance.blocks), inheritance.place, self._clock.now, self._loop.call_later)
         ledgers = [arena.region(place).ledger for place in range(arena.workers)]
         self._quotas = quotas_of(ledgers, inheritance.place, self._loop.call_soon)
         self._serving: Serving | None = None
@@ -95,6 +99,8 @@ class Worker:
             case Route() if self._serving is not None:
                 self._serving.route(message.table)
                 self._channel.send(Routed(message.table.generation))
+            case ToldDrift(number, content) if self._serving is not None:
+                self._serving.drift.told(number, content)
             case Counted(model, versions) if self._serving is not None:
                 self._serving.statistics.told(model, versions)
             case Changed(number, code, text) if self._serving is not None:
@@ -118,6 +124,7 @@ class Worker:
             config,
             metrics=self._metrics,
             quotas=self._quotas,
+            watches=self._watches,
             balance=self._balance,
             clock=self._clock,
             sockets=self._inheritance.sockets,

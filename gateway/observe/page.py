@@ -54,6 +54,7 @@ class Family:
 
 
 _VERSION = ("model", "version")
+_FEATURE = (*_VERSION, "feature")
 _REQUEST_FAMILY = Family("tidegate_requests", "counter", "Inference requests by how they ended")
 _HISTOGRAM_FAMILIES = (
     Family("tidegate_request_duration_seconds", "histogram", "Seconds from the last byte of a request to its answer"),
@@ -88,6 +89,21 @@ GAUGES = {
             "Requests of tenants that have quotas, by what let them in or refused them",
             ("tenant", "outcome"),
         ),
+        Family("tidegate_drift_state", "gauge", "0 OK, 1 DRIFT, 2 WARN, 3 ALARM: of a version, or a part of it", (*_VERSION, "scope")),
+        Family("tidegate_drift_feature_state", "gauge", "0 OK, 1 DRIFT, 2 WARN, 3 ALARM", _FEATURE),
+        Family("tidegate_drift_psi", "gauge", "PSI of a feature's recent values against the reference", _FEATURE),
+        Family("tidegate_drift_log_e", "gauge", "Logarithm of the evidence that a feature has moved, by test", (*_FEATURE, "test")),
+        Family("tidegate_drift_rows", "counter", "Rows that were held against a version's reference", _VERSION),
+        Family("tidegate_drift_unwatched", "counter", "Versions that there was no room to watch"),
+        Family("tidegate_estimated_accuracy", "gauge", "Accuracy of recent predictions, estimated without labels", (*_VERSION, "bound")),
+        Family(
+            "tidegate_contract_violations",
+            "counter",
+            "Values that broke a rule of a version's contract",
+            (*_VERSION, "input", "rule", "mode"),
+        ),
+        Family("tidegate_feature_bin", "counter", "Values in a bin of a feature", (*_FEATURE, "bin")),
+        Family("tidegate_feature_reference_ratio", "gauge", "Share of the reference in a bin of a feature", (*_FEATURE, "bin")),
         Family("tidegate_worker_connections", "gauge", "Open client connections of a worker", ("worker",)),
         Family("tidegate_worker_inflight_requests", "gauge", "Requests that are queued or running in a worker", ("worker",)),
         Family("tidegate_worker_inflight_bytes", "gauge", "Bytes of decoded inputs of a worker", ("worker",)),

@@ -8,9 +8,10 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.pb import inference_pb2
+from gateway.pb import inference_pb2, tidegate_pb2
 
 SERVICE = "inference.GRPCInferenceService"
+MONITORING = "tidegate.Monitoring"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Rpc:
 def _rpc(method: MethodDescriptor) -> Rpc:
     return Rpc(
         name=method.name,
-        path=f"/{SERVICE}/{method.name}",
+        path=f"/{method.containing_service.full_name}/{method.name}",
         request=GetMessageClass(method.input_type),
         response=GetMessageClass(method.output_type),
         client_streaming=method.client_streaming,
@@ -37,3 +38,4 @@ def _rpc(method: MethodDescriptor) -> Rpc:
 
 
 RPCS: dict[str, Rpc] = {method.name: _rpc(method) for method in inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods}
+MODEL_DRIFT = _rpc(tidegate_pb2.DESCRIPTOR.services_by_name["Monitoring"].methods_by_name["ModelDrift"])

@@ -37,6 +37,7 @@ class Item:
     size: int  # bytes charged to the budget
     deadline: float  # clock seconds
     arrival: float
+    segment = -1  # that it is counted in, where traffic is divided by a parameter; -1: the last one
     level = 0  # of priority, 1 the most urgent; 0 where the version has none
     tenant = ANONYMOUS  # who shares the queue with others
     answer_by = 0.0  # the deadline once it runs, where the queue's patience ends before; else 0
@@ -61,12 +62,28 @@ class Sink(Protocol):
         ...
 
 
+class Door(Protocol):
+    """Looks at the values of requests before they run."""
+
+    def refused(self, items: Sequence[Item], inputs: Arrays) -> list[tuple[Item, str]]:
+        """The requests that must not run, and why. `inputs`: arrays [rows of all items, *shape]."""
+        ...
+
+
+class Refused(RunFault):
+    """Some of the requests must not run: `faults` says which, and why."""
+
+    def __init__(self, refusals: list[tuple[Item, str]]) -> None:
+        super().__init__(Code.INVALID_ARGUMENT, refusals[0][1])
+        self.faults = [(item, RunFault(Code.INVALID_ARGUMENT, text)) for item, text in refusals]
+
+
 class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
     __slots__ = (
-        "alike", "answering", "assembling", "between", "ended", "failed", "groups", "items", "limit", "options", "rows", "runner", "shapes",
-        "size", "started", "version",
+        "alike", "answering", "assembling", "between", "ended", "failed", "groups", "inputs", "items", "limit", "options", "rows", "runner",
+        "shapes", "size", "started", "version",
     )  # fmt: skip
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
@@ -78,6 +95,7 @@ class Batch:
         self.size = sum([item.size for item in items])  # bytes charged to the budget
         self.limit = limit
         self.groups: list[tuple[list[Item], Arrays]] = []
+        self.inputs: list[Arrays] = []  # of each group, for those who look at what was served
         self.failed: list[tuple[Item, RunFault]] = []
         self.started = self.ended = 0.0
         self.assembling = self.answering = 0.0  # seconds of its inputs, within the run, and of its answers, after it
@@ -93,10 +111,18 @@ def execute(batch: Batch, model: Runnable, now: Callable[[], float]) -> None:
     Where the model's process ended with the run, that holds for a batch of one request too.
     """
     items, rows = _admitted(batch, model.quarantine)
-    if not items:
-        return
+    if items:
+        _run_together(batch, model, items, rows, now)
+
+
+def _run_together(batch: Batch, model: Runnable, items: list[Item], rows: int, now: Callable[[], float]) -> None:
     try:
         batch.groups.append((items, _run(batch, model, items, rows, now)))
+        return
+    except Refused as refused:
+        rest = _turned_away(batch, items, refused)
+        if rest:
+            _run_together(batch, model, rest, sum([item.rows for item in rest]), now)
         return
     except RunFault as fault:
         lost, single = isinstance(fault, RunLost), len(items) == 1
@@ -115,6 +141,13 @@ def _admitted(batch: Batch, quarantine: Quarantine | None) -> tuple[list[Item], 
         return batch.items, batch.rows
     kept = [item for item in batch.items if not _refused(batch, item, quarantine)]
     return (batch.items, batch.rows) if len(kept) == len(batch.items) else (kept, sum([item.rows for item in kept]))
+
+
+def _turned_away(batch: Batch, items: list[Item], refused: Refused) -> list[Item]:
+    """Those that may run all the same."""
+    batch.failed += refused.faults
+    gone = {id(item) for item, _ in refused.faults}
+    return [item for item in items if id(item) not in gone]
 
 
 def _run_alone(batch: Batch, model: Runnable, item: Item, now: Callable[[], float], *, kills: int) -> None:
@@ -164,15 +197,24 @@ def _run(batch: Batch, model: Runnable, items: list[Item], rows: int, now: Calla
 def _run_once(batch: Batch, model: Runnable, items: list[Item], rows: int, now: Callable[[], float]) -> Arrays:
     signature = model.signature
     arrays = _columns(batch, signature, items, rows, now)
+    _let_in(batch, items, arrays)
     if not signature.max_batch_size:
         outputs = model.run([array.reshape(array.shape[1:]) for array in arrays], batch.options)
         _check_size(batch, outputs, 1, 1)
-        return outputs
-    if rows > batch.limit:
-        return _run_split(model, arrays, rows, batch)
-    outputs = _run_rows(model, arrays, rows, batch)
-    _check_size(batch, outputs, max([item.rows for item in items]) if len(items) < rows else 1, rows)
+    elif rows > batch.limit:
+        outputs = _run_split(model, arrays, rows, batch)
+    else:
+        outputs = _run_rows(model, arrays, rows, batch)
+        _check_size(batch, outputs, max([item.rows for item in items]) if len(items) < rows else 1, rows)
+    batch.inputs.append(arrays)
     return outputs
+
+
+def _let_in(batch: Batch, items: Sequence[Item], arrays: Arrays) -> None:
+    """Ask the door of the version, if it has one."""
+    door: Door | None = batch.version.door
+    if door is not None and (refusals := door.refused(items, arrays)):
+        raise Refused(refusals)
 
 
 def _check_size(batch: Batch, outputs: Arrays, largest: int, rows: int) -> None:
@@ -207,7 +249,9 @@ def in_steps(batch: Batch, model: Runnable, now: Callable[[], float]) -> Iterato
     (item,), rows = batch.items, batch.rows
     try:
         arrays = _columns(batch, model.signature, batch.items, rows, now)
+        _let_in(batch, batch.items, arrays)
         batch.groups.append(([item], (yield from _pieces(model, arrays, rows, batch))))
+        batch.inputs.append(arrays)
     except RunFault as fault:
         batch.failed.append((item, fault))
     except Exception:

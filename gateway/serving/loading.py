@@ -29,6 +29,12 @@ from registry.warmup import Sample, arrays_of
 
 _log = logging.getLogger(__name__)
 Say = Callable[[State], None]
+Prepare = Callable[[Version, VerifiedModel], None]
+
+
+def unprepared(_version: Version, _verified: VerifiedModel) -> None:
+    """Nobody looks at what is served."""
+
 
 # What a config.pbtxt calls the settings that a version may ask too much of.
 _FIELDS = {"instances": "instance_group.count", "max_batch_size": "max_batch_size"}
@@ -46,6 +52,7 @@ class Loader:
     cores: int = 1  # of the threads that run models
     compiled: Compiled | None = None  # graphs that were optimised before
     weight: Weight = alike  # of a tenant
+    prepare: Prepare = unprepared  # called with a version that is made, before it is warmed up, and what it was made of
 
     def load(self, ref: ModelVersionRef, say: Say) -> tuple[Version, int]:
         """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault."""
@@ -53,6 +60,7 @@ class Loader:
             say(State.LOAD)
             version = self._version(ref.version, verified)
             try:
+                self.prepare(version, verified)
                 say(State.WARM)
                 version.warm(self.now)
                 warm_up(version.model, verified.warmup)

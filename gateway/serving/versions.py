@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.errors import Code
 from gateway.limits import ServingLimits
 from gateway.protocol.tensors import DATATYPES, Signature
 from gateway.serving.admission import EXPIRED
 from gateway.serving.backlog import Backlog
-from gateway.serving.batch import Batch, Item
+from gateway.serving.batch import Batch, Door, Item
 from gateway.serving.cost import Cost
 from gateway.serving.crowding import who_yields
 from gateway.serving.fair import Ledger, Weight, alike
@@ -20,6 +21,7 @@ from gateway.serving.lane import Lane, Shapes
 from gateway.serving.model import RunFault, Runnable
 from gateway.serving.runner import Runner
 from gateway.serving.sessions import Placement
+from gateway.serving.terms import Segmenting
 from registry.queueing import Queueing
 
 _CROWDED_MAX = 1_024
@@ -73,6 +75,9 @@ class Version:
         self.queueing = queueing or Queueing()
         self._bounded = self.queueing.bounded
         self.description = Description()
+        self.segmenting: Segmenting | None = None  # where requests are counted apart by a parameter
+        self.door: Door | None = None  # for models whose contract refuses requests
+        self.watch: Any = None  # what is told of its batches beside the counters: `gateway.drift.watching.Watch`
         self.waiting_rows = 0
         self.waiting_bytes = 0
         self.holdings = Holdings()  # of what waits in lanes, where it is sorted
@@ -108,8 +113,8 @@ class Version:
 
     @property
     def idle(self) -> bool:
-        """Nothing of it waits or runs."""
-        busy = self.running or self.splitting or self.bulk.count
+        """Nothing of it waits, runs, or is yet to be counted."""
+        busy = self.running or self.splitting or self.bulk.count or (self.watch is not None and self.watch.counting)
         return not busy and not any(lane.waits for lane in self._lanes.values())
 
     def end(self) -> None:

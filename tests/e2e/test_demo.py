@@ -12,13 +12,17 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gateway import demo
+from gateway.client import CallError
 from gateway.control.child import Child
 from gateway.control.ports import is_free
+from gateway.demo_months import NAMES
+from gateway.errors import Code
 from registry.entries import AliasMoved
 from registry.parts import read_parts
 from registry.store import Store
@@ -49,8 +53,11 @@ def test_the_story_holds_and_the_server_stays_until_interrupted(registry: Path) 
             if "tidegate bench" in line:
                 break
         story = "".join(told)
-        steps = re.findall(r"^\d (\w+)", story, re.MULTILINE)
-        assert ["Data", "Train", "Export", "Publish", "Serve", "Replay", "Judge", "REST", "Count"] == steps, story
+        steps = re.findall(r"^\d+ (\w+)", story, re.MULTILINE)
+        assert ["Data", "Train", "Export", "Publish", "Serve", "Replay", "Judge", "Watch", "REST", "Count"] == steps, story
+        assert NAMES[1:] == tuple(re.findall(rf"^ +({'|'.join(NAMES)}) +\d", story, re.MULTILINE)), story
+        assert re.search(r"^ +month .* temp .* scheduled_hour *$", story, re.MULTILINE), story
+        assert re.search(r"^ +temp has moved", story, re.MULTILINE), story
         page = re.search(r"http://(\S+)/v2/models/flights(?= )", story)
         assert page
         with urllib.request.urlopen(page[0], timeout=10) as response:
@@ -67,12 +74,32 @@ def test_the_summary_is_one_json_document(registry: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
     found = json.loads(done.stdout)
-    assert {"january": 26_398, "february": 23_611, "left_out": 1_946} == found["data"]
+    assert {"january": 26_398, "february": 23_611, "later": 277_337, "left_out": 1_946} == found["data"]
     assert (1, False) == (found["version"], found["new"])
     assert {"rows": 23_611, "labels_differ": 0}.items() <= found["parity"].items()
     assert 0.6 < found["score"]["auc"] < 0.8
-    assert found["counts"]["requests"] == 1 + sum(one["requests"] for one in found["replay"].values())
+    assert found["counts"]["requests"] == 1 + sum(one["requests"] for one in found["replay"].values()) + found["watch"]["requests"]
     assert 1.0 == pytest.approx(sum(found["rest"]["response"]["outputs"][1]["data"]), abs=1e-5)
+
+    check_watch(found["watch"], replayed=sum(one["rows"] for one in found["replay"].values()))
+
+
+def check_watch(watch: dict[str, Any], *, replayed: int) -> None:
+    """Every month is there with all its rows; the weather leaves January, the schedule hardly, and what moved is named."""
+    months = {month["month"]: month for month in watch["months"]}
+    assert list(NAMES[1:]) == list(months)
+    assert (replayed, 277_337) == (months["February"]["rows"], watch["rows"])
+    assert watch["rows"] == sum(month["rows"] for month in months.values()) - replayed
+    assert {"temp", "dest"} <= watch["first_moved"].keys()
+    assert watch["first_moved"]["dest"] == "April"
+    assert watch["first_moved"]["temp"] in NAMES[3:7]
+    assert {"carrier", "origin", "scheduled_hour"}.isdisjoint(watch["first_moved"])
+    assert (months["July"]["psi"]["temp"] > 10, months["December"]["psi"]["temp"] < 2) == (True, True)
+    assert max(month["psi"]["scheduled_hour"] for month in months.values()) < 0.1
+    assert months["December"]["state"] == "ALARM"
+    assert any(sentence.startswith("temp has moved") for sentence in watch["sentences"])
+    assert (True, False) == (months["March"]["trustworthy"], months["July"]["trustworthy"])
+    assert max(abs(month["estimated_accuracy"] - month["accuracy"]) for month in months.values()) < 0.1
 
 
 def test_what_was_published(registry: Path) -> None:
@@ -103,9 +130,10 @@ def test_the_champion_follows(tmp_path: Path) -> None:
     """From whatever it stood for to what this run trained, which may be a version of an earlier run."""
     store, summary = Store.create(tmp_path), {}
     table = Dataset({"x": np.arange(40, dtype=np.float32)}, np.arange(40) % 2)
-    models = [export(train.fit(table, seed=seed), table) for seed in (0, 1)]
-    for exported, version in ((models[0], 1), (models[1], 2), (models[0], 1), (models[0], 1)):
-        demo._publish(Silent(), summary, demo.Trained(exported, table, np.zeros(40)), store, Still())  # type: ignore[arg-type]
+    pipelines = [train.fit(table, seed=seed) for seed in (0, 1)]
+    models = [(export(pipeline, table), table, np.zeros(40), pipeline, {}) for pipeline in pipelines]
+    for trained, version in ((models[0], 1), (models[1], 2), (models[0], 1), (models[0], 1)):
+        demo._publish(Silent(), summary, demo.Trained(*trained), store, Still())  # type: ignore[arg-type]
         assert ({"champion": version}, version) == (store.aliases("flights").all(), summary["version"])
     moves = [entry for entry in store.history("flights") if isinstance(entry, AliasMoved)]
     assert [(None, 1), (1, 2), (2, 1)] == [(entry.from_version, entry.to) for entry in moves]
@@ -146,6 +174,40 @@ def test_waiting_ends_with_the_child(tmp_path: Path) -> None:
         child.wait(30)
         with pytest.raises(demo.DemoError, match=r"(?s)ended with status 2; its last words:.*--log-level"):
             demo._wait_ready(child, Nobody(), Still())  # type: ignore[arg-type]
+
+
+class Asked:
+    """A client and a child process: each question has its answer, an error or rows; the child ends when all are answered."""
+
+    def __init__(self, *answers: object) -> None:
+        self._answers = list(answers)
+
+    def call(self, _method: str, _path: str) -> Any:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return {"versions": answer}
+
+    def wait(self, _timeout_s: float) -> int | None:
+        return None if self._answers else 0
+
+
+def evaluated(monkeypatch: pytest.MonkeyPatch, rows: int, *answers: object) -> dict[str, Any]:
+    asked = Asked(*answers)
+    monkeypatch.setattr(demo, "RestClient", lambda _http: asked)
+    return demo._drift(demo.Server(asked, "", "", "", asked), rows, Still())  # type: ignore[arg-type]
+
+
+def test_the_evaluation_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the process that does it begins, and until it has seen every row; not longer than the server lives."""
+    begins = CallError(Code.UNAVAILABLE, "the evaluation of drift does not answer", status="HTTP 503")
+    assert {"rows": 9, "state": "OK"} == evaluated(monkeypatch, 9, begins, [{"rows": 4}], [{"rows": 9, "state": "OK"}])
+    with pytest.raises(demo.DemoError, match="it has evaluated 10 rows, and 9 were sent"):
+        evaluated(monkeypatch, 9, [{"rows": 10}], [])
+    with pytest.raises(demo.DemoError, match="it has evaluated 4 rows, and 9 were sent"):
+        evaluated(monkeypatch, 9, [{"rows": 4}])
+    with pytest.raises(demo.DemoError, match=r"the server does not say what drifts: .*the evaluation of drift does not answer"):
+        evaluated(monkeypatch, 9, [{"rows": 4}], begins)
 
 
 def test_metrics_are_summed_over_their_series() -> None:

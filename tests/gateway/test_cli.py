@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,19 +12,33 @@ from pathlib import Path
 import pytest
 
 from gateway import config_explain, doctor
-from gateway import server as program_of_server
 from gateway.commands.output import Exit, printable
 from gateway.config import Config, load
-from gateway.control import supervisor
 from gateway.doctor import Finding, State
 from gateway.exposure import exposure
-from tests.gateway.commands.console import done, failed, parsed, run
+from tests.gateway.commands.console import done, failed, parsed, run, serve_here
 from tests.gateway.fake_server import FakeServer
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = (
-    *("serve", "reload", "publish", "models", "inspect", "verify", "alias", "approve", "reject", "log", "delete", "hold", "release", "gc"),
-    *("export", "pull", "backup", "sign", "infer", "bench", "demo", "doctor"),
+    *(
+        "serve",
+        "reload",
+        "publish",
+        "models",
+        "inspect",
+        "profile",
+        "verify",
+        "alias",
+        "approve",
+        "reject",
+        "log",
+        "delete",
+        "hold",
+        "release",
+        "gc",
+    ),
+    *("export", "pull", "backup", "sign", "infer", "drift", "bench", "demo", "doctor"),
 )
 
 
@@ -69,12 +82,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         seen.append(config)
         return 1 if config.server.name == "broken" else 0
 
-    def become(program: str, arguments: list[str]) -> None:
-        assert [program, "-P", "-m", "gateway.server"] == arguments[:-1]
-        raise SystemExit(program_of_server.main(arguments[-1]))
-
-    monkeypatch.setattr(supervisor, "run", serve)
-    monkeypatch.setattr(os, "execv", become)
+    serve_here(monkeypatch, serve)
     return seen
 
 

@@ -11,8 +11,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from registry import publish
+from registry.columns import Column
 from registry.golden import golden_of
 from registry.parts import Parts
+from registry.profile import encode
+from registry.profiling import profile_of
 from registry.schema import contract_file
 from registry.serving import Serving
 from registry.signatures import PrivateKey, generate
@@ -31,7 +34,7 @@ PARTS = Parts(
     training=TrainingRecord(format=1, seed=7, metrics={"all": {"auc": 0.678}}),
     card="# Ages\n\nA model.\n",
     serving=Serving(format=1, max_batch_size=64),
-    profile=b'{"bins":[]}',
+    profile=encode(profile_of([Column("input", "x", np.arange(20, dtype=np.float32).reshape(10, 2))]).profile),
 )
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner, Result
 
-from gateway import cli
+from gateway import cli, server
 from gateway.commands.output import Exit
+from gateway.config import Config
+from gateway.control import supervisor
 
 
 def run(*arguments: object, stdin: str | None = None) -> Result:
@@ -35,3 +40,14 @@ def failed(code: Exit, *arguments: object) -> str:
     assert code == result.exit_code, result.output
     assert "Traceback" not in result.output
     return result.stderr
+
+
+def serve_here(monkeypatch: pytest.MonkeyPatch, serve: Callable[[Config, Callable[[], Config]], int]) -> None:
+    """Have `tidegate serve` call this with its settings and how to read them anew, where it would become a server."""
+
+    def become(program: str, arguments: list[str]) -> None:
+        assert [program, "-P", "-m", "gateway.server"] == arguments[:-1]
+        raise SystemExit(server.main(arguments[-1]))
+
+    monkeypatch.setattr(supervisor, "run", serve)
+    monkeypatch.setattr(os, "execv", become)

@@ -127,7 +127,7 @@ def test_inspect_shows_a_version(registry: Path) -> None:
         "golden requests: 1, equal within 1e-05 + 0.0001 of the value",
         "  metrics: all auc 0.678",
         "  max_batch_size: 64",
-        "reference profile: 11 B",
+        "reference profile: 10 rows (training), 2 numeric and 0 categorical features, ",
         "  # Ages",
         "dan rejects it as challenger",
     ):

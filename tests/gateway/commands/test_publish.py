@@ -13,6 +13,7 @@ import typer
 from gateway.commands.output import Exit
 from registry import store as stores
 from registry.store import Store
+from tests.gateway.commands.conftest import PARTS
 from tests.gateway.commands.console import done, failed, parsed, run
 
 Write = Callable[..., Path]
@@ -61,11 +62,11 @@ def test_files_beside_the_model_become_its_parts(tmp_path: Path, onnx_file: Writ
     training = said(tmp_path / "t.json", '{"seed": 7}')
     files = ["--contract", contract, "--golden", golden, "--training", training]
     files += ["--card", said(tmp_path / "card.md", "# Card\n"), "--serving", said(tmp_path / "s.yaml", "max_batch_size: 4\n")]
-    files += ["--profile", said(tmp_path / "p.json", '{"bins": [1]}')]
+    files += ["--profile", said(tmp_path / "p.json", json.dumps(json.loads(PARTS.profile or b""), indent=2))]
     done("publish", onnx_file(), "--name", "m", "-r", tmp_path / "r", *files)
     found = parsed("inspect", "m", 1, "-r", tmp_path / "r")
     assert [("refused", {"min": 0.0, "max": None})] == [(port["nulls"], port["range"]) for port in found["inputs"]]
-    assert (1, 7, "# Card\n", 4, 13) == (
+    assert (1, 7, "# Card\n", 4, len(PARTS.profile or b"")) == (
         found["golden"]["requests"], found["training"]["seed"], found["card"], found["serving"]["max_batch_size"],
         found["profile"]["size_bytes"],
     )  # fmt: skip
@@ -82,7 +83,7 @@ def test_files_beside_the_model_become_its_parts(tmp_path: Path, onnx_file: Writ
         ("--training", "seed: x", "f: the training record is not one: Expected `int | null`, got `str` - at `$.seed`"),
         ("--serving", "max_batch_size: 0", "f: Expected `int` >= 1 - at `$.max_batch_size`"),
         ("--card", b"\xff", "f: not a text in UTF-8"),
-        ("--profile", '{\n"a" 1}', "f: not JSON: line 2: Expecting ':' delimiter"),
+        ("--profile", '{\n"a" 1}', "f: the reference profile is not one: JSON is malformed"),
         ("--sign", "no key", "f: this is no private key in PEM, or the password does not open it"),
         ("--key", "no key", "f: this is no public key in PEM"),
     ],

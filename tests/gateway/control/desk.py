@@ -13,6 +13,7 @@ import numpy as np
 from gateway.config import Repository, Versions
 from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
+from gateway.control.drift_questions import DriftQuestions
 from gateway.control.extensions import Extensions
 from gateway.control.health import Health
 from gateway.control.index import RepositoryIndex
@@ -121,6 +122,8 @@ class Desk:
         index = RepositoryIndex(self.service)
         self.asked: list[str] = []
         self.statistics = Statistics(self.service, self.loop, self.asked.append)
+        self.questions: list[tuple[int, str, bool]] = []
+        self.drift = DriftQuestions(self.service, self.loop, lambda *question: self.questions.append(question))
         self.changes: list[tuple[int, str, bool]] = []
         self.bundles: dict[int, int] = {}  # number of a change → descriptor of what came with it
         self.control = ModelControl(self._asked, Repository(path="r", model_control="explicit" if explicit else "repository", **repository))
@@ -128,7 +131,7 @@ class Desk:
         self.chosen: dict[str, Versions] = {}  # model → what the settings say of its versions
         configuration = ModelConfiguration(self.service, lambda model: self.chosen.get(model, Versions()))
         instruments = Instruments(self.service, lambda: self.level)
-        self.extensions = Extensions(index, configuration, self.statistics, self.control, instruments)
+        self.extensions = Extensions(index, configuration, self.statistics, self.drift, self.control, instruments)
         v1 = RestV1(self.service, RestPrediction(self.service, strict_json=strict_json))
         inference = RestInference(self.service, strict_json=strict_json)
         self.auth = auth

@@ -27,6 +27,7 @@ from gateway.pb import inference_pb2 as pb
 from gateway.wire.grpc import Method
 from gateway.wire.status import grpc_status, http_status
 from tests.gateway.control.desk import INFER, STREAM, Desk, body, infer
+from tests.gateway.drift.told import told
 from tests.gateway.identity.issuing import BAD, NOW_S, api_key, auth, key_set, token
 from tests.gateway.serving.mixed_models import ROWS, TEXTS
 from tests.gateway.serving.serving_fakes import FakeLoop
@@ -182,6 +183,7 @@ def desk_of(shown: Shown) -> Desk:
     desk = Desk(auth=SETTINGS, certificate=shown.certificate, explicit=True)
     desk.gate.renew(KNOWN)
     desk.statistics._ask = lambda model: desk.loop.call_soon(desk.statistics.told, model, ())
+    desk.drift._ask = lambda number, model, messages: desk.loop.call_soon(desk.drift.told, number, told(messages=messages))
     desk.control._ask = lambda number, model, load, bundle: desk.loop.call_soon(desk.control.told, number, Code.OK, "")
     return desk
 

@@ -52,7 +52,8 @@ class Yard:
         self.changed = asyncio.Event()
         config = Config(repository=Repository(path=Path("r")), processes=Processes(**{"spare": False} | settings))  # type: ignore[arg-type]
         self.board = Board.create(4)
-        given = Inheritance(place=0, workers=2, board=self.board.fd, bells=self.board.bells, arena=self.board.fd, sockets={})
+        fd = self.board.fd
+        given = Inheritance(place=0, workers=2, board=fd, bells=self.board.bells, arena=fd, blocks=fd, sockets={})
         self.fleet = Fleet(
             config, self.board, given, workers=2, cores=(5, 7), clock=SystemClock(),
             joined=lambda member: self._note("joined", member), said=self._said, left=lambda member: self._note("left", member),

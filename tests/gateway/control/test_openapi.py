@@ -22,6 +22,7 @@ from gateway.limits import Limits, ServingLimits
 from gateway.wire.status import ANSWERS, REASONS
 from tests.gateway.control.described import answer_problem, body_schema, spoiled, values
 from tests.gateway.control.desk import Desk, body
+from tests.gateway.drift.told import told
 from tests.gateway.identity.issuing import api_key, auth
 from tests.gateway.serving.mixed_models import ROWS
 from tests.naive import resolved, schema_problem
@@ -46,6 +47,9 @@ def desk(**more: Any) -> Desk:
     """Whose supervisor answers at once, with aliases for labels."""
     made = Desk(explicit=True, **more)
     made.statistics._ask = lambda model: made.loop.call_soon(made.statistics.told, model, ())  # type: ignore[assignment]
+    made.drift._ask = lambda number, model, messages: made.loop.call_soon(  # type: ignore[assignment]
+        made.drift.told, number, told(messages=messages)
+    )
     made.control._ask = lambda number, model, load, bundle: made.loop.call_soon(made.control.told, number, Code.OK, "")  # type: ignore[assignment]
     made.service.set_routes(made.aliased())
     made.state.started = True

@@ -23,6 +23,8 @@ from gateway.control.health import statuses
 from gateway.control.messages import Held, Report, Table
 from gateway.control.quotas import quotas_of
 from gateway.control.serving import Serving, share_of
+from gateway.control.watches import Watches
+from gateway.drift.blocks import Blocks
 from gateway.errors import Code
 from gateway.identity.gate import Known
 from gateway.identity.settings import Auth
@@ -64,6 +66,7 @@ class Place:
             config,
             metrics=Metrics(arena.region(0), lambda key: 2, lambda: 1.0),
             quotas=quotas_of([self.ledger], 0, asyncio.get_running_loop().call_soon),
+            watches=Watches(Blocks.create(regions=1, words=1 << 16), 0, SystemClock().now, asyncio.get_running_loop().call_later),
             balance=self.balance,
             clock=SystemClock(),
             sockets={name: os.dup(sock.fileno()) for name, sock in self.sockets.items()},
@@ -137,7 +140,7 @@ def test_on_one_core_longer_runs_stay_inline(cores: int, us: int, seconds: float
 
 @pytest.mark.parametrize(("share", "kind"), [(0.0, Metrics), (0.5, AccessLog)])
 def test_the_access_log_stands_before_the_metrics_only_where_it_is_wanted(share: float, kind: type) -> None:
-    """Without it nothing is paid."""
+    """Behind what is told to versions that are watched; without it nothing is paid."""
 
     async def made() -> Any:
         place = Place(Config(repository=Repository(path=Path("r")), logging=Logging(access_share=share)))
@@ -145,7 +148,7 @@ def test_the_access_log_stands_before_the_metrics_only_where_it_is_wanted(share:
         await place.close()
         return observer
 
-    assert isinstance(asyncio.run(made()), kind)
+    assert isinstance(asyncio.run(made())._inner, kind)
 
 
 @pytest.mark.parametrize(("workers", "connections", "per_peer"), [(1, 1000, 7), (2, 500, 4), (3, 334, 3), (32, 32, 1)])

@@ -34,6 +34,7 @@ class Floor:
         self.ended: list[int] = []
         self.slots: dict[tuple[str, int], int] = {}
         self.closed: list[tuple[str, int]] = []
+        self.unblocked: list[Wanted] = []
         self.tables: list[Table] = []
         self.trials: dict[Wanted, asyncio.Future[Outcome]] = {}
         self.steering = Steering(self, SystemClock(), workers=workers, budget_bytes=None, routed=self.tables.append)
@@ -60,6 +61,12 @@ class Floor:
 
     def bundle(self, identity: str) -> int:
         return -1
+
+    def open_block(self, wanted: Wanted) -> tuple[int, str]:
+        return -1, ""
+
+    def close_block(self, wanted: Wanted) -> None:
+        self.unblocked.append(wanted)
 
     # --- what tests do ---------------------------------------------------------------------------------------------------------
 

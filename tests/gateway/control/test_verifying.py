@@ -18,8 +18,13 @@ from gateway.serving.sources import open_repository, wish
 from registry.discovery import Source
 from registry.names import blob_key
 from registry.overlay import Overlay, bundled
+from registry.verified import VerifiedModel
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import golden, published
+
+
+def unseen(wanted: Wanted, verified: VerifiedModel) -> None:
+    """Nobody counts anything."""
 
 
 def outcomes(
@@ -31,7 +36,7 @@ def outcomes(
     wanted = wanted or sorted(wish(config, source.listing()).desired.versions)
 
     async def run() -> list[Outcome]:
-        made = Verifying(lambda: source, trials=trials, brought=lambda identity: overlay.copy() if overlay else None)
+        made = Verifying(lambda: source, trials=trials, brought=lambda identity: overlay.copy() if overlay else None, look_into=unseen)
         found = list(await asyncio.gather(*(made.begin(one) for one in wanted)))
         made.close()
         return found
@@ -114,7 +119,7 @@ def test_a_child_that_has_nothing_to_do_is_ended(tmp_path: Path, monkeypatch: py
     (wanted,) = wish(config, source.listing()).desired.versions
 
     async def run() -> list[int | None]:
-        made = Verifying(lambda: source, trials=True, brought=lambda identity: None)
+        made = Verifying(lambda: source, trials=True, brought=lambda identity: None, look_into=unseen)
         pids = []
         for _ in range(2):
             await made.begin(wanted)
@@ -142,7 +147,7 @@ def test_nothing_is_left_to_happen_once_it_is_closed(tmp_path: Path, monkeypatch
     async def run() -> list[object]:
         faults: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
-        made = Verifying(lambda: source, trials=False, brought=lambda identity: None)
+        made = Verifying(lambda: source, trials=False, brought=lambda identity: None, look_into=unseen)
         future = made.begin(wanted)
         if finished:
             await future

@@ -84,7 +84,7 @@ def batch_of(*requests: np.ndarray, limit: int = 256, options=None) -> Batch:
         item = Item()
         item.data, item.rows, item.size = (np.ascontiguousarray(rows).tobytes(),), len(rows), rows.nbytes
         items.append(item)
-    version = SimpleNamespace(name="m", max_output_bytes=64 << 20)
+    version = SimpleNamespace(name="m", max_output_bytes=64 << 20, door=None)
     batch = Batch(version, (requests[0].shape[1:],), items, sum(map(len, requests)), limit)
     batch.options = options
     return batch

@@ -38,7 +38,7 @@ class Bench:
     def batch(self, value: float) -> Batch:
         item = Item()
         item.data, item.rows, item.size = (np.full((1, 2), value, np.float32).tobytes(),), 1, 8
-        return Batch(SimpleNamespace(max_output_bytes=1 << 20), ((2,),), [item], 1, 8)
+        return Batch(SimpleNamespace(max_output_bytes=1 << 20, door=None), ((2,),), [item], 1, 8)
 
     def finished(self) -> Batch:
         return self.told.get(timeout=PATIENCE_S)[1]
