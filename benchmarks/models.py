@@ -1,4 +1,4 @@
-"""The four ONNX models of the serving bench, their inputs, and the answers that bare ONNX Runtime gives to them.
+"""The ONNX models of the benches, their inputs, and the answers that bare ONNX Runtime gives to them.
 
 Owns what is served; knows no server. Weights and rows come from the seed, so the gateway and every baseline see the same ones.
 """
@@ -80,12 +80,12 @@ def _build(nodes: list[NodeProto], row: Dimensions, outputs: Outputs, constants:
     return helper.make_model(graph, producer_name="tidegate-bench", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
-def _tabular(random: np.random.Generator) -> ModelProto:
+def tabular(random: np.random.Generator, features: int = FEATURES) -> ModelProto:
     """A standard scaler and a logistic regression, as a converter would write them."""
     constants = {
-        "mean": random.standard_normal(FEATURES, dtype=np.float32),
-        "scale": random.uniform(0.5, 2.0, FEATURES).astype(np.float32),
-        "weight": random.standard_normal((FEATURES, 2), dtype=np.float32),
+        "mean": random.standard_normal(features, dtype=np.float32),
+        "scale": random.uniform(0.5, 2.0, features).astype(np.float32),
+        "weight": random.standard_normal((features, 2), dtype=np.float32),
         "bias": random.standard_normal(2, dtype=np.float32),
     }
     nodes = [
@@ -95,7 +95,7 @@ def _tabular(random: np.random.Generator) -> ModelProto:
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
         helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
     ]
-    return _build(nodes, [FEATURES], {"label": (TensorProto.INT64, []), "probabilities": (TensorProto.FLOAT, [2])}, constants)
+    return _build(nodes, [features], {"label": (TensorProto.INT64, []), "probabilities": (TensorProto.FLOAT, [2])}, constants)
 
 
 def _shapes(_: np.random.Generator) -> ModelProto:
@@ -122,4 +122,4 @@ def _echo(_: np.random.Generator) -> ModelProto:
     return _build(nodes, [ECHO_FLOATS], {"output": (TensorProto.FLOAT, [ECHO_FLOATS])}, {})
 
 
-BUILDERS = {"tabular": _tabular, "shapes": _shapes, "mlp": _mlp, "echo": _echo}
+BUILDERS = {"tabular": tabular, "shapes": _shapes, "mlp": _mlp, "echo": _echo}

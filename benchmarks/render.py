@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-RESULT, *OTHERS = (RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials", "tenants"))
+RESULT, *OTHERS = (RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials", "tenants", "detect", "drift"))
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 MARKED = re.compile(r"(<!-- bench:serving -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -26,6 +26,7 @@ HEADLINES = (
     ("MLP 256-1024-1024-10, one-row requests", "gateway_mlp", (("ONNX Runtime alone, best batch", "onnxruntime_mlp"),)),
     ("1 MiB tensors, both ways", "gateway_tensor", (("grpcio sync echo", "grpcio_echo"),)),
 )
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 COLUMNS = {
     "rate": "per second", "mean_us": "mean µs", "p50_us": "p50 µs", "p99_us": "p99 µs",
     "mean_batch": "rows a batch", "server_cpu": "server's core", "load_cpu": "load's core",
@@ -50,8 +51,10 @@ def page(
     reload: dict[str, Any] | None = None,
     credentials: dict[str, Any] | None = None,
     tenants: dict[str, Any] | None = None,
+    detect: dict[str, Any] | None = None,
+    drift: dict[str, Any] | None = None,
 ) -> str:
-    """docs/benchmarks.md: bars, then every measurement; then identity, tenants, the registry, and what comes and goes."""
+    """docs/benchmarks.md: bars, then every measurement; then identity, tenants, alarms, counting, the registry, and what comes and goes."""
     return "\n".join([
         "# Benchmarks", "",
         "Rendered from [benchmarks/results/serving.json](../benchmarks/results/serving.json) by `benchmarks/render.py`; "
@@ -61,7 +64,7 @@ def page(
         "Ratios are taken within a round; figures are medians over rounds.", "",
         _machine(result), "", _versions(result), "",
         "## Bars", "", *_bars(result), "", "## Measurements", "", *_measurements(result), "",
-        *_identity(credentials), *_tenants(tenants), *_registry(registry), *_comings(reload),
+        *_identity(credentials), *_tenants(tenants), *_alarms(detect), *_counting(drift), *_registry(registry), *_comings(reload),
     ])  # fmt: skip
 
 
@@ -128,6 +131,112 @@ def _tenants(tenants: dict[str, Any] | None) -> list[str]:
     table = ["| median | two tenants | one key, or alone |", "|---|---:|---:|"]
     table += [f"| {text} | {_median(key, ours)} | {_median(key, others)} |" for text, key, ours, others in rows]
     return [*lines, _machine(tenants), "", *_bars(tenants), "", *table, ""]
+
+
+def _alarms(detect: dict[str, Any] | None) -> list[str]:
+    """The bench of drift alarms: what it asks, its bars, and what was compared."""
+    lines = [
+        "## Alarms that can be believed", "",
+        "`make bench-detect`: one feature, a reference of 20,000 rows in 32 bins, α = 5 %. False alarms are shares of clean streams of "
+        "40,000 rows, looked at every 100, that alarm at all; delays are medians of rows. After a quiet period, thresholds are such that "
+        "equally many clean streams alarm; a detector that misses a change is counted with 10,000 rows. And a year of real flights, each "
+        "month against January.", "",
+    ]  # fmt: skip
+    if detect is None:
+        return lines
+    measured = detect["measurements"]
+    clean = [
+        "| clean streams that alarm | test A | by hour | test A, time ignored | KS so far | KS windows | PSI windows |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for kind, ours in measured["false_alarms"].items():
+        rules = measured["rules"][kind]
+        names = ("ks_cumulative", "ks_windows_of_1000", "psi_windows_of_500")
+        shares = [ours["test_a"], ours["by_hour"], ours["test_a_without_time"], *(rules[name]["streams"] for name in names)]
+        clean.append(f"| {kind} | {' | '.join(map(_number, shares))} |")
+    shown = measured["after_quiet"]
+    quiet = {name: found for name, found in shown.items() if isinstance(found, dict)}
+    changes = list(quiet["tidegate"])
+    table = [f"| rows after a quiet period | {' | '.join(changes)} |", "|---|" + "---:|" * len(changes)]
+    table += [f"| {name} | {' | '.join(_number(found[change]['median_rows']) for change in changes)} |" for name, found in quiet.items()]
+    peers = measured.get("peers_at_defaults", {}).get("independent", {})
+    named = ", ".join(f"{name} {_number(found['streams'])}" for name, found in peers.items())
+    others = [f"Detectors of other projects at their defaults, shares of clean independent streams that alarm: {named}.", ""]
+    compared = [*clean, "", *table, "", *(others if peers else []), *(_flights(measured["flights"]) if "flights" in measured else [])]
+    return [*lines, _machine(detect), "", *_bars(detect), "", *compared]
+
+
+def _flights(measured: dict[str, Any]) -> list[str]:
+    """A year of flights against its January: when what drifted, how far each month was, and how good the estimate without labels."""
+    year, months = measured["year"], measured["year"]["months"]
+    lines = [
+        "### A year of flights", "",
+        "The demo's model and features, January the reference, every flight of the months after counted and looked at every 100. Flights "
+        "near each other share the weather and the delays, so January's are worth fewer independent ones: by that a PSI may be chance, and "
+        "a state waits for evidence. First dates, and the PSI of each month's flights:", "",
+    ]  # fmt: skip
+    names = [MONTHS[month["month"] - 1] for month in months]
+    states = ("DRIFT", "WARN", "ALARM")
+    table = [f"| feature | January is worth | {' | '.join((*states, *names))} |", "|---|---:|" + "---|" * 3 + "---:|" * len(names)]
+    for name, worth in sorted(year["reference_worth"].items(), key=lambda item: -max(month["psi"][item[0]] for month in months)):
+        first = year["first"].get(f"feature:{name}", {})
+        cells = [_number(worth), *(_day(first.get(state)) for state in states), *(f"{month['psi'][name]:.2f}" for month in months)]
+        table.append(f"| {name} | {' | '.join(cells)} |")
+    accuracy = ["| accuracy | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    accuracy.append("| by labels | " + " | ".join(f"{month['accuracy']:.3f}" for month in months) + " |")
+    accuracy.append("| estimated without | " + " | ".join(f"{month['estimated'][1]:.3f}" for month in months) + " |")
+    accuracy.append("| from, to | " + " | ".join(f"{month['estimated'][0]:.3f}, {month['estimated'][2]:.3f}" for month in months) + " |")
+    missed = [
+        name for name, month in zip(names, months, strict=True) if not month["estimated"][0] <= month["accuracy"] <= month["estimated"][2]
+    ]
+    return [
+        *lines, *table, "", *accuracy, "",
+        f"The bounds miss {', '.join(missed) or 'no month'}: an estimate from scores cannot see that the same score came to mean "
+        f"something else. {_against_itself(measured)}", "",
+    ]  # fmt: skip
+
+
+def _against_itself(measured: dict[str, Any]) -> str:
+    """January's halves."""
+    silent = sum(1 for one in measured["shuffled"] if not one["first"])
+    found = measured["halves_in_order"]["first"]
+    moved = [
+        f"{scope.removeprefix('feature:')} ({_day(min(first.values()))})" for scope, first in found.items() if scope.startswith("feature:")
+    ]
+    return (
+        f"January dealt out into two halves stays OK in {silent} of {len(measured['shuffled'])} shuffles; its first half against its "
+        f"second, in order, names {', '.join(moved) or 'nothing'}: two weeks of winter are a short reference."
+    )
+
+
+def _day(found: str | None) -> str:
+    """A date of 2013."""
+    return "" if found is None else f"{int(found[8:10])} {MONTHS[int(found[5:7]) - 1]}"
+
+
+def _counting(drift: dict[str, Any] | None) -> list[str]:
+    """The bench of counting rows: what a value costs, and what a server pays."""
+    lines = [
+        "## What counting every row costs", "",
+        "`make bench-drift`: 256 rows of 64 float32 features into 32 bins, special slots, power sums and extremes, beside other libraries, "
+        "times our time; and the tabular model of the serving bench, with profiles of all inputs and outputs, served with and without "
+        "counting, by turns on one core. Throughput is in answers per second of the processor time of all the server's processes; a run "
+        "counts only if the server counted as many rows as it answered. The last bar is the longest call, with batches of up to 256 rows "
+        "of 1,000 features.", "",
+    ]  # fmt: skip
+    if drift is None:
+        return lines
+    measured = drift["measurements"]
+    table = ["| measurement | per second | per processor second | p50 µs | p99 µs | rows a batch |", "|---|---:|---:|---:|---:|---:|"]
+    for name, found in measured["tax"].items():
+        cells = [_number(found["median"].get(figure)) for figure in ("rate", "per_cpu_s", "p50_us", "p99_us", "mean_batch")]
+        table.append(f"| {name} | {' | '.join(cells)} |")
+    values = ["| ns a value, or a row of categories | median |", "|---|---:|"]
+    values += [f"| {name} | {_number(value)} |" for name, value in measured["ns_a_value"]["median"].items()]
+    gaps = ["| single requests beside 64 rows of 1,000 features at a time | p50 µs | p99 µs | longest µs |", "|---|---:|---:|---:|"]
+    for name, found in measured["beside_wide"].items():
+        gaps.append(f"| {name} | {' | '.join(_median(figure, found['runs']) for figure in ('p50_us', 'p99_us', 'max_us'))} |")
+    return [*lines, _machine(drift), "", *_bars(drift), "", *table, "", *values, "", *gaps, ""]
 
 
 def _median(key: str, runs: list[dict[str, Any]]) -> str:

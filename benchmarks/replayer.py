@@ -77,6 +77,7 @@ class Report:
     mean_us: float
     p50_us: float
     p99_us: float
+    max_us: float
     load_cpu: float  # share of its core that the load took: near 1, the load is what was measured
     statuses: dict[int, int]
     failures: list[str] = field(default_factory=list)  # the first texts of failed calls
@@ -279,6 +280,7 @@ def _report(counts: Tally, *, seconds: float, elapsed_s: float, load_cpu: float,
     return Report(
         ok=int(run["ok"]), counted=int(run["counted"]), seconds=seconds, elapsed_s=elapsed_s, answer_bytes=int(run["counted_bytes"]),
         mean_us=float(run["latency_sum"]) / max(1, int(run["latencies"])) / 1e3, p50_us=float(p50), p99_us=float(p99),
+        max_us=float(latencies.max(initial=0.0)),
         load_cpu=load_cpu, statuses=_statuses(counts), failures=failures, samples=samples,
     )  # fmt: skip
 

@@ -29,6 +29,24 @@ class Workload:
     http: bool = False
 
 
+def grpc_workload(model: Served, inputs: np.ndarray, expected: Sequence[list[np.ndarray]]) -> Workload:
+    """Messages of one row each, and the answer of ONNX Runtime to each."""
+    requests = [grpc_message(model, request_id(i), row) for i, row in enumerate(inputs)]
+    return workload_of(requests, expected, decode_grpc)
+
+
+def workload_of(requests: Sequence[Prepared], expected: Sequence[list[np.ndarray]], decode: Decoder, *, http: bool = False) -> Workload:
+    """Of requests with ids of their own."""
+    truth = {request.request_id: answer for request, answer in zip(requests, expected, strict=True)}
+
+    def check(samples: list[tuple[int, bytes]]) -> list[str]:
+        asked = [requests[index] for index, _ in samples]
+        payloads = [payload for _, payload in samples]
+        return wrong_answers(payloads, asked, decode=decode, expected=lambda request: truth[request.request_id])
+
+    return Workload([request.wire for request in requests], check, http)
+
+
 class Workloads:
     """All workloads of one seed, each prepared when first used. `repository` holds the models."""
 
@@ -67,7 +85,7 @@ class Workloads:
         narrow, wide = (self._prepare(model, TABULAR_ROWS // 2) for model in (SHAPES, SHAPES_OTHER))
         pairs = [each for pair in zip(narrow, wide, strict=True) for each in pair]
         requests = [grpc_message(model, request_id(i), row) for i, (model, row, _) in enumerate(pairs)]
-        return self._workload(requests, [expected for _, _, expected in pairs], decode_grpc)
+        return workload_of(requests, [expected for _, _, expected in pairs], decode_grpc)
 
     @cached_property
     def mlp(self) -> Workload:
@@ -96,20 +114,9 @@ class Workloads:
     def _grpc(self, model: Served, count: int, *, typed: bool = False) -> Workload:
         prepared = self._prepare(model, count)
         requests = [grpc_message(model, request_id(i), row, typed=typed) for i, (_, row, _) in enumerate(prepared)]
-        return self._workload(requests, [expected for _, _, expected in prepared], decode_grpc)
+        return workload_of(requests, [expected for _, _, expected in prepared], decode_grpc)
 
     def _http(self, encode: Callable[[Served, str, np.ndarray, str], Prepared]) -> Workload:
         prepared = self._prepare(TABULAR, TABULAR_ROWS)
         requests = [encode(TABULAR, request_id(i), row, AUTHORITY) for i, (_, row, _) in enumerate(prepared)]
-        return self._workload(requests, [expected for _, _, expected in prepared], decode_http, http=True)
-
-    @staticmethod
-    def _workload(requests: list[Prepared], expected: list[list[np.ndarray]], decode: Decoder, *, http: bool = False) -> Workload:
-        truth = {request.request_id: answer for request, answer in zip(requests, expected, strict=True)}
-
-        def check(samples: list[tuple[int, bytes]]) -> list[str]:
-            asked = [requests[index] for index, _ in samples]
-            payloads = [payload for _, payload in samples]
-            return wrong_answers(payloads, asked, decode=decode, expected=lambda request: truth[request.request_id])
-
-        return Workload([request.wire for request in requests], check, http)
+        return workload_of(requests, [expected for _, _, expected in prepared], decode_http, http=True)

@@ -89,6 +89,7 @@ def report(**changes):
     """A report of a clean run of ten answers."""
     clean = {
         "ok": 10, "counted": 10, "seconds": 1.0, "elapsed_s": 1.5, "answer_bytes": 100, "mean_us": 1.0, "p50_us": 1.0, "p99_us": 1.0,
+        "max_us": 1.0,
         "load_cpu": 0.5, "statuses": {0: 10}, "samples": [(0, b"x")],
     }  # fmt: skip
     return Report(**{**clean, **changes})

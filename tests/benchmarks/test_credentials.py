@@ -34,9 +34,7 @@ def test_a_run_that_does_not_count_takes_the_value_of_its_bar():
     broken = bars(WHOLE | {"rest_json_open": runs(10, 100, 20, faults=["refused"])})
     assert (None, False, [], 0.6) == (*[broken["rest_json_with_key"][key] for key in ("value", "holds", "interval")], 0.6)
     wrong = bars(WHOLE, ["an answer differs"])
-    assert [None, None, 0.9] == [
-        wrong[name]["value"] for name in ("grpc_4x16_with_tls", "grpc_4x16_tls_vs_grpc_aio", "rest_json_with_key")
-    ]
+    assert [None, None, 0.9] == [wrong[name]["value"] for name in ("grpc_4x16_with_tls", "grpc_4x16_tls_vs_grpc_aio", "rest_json_with_key")]
 
 
 def test_the_interval_leaves_out_as_many_ranks_as_chance_allows():

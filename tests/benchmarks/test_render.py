@@ -60,8 +60,38 @@ def test_the_page_says_what_tenants_notice_of_each_other():
     assert "make bench-tenants" in render.page(RESULT)
 
 
+def test_the_page_says_what_counting_costs():
+    """A value, a server, and who waits for it."""
+    runs = [{"p50_us": 700.0, "p99_us": value, "max_us": 2000.0} for value in (1000.0, 3000.0)]
+    measured = {
+        "ns_a_value": {"runs": [], "median": {"counting": 1.2}},
+        "tax": {"grpc_4x16_16_watched": {"runs": [], "median": {"rate": 200_000.0, "per_cpu_s": 210_000.0}}},
+        "beside_wide": {"watched": {"runs": runs}},
+    }
+    page = render.page(RESULT, drift=RESULT | {"measurements": measured, "bars": RESULT["bars"][1:]})
+    assert "| grpc_4x16_16_watched | 200,000 | 210,000 | - | - | - |" in page
+    assert "| counting | 1.2 |" in page
+    assert "| watched | 700 | 2,000 | 2,000 |" in page
+    assert "make bench-drift" in render.page(RESULT)
+
+
 def test_the_headline_stands_beside_its_baselines():
     """One row a question, the gateway first."""
     table = render.headline(RESULT)
     assert "**110,000** | grpc.aio 2,700, grpcio sync - |" in table
     assert "Ready in 1.9 s with 180.2 MiB." in table
+
+
+def test_the_page_says_how_far_alarms_can_be_believed():
+    """Shares of clean streams, ours beside others', and delays by detector and change."""
+    rules = {name: {"streams": 0.5} for name in ("ks_cumulative", "ks_windows_of_1000", "psi_windows_of_500")}
+    measured = {
+        "false_alarms": {"daily": {"test_a": 0.0, "by_hour": 0.02, "test_a_without_time": 1.0}}, "rules": {"daily": rules},
+        "after_quiet": {"clean_alarms": 0.4, "tidegate": {"mean_0.5": {"median_rows": 2.0}}, "ADWIN": {"mean_0.5": {"median_rows": None}}},
+        "peers_at_defaults": {"independent": {"KSWIN": {"streams": 1.0}}},
+    }  # fmt: skip
+    page = render.page(RESULT, detect=RESULT | {"measurements": measured})
+    assert "| daily | 0 | 0.02 | 1 | 0.5 | 0.5 | 0.5 |" in page
+    assert "| ADWIN | - |" in page
+    assert "that alarm: KSWIN 1." in page
+    assert "make bench-detect" in render.page(RESULT)
