@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from gateway.config import Config
-from gateway.control import supervisor
 from tests.deploy import dockerfile
 from tests.deploy.files import DEPLOY, USER, documents, on_the_inference_ports, on_the_metrics_port
 from tests.deploy.restricted import violations
-from tests.gateway.commands.console import done
+from tests.gateway.commands.console import done, serve_here
 from tests.gateway.control.desk import Desk
 
 RUNTIMES = {document["metadata"]["name"]: document["spec"] for document in documents("kserve/clusterservingruntime.yaml")}
@@ -49,7 +48,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Config]:
         done(*PROGRAM[1:-1], DEPLOY / "docker/tidegate.yaml", *arguments(name))
         return seen.pop()
 
-    monkeypatch.setattr(supervisor, "run", remember)
+    serve_here(monkeypatch, remember)
     return start
 
 

@@ -14,7 +14,7 @@ from tests.deploy.files import DEPLOY, USER, documents, drain_s, on_the_metrics_
 from tests.deploy.restricted import violations
 
 HERE = DEPLOY / "kubernetes"
-BY_HAND = {"podmonitor.yaml", "networkpolicy-object-store.yaml"}  # need an operator, or are for some only
+BY_HAND = {"podmonitor.yaml", "prometheusrule.yaml", "networkpolicy-object-store.yaml"}  # need an operator, or are for some only
 (CONFIGMAP,) = documents("kubernetes/configmap.yaml")
 (DEPLOYMENT,) = documents("kubernetes/deployment.yaml")
 SERVICE, PODS = documents("kubernetes/service.yaml")
