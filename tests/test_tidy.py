@@ -23,6 +23,7 @@ OWNERS = {
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
+    "pyarrow": {"registry/arrow_values.py", "registry/rows.py"},
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
     "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},
@@ -38,7 +39,7 @@ OWNERS = {
         "gateway/commands/reaching.py",
     },  # the last as a client
     "prometheus_client": set(),  # the witness in tests; the page is written by our own
-    "uvloop": {"gateway/control/supervisor.py", "gateway/control/worker.py"},
+    "uvloop": {"gateway/control/evaluator.py", "gateway/control/supervisor.py", "gateway/control/worker.py"},
     "structlog": {"gateway/observe/logs.py"},
     "time": {"gateway/clock.py"},
     "random": {"gateway/clock.py"},
