@@ -61,6 +61,8 @@ class Desk:
     def watch(self, blocks: tuple[Watched, ...], wall_s: float) -> list[int]:
         """These are all there are. Returns the serials of those that are closed and kept."""
         self._plans = {block.serial: self._plan(block) for block in blocks}
+        for block in sorted(blocks, key=lambda block: block.serial):  # all before any is closed: what is saved says of each what it holds
+            self._open(block, wall_s)
         done = [serial for block in blocks if block.closing for serial in self._close(block, wall_s)]
         for block in blocks:
             if not block.closing:

@@ -81,7 +81,9 @@ class Tally:
         return [views for blocks in self._open.values() for views in blocks if views.head[CHECKSUM] == self.layout.checksum]
 
     def taken(self) -> tuple[Views, SavedTally]:
-        """Everything, and what to save with a document that counts just that: both of one moment, while others add to the blocks."""
+        """Everything, and what to save with a document that counts just that: both of one moment, while others add to the blocks.
+
+        Every block that there is must be open: who goes on from what is saved takes others for ones that nobody has counted."""
         total, held = self._empty(), {}
         total.add(self._kept)
         for name, blocks in self._open.items():

@@ -168,6 +168,22 @@ def test_the_next_desk_acknowledges_what_the_one_before_did_not(office: Office, 
     assert 300 == office.findings()["rows"]
 
 
+def test_a_desk_that_dies_twice_while_one_of_two_blocks_is_closed_counts_every_row_once(office: Office) -> None:
+    """What the second saves at the closing says of the block that stays what the first had counted of it."""
+    closing, stays = office.wanted(), Wanted("rows", 1, office.wanted().identity + "x")
+    first, second = office.served(0, closing), office.served(0, stays)
+    first.serve(normal(10))
+    second.serve(normal(7))
+    office.desk.save()
+    office.settle()
+    office.observing.close(closing)
+    office.desk.watch(office.observing.watched, office.wall_s)  # nobody hears of it
+    office.settle()
+    assert 1 == len(office.tell())
+    office.look()
+    assert 17 == office.findings()["rows"]
+
+
 SEGMENTED = ModelSettings(drift=ModelDrift(segments=Segments(parameter="shop", values=("north", "south"))))
 RENAMED = ModelSettings(drift=ModelDrift(segments=Segments(parameter="shop", values=("east", "west"))))
 STRICT = ModelSettings(contract=Contract(mode="reject"))
