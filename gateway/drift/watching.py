@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gateway.drift.gathered import Gathered
+from gateway.drift.gathered import Gathered, joined
 from gateway.drift.layout import BATCHES, ROWS
 from gateway.drift.learned import Learner
 from gateway.drift.segments import SegmentsOf
@@ -140,7 +140,6 @@ class Watch:
         self.ticking = False  # the end of the tick will flush
         self._tick = tick if recorder is not None and room else None
         self._gathered = Gathered(room)
-        self._gathered_items: list[Item] = []  # where traffic is divided
         self.schema, self._segments_of = schema, segments_of
         self._head = head
         self._recorder, self._learner, self._entrance = recorder, learner, entrance
@@ -164,19 +163,20 @@ class Watch:
 
     def flush(self) -> None:
         """Count what is gathered."""
-        gathered, items = self._gathered, self._gathered_items
-        if gathered.rows:
-            self._gathered_items, batches = [], gathered.batches
-            inputs, outputs = gathered.take()
-            if self._pending:  # the thread will read them
-                gathered.let_go()
-            self._see_to(items, inputs, outputs, batches)
+        batches = self._gathered.take()
+        if not batches:
+            return
+        whole = joined(batches, with_items=self._segments_of is not None)
+        if whole is not None:
+            self._see_to(*whole, batches=len(batches))
+            return
+        for batch in batches:
+            self._see_to(*batch)
 
     def let_go(self) -> None:
-        """Count what is gathered, and give its memory back until more comes."""
+        """The tick has ended."""
         self.ticking = False
         self.flush()
-        self._gathered.let_go()
 
     def _gather(self, tick: Tick, items: Sequence[Item], inputs: Arrays, outputs: Arrays) -> bool:
         gathered, rows = self._gathered, len(inputs[0])
@@ -184,10 +184,7 @@ class Watch:
             return False
         if gathered.rows + rows > gathered.room:
             self.flush()
-        if not gathered.add(inputs, outputs):
-            return False
-        if self._segments_of is not None:
-            self._gathered_items += items
+        gathered.add(items if self._segments_of is not None else (), inputs, outputs)
         if not self.ticking:
             self.ticking = True
             tick.add(self)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from gateway.drift.gathered import MAX_ROWS, Gathered, room_for
+from gateway.drift.gathered import MAX_ROWS, Gathered, joined, room_for
 from gateway.protocol.tensors import Signature, TensorSpec
 
 
@@ -23,43 +23,37 @@ def rows(values: Sequence[int], width: int = 2) -> np.ndarray:
 
 
 def test_what_was_added_is_taken_in_its_order_and_only_once() -> None:
-    """Inputs and outputs apart; what was added is not needed any more."""
+    """Requests, inputs and outputs apart, as one batch."""
     gathered = Gathered(8)
-    for values in ([1, 2], [3]):
-        given = rows(values)
-        assert gathered.add([given], [given[:, 0]])
-        given[:] = -1
-    assert (3, 2) == (gathered.rows, gathered.batches)
-    (inputs,), (outputs,) = gathered.take()
-    assert ([[1, 1], [2, 2], [3, 3]], [1, 2, 3]) == (inputs.tolist(), outputs.tolist())
-    assert (0, 0) == (gathered.rows, gathered.batches)
+    for item, values in zip("ab", ([1, 2], [3]), strict=True):
+        gathered.add([item], [rows(values)], [rows(values)[:, 0]])  # type: ignore[list-item]
+    assert 3 == gathered.rows
+    batches = gathered.take()
+    whole = joined(batches, with_items=True)
+    assert whole is not None
+    items, (inputs,), (outputs,) = whole
+    assert (["a", "b"], [[1, 1], [2, 2], [3, 3]], [1, 2, 3]) == (items, inputs.tolist(), outputs.tolist())
+    assert ([], 0) == (gathered.take(), gathered.rows)
+    assert [] == joined(batches, with_items=False)[0]  # type: ignore[index]
 
 
-def test_what_is_let_go_stays_with_who_took_it() -> None:
-    """New memory is taken for what comes then."""
-    gathered = Gathered(4)
-    gathered.add([rows([1])], [])
-    (inputs,), _ = gathered.take()
-    gathered.let_go()
-    gathered.add([rows([2])], [])
-    assert [[1, 1]] == inputs.tolist()
+def test_one_batch_is_as_it_was() -> None:
+    """Nothing is copied."""
+    batch = [], [rows([1])], []
+    assert batch is joined([batch], with_items=False)
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_rows_of_another_shape_are_not_added(width: int) -> None:
-    """Also where numpy would repeat their values; what is there stays."""
-    gathered = Gathered(8)
-    assert gathered.add([rows([1])], [])
-    assert not gathered.add([rows([2], width)], [])
-    assert [[1, 1]] == gathered.take()[0][0].tolist()
+def test_rows_of_another_shape_are_not_joined(width: int) -> None:
+    """Also where numpy would repeat their values."""
+    assert joined([([], [rows([1])], []), ([], [rows([2], width)], [])], with_items=False) is None
 
 
-def test_texts_are_gathered_as_they_are() -> None:
+def test_texts_are_joined_as_they_are() -> None:
     """As references."""
-    gathered = Gathered(4)
-    for text in ("a", "b"):
-        assert gathered.add([np.array([[text]], object)], [])
-    assert [["a"], ["b"]] == gathered.take()[0][0].tolist()
+    whole = joined([([], [np.array([[text]], object)], []) for text in ("a", "b")], with_items=False)
+    assert whole is not None
+    assert [["a"], ["b"]] == whole[1][0].tolist()
 
 
 def test_room_is_for_many_rows_of_few_bytes() -> None:

@@ -84,13 +84,13 @@ def test_a_full_room_is_counted_before_more_comes() -> None:
     assert (30, 4) == (served.rows, served.version.views.head[BATCHES])
 
 
-def test_long_texts_and_other_shapes_are_not_gathered() -> None:
-    """They are counted at once, beside what is gathered."""
+def test_long_texts_are_not_gathered_and_other_shapes_are_counted_apart() -> None:
+    """The former at once, beside what is gathered; the latter with it, batch by batch."""
     served = Served()
     served.serve(1)
     served.serve(2, size=watching.SMALL_BYTES + 1)
     served.serve(4, width=3)
-    assert 6 == served.rows
+    assert 2 == served.rows
     served.clock.pass_()
     assert 7 == served.rows
 
