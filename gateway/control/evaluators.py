@@ -69,6 +69,7 @@ class Evaluators:
         self._start, self._sleep = start, sleep
         self._respawn = Respawn()
         self._process: subprocess.Popen[bytes] | None = None
+        self._past: subprocess.Popen[bytes] | None = None  # the one before it: somebody has to see that it has ended
         self._channel: Channel[FromEvaluator] | None = None
         self._started_s = 0.0
         self._beginning = False  # it is being started, or will be in a while
@@ -106,7 +107,7 @@ class Evaluators:
         if self._waiting is not None:
             self._waiting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
-        process, channel = self._process, self._channel
+        process, channel = self._process or self._past, self._channel
         if process is None:
             return
         if channel is not None:
@@ -173,6 +174,7 @@ class Evaluators:
     def _gone(self) -> None:
         """It died, or was told to end. Whoever waits for an answer gets none."""
         process, self._process, self._channel = self._process, None, None
+        self._past = process
         questions, self._questions = self._questions, {}
         for answer in questions.values():
             answer("")

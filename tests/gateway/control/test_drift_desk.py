@@ -174,6 +174,7 @@ def test_a_desk_that_dies_twice_while_one_of_two_blocks_is_closed_counts_every_r
     first, second = office.served(0, closing), office.served(0, stays)
     first.serve(normal(10))
     second.serve(normal(7))
+    office.look()
     office.desk.save()
     office.settle()
     office.observing.close(closing)

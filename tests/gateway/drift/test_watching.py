@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.drift import watching
+from gateway.drift.gathered import room_for
 from gateway.drift.layout import BATCHES, ROWS, layout_of
 from gateway.drift.learned import Learner, kept
-from gateway.drift.watching import INLINE_VALUES, Aside, Watch, Watching
+from gateway.drift.watching import INLINE_VALUES, Aside, Tick, Watch, Watching
 from gateway.protocol.tensors import Signature, TensorSpec
 from gateway.serving.batch import Batch, Item
 from tests.gateway.drift.recorded import Recorded, numeric, profile
@@ -240,3 +241,82 @@ def test_counters_come_first_and_versions_without_a_watch_have_only_those() -> N
     observer.batch_done(batch)
     observer.dropped(batch.version, batch.groups[0][0][0], 4)  # type: ignore[arg-type]
     assert ["counters", "counters", "watch", (batch.version, batch.groups[0][0][0], 4)] == told
+
+
+# --- small batches, gathered --------------------------------------------------------------------------------------------------------------
+
+COLUMNS = 200
+
+
+class Gathering(Bench):
+    """One byte an element: what is gathered is more than is counted at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        spec = TensorSpec("x", "INT8", (-1, COLUMNS))
+        features = profile(numeric("a", "x", edges=(-200.0, -1.0, 1.0, 200.0)), numeric("b", "x", COLUMNS - 1, edges=(-200.0, 0.0, 200.0)))
+        self.recorded = Recorded(features, [spec], [])
+        self.writer = OneWriter(self.recorded.recorder)
+        self.ticks: list[Any] = []
+        room = room_for(self.recorded.signature)
+        assert room * COLUMNS > INLINE_VALUES
+        self.watch = Watch(
+            self.recorded.views.head,
+            self.aside,
+            recorder=self.writer,  # type: ignore[arg-type]
+            tick=Tick(lambda seconds, job: self.ticks.append(job)),
+            room=room,
+        )
+
+    def serve(self, array: np.ndarray) -> None:
+        batch = batch_of(array, outputs=[array[:, :0]])
+        batch.groups = [(batch.groups[0][0], [])]
+        batch.size = array.nbytes
+        self.watch.served(batch)
+
+    def tick(self) -> None:
+        ticks, self.ticks = self.ticks, []
+        for job in ticks:
+            job()
+
+
+@settings(max_examples=40)
+@example(["hold", 230, 230, 230, "go"])
+@given(st.lists(st.sampled_from([1, 2, 40, 100, 230, 400, "tick", "hold", "go"]), max_size=25))
+def test_gathered_rows_are_counted_once_as_they_were(steps: list[Any]) -> None:
+    """Whether the loop counts them or the thread does, which reads them while others are gathered."""
+    bench, expected = Gathering(), Gathering()
+    random = np.random.default_rng(0)
+    for step in steps:
+        if step == "tick":
+            bench.tick()
+        elif step == "hold":
+            if not any(not gate.is_set() for gate in bench.gates):
+                bench.hold()
+        elif step == "go":
+            for gate in bench.gates:
+                gate.set()
+        else:
+            array = random.integers(-128, 128, size=(step, COLUMNS)).astype(np.int8)
+            expected.recorded.record([array], [])
+            bench.serve(array)
+            assert bench.watch.counting or bench.counted == expected.counted
+    for gate in bench.gates:
+        gate.set()
+    bench.tick()
+    assert bench.aside.settle(20)
+    assert ((0, False), expected.counted) == ((bench.writer.faults, bench.watch.counting), bench.counted)
+    assert expected.recorded.counts() == bench.recorded.counts()
+
+
+def test_what_the_thread_reads_is_not_overwritten() -> None:
+    """It is handed over with its memory; what comes next is gathered elsewhere."""
+    bench = Gathering()
+    gate = bench.hold()
+    for value in (-5, -5, 5):  # the third finds no room
+        bench.serve(np.full((230, COLUMNS), value, np.int8))
+    gate.set()
+    bench.tick()
+    assert bench.aside.settle(20)
+    assert (690, 3) == bench.counted
+    assert [460, 230] == [count for count in bench.recorded.counts()[0] if count]
