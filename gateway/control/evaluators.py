@@ -69,7 +69,7 @@ class Evaluators:
         self._start, self._sleep = start, sleep
         self._respawn = Respawn()
         self._process: subprocess.Popen[bytes] | None = None
-        self._past: subprocess.Popen[bytes] | None = None  # the one before it: somebody has to see that it has ended
+        self._started: list[subprocess.Popen[bytes]] = []  # all that nobody has seen the end of
         self._channel: Channel[FromEvaluator] | None = None
         self._started_s = 0.0
         self._beginning = False  # it is being started, or will be in a while
@@ -107,13 +107,11 @@ class Evaluators:
         if self._waiting is not None:
             self._waiting.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
-        process, channel = self._process or self._past, self._channel
-        if process is None:
-            return
-        if channel is not None:
-            channel.send(End())
-        if not await _ended(process, _END_S):
-            _log.error("the process that evaluates drift did not end in time: killed")
+        if self._channel is not None:
+            self._channel.send(End())
+        for process in self._started:
+            if not await _ended(process, _END_S):
+                _log.error("the process that evaluates drift did not end in time: killed")
 
     def _tell(self) -> None:
         self._due = False
@@ -150,6 +148,7 @@ class Evaluators:
             sock.close()
             await _ended(process, _REAP_S)
             return
+        self._started = [one for one in self._started if one.returncode is None] + [process]
         self._process, self._beginning = process, False
         channel: Channel[FromEvaluator] = Channel(FromEvaluator, self._received, self._gone)
         await channel.open(sock)
@@ -174,7 +173,6 @@ class Evaluators:
     def _gone(self) -> None:
         """It died, or was told to end. Whoever waits for an answer gets none."""
         process, self._process, self._channel = self._process, None, None
-        self._past = process
         questions, self._questions = self._questions, {}
         for answer in questions.values():
             answer("")
