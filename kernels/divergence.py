@@ -25,19 +25,6 @@ UNORDERED = 7  # of them, the first ones, need no order of the bins
 _PAIR = "float64(float64[::1], float64[::1])"
 
 
-@kernel(_PAIR, releases_gil=False)
-def psi(n: np.ndarray, c: np.ndarray) -> float:
-    """Population stability index Σ (q − p) ln (q / p), nats, smoothed: KL in both directions."""
-    rows, reference = n.sum(), c.sum()
-    result = 0.0
-    if rows > 0.0 and reference > 0.0:
-        for k in range(n.shape[0]):
-            p = (c[k] + 0.5) / (reference + 0.5 * n.shape[0])
-            q = (n[k] + p) / (rows + 1.0)
-            result += (q - p) * math.log(q / p)
-    return result
-
-
 @kernel("float64[::1](float64[::1], float64[::1])", releases_gil=False)
 def psi_terms(n: np.ndarray, c: np.ndarray) -> np.ndarray:
     """What each bin adds to `psi`, [bins]."""
@@ -49,6 +36,12 @@ def psi_terms(n: np.ndarray, c: np.ndarray) -> np.ndarray:
             q = (n[k] + p) / (rows + 1.0)
             terms[k] = (q - p) * math.log(q / p)
     return terms
+
+
+@kernel(_PAIR, releases_gil=False)
+def psi(n: np.ndarray, c: np.ndarray) -> float:
+    """Population stability index Σ (q − p) ln (q / p), nats, smoothed: KL in both directions."""
+    return float(psi_terms(n, c).sum())
 
 
 @kernel(_PAIR, releases_gil=False)

@@ -198,15 +198,20 @@ def log_detector_each(  # noqa: PLR0917 - numba takes no keywords
 
 
 @kernel("float64(float64[::1], float64[::1], float64[::1], float64)", releases_gil=False)
-def _divergence_of_mixture(n: np.ndarray, rho: np.ndarray, theta: np.ndarray, weight: float) -> float:
-    """KL(ρ‖θ) in nats for θ = (1 − weight) n + weight ρ, which is written; n and rho are proportions."""
+def _divergence_of_mixture(n: np.ndarray, rho: np.ndarray, theta: np.ndarray, share: float) -> float:
+    """KL(ρ‖θ) in nats for θ = share n + (1 − share) ρ, which is written; n and rho are proportions.
+
+    As Σ ρ ln (ρ / θ) + θ − ρ, whose terms are as small as it is: what rounding leaves of Σ θ − ρ does not count.
+    """
     result = 0.0
     for k in range(n.shape[0]):
-        theta[k] = n[k] + weight * (rho[k] - n[k])
-        if rho[k] > 0.0:
-            if theta[k] <= 0.0:
-                return math.inf
-            result -= rho[k] * math.log(theta[k] / rho[k])
+        theta[k] = rho[k] + share * (n[k] - rho[k])
+        if rho[k] <= 0.0:
+            result += theta[k]
+            continue
+        if theta[k] <= 0.0:
+            return math.inf
+        result += deviance(rho[k], theta[k])
     return result
 
 
@@ -228,17 +233,17 @@ def _log_ball(n: np.ndarray, rho: np.ndarray, epsilon: float, tau: float, room: 
     for k in range(bins):
         reference[k] /= mass
         live[k] = counts[k] / rows
-    if _divergence_of_mixture(live, reference, theta, 0.0) > epsilon:
+    if _divergence_of_mixture(live, reference, theta, 1.0) > epsilon:
         low, high = 0.0, 1.0
         for _ in range(_BISECTIONS):
             middle = 0.5 * (low + high)
             if middle in (low, high):  # no other double lies between them
                 break
             if _divergence_of_mixture(live, reference, theta, middle) > epsilon:
-                low = middle
-            else:
                 high = middle
-        _divergence_of_mixture(live, reference, theta, low)
+            else:
+                low = middle
+        _divergence_of_mixture(live, reference, theta, high)
     wide, near = _against(counts, reference, theta, 0.5, 0.0), _against(counts, reference, theta, 0.5, 100.0)
     return _log_sum_of_three(wide, near, _against(counts, reference, theta, 0.5, 1000.0)) - _LOG_3
 

@@ -22,9 +22,11 @@ class Drift:
     def __init__(self, config: Config, blocks: Blocks, clock: Clock, *, state: Path | None, moved: Callable[[], None]) -> None:
         """`state`: the server's directory. Without one, learned profiles end with the server, and so does what was found; the process
         that evaluates may die all the same."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="tidegate-drift-") if state is None else None
-        state = Path(self._temporary.name) if self._temporary is not None else state
-        learned = Path(str(state)) / "learned"
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        if state is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="tidegate-drift-")
+            state = Path(self._temporary.name)
+        learned = state / "learned"
         given = EvaluatorInheritance(blocks=blocks.fd, run=uuid.uuid4().hex, state=str(state), learned=str(learned))
         self.observing = Observing(config, blocks, learned, told=self._told, moved=moved)
         self.evaluators = Evaluators(

@@ -1,23 +1,23 @@
 """Shared memory for the blocks of all versions: one anonymous file, a region for each place of a worker, equal offsets in every region.
 
 A block is added to by one worker and read by others. It outlives its writer: who takes the place of a worker that died goes on adding to
-the same words, so nothing has to be folded and nothing can be counted twice. The file is sparse and sealed against another size.
+the same words, so nothing has to be folded and nothing can be counted twice.
 """
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 
 import numpy as np
+
+from gateway.observe import shared_memory
 
 FORMAT = 1
 MAX_REGIONS, MAX_WORDS = 1_024, 1 << 31
 
 _MAGIC = int.from_bytes(b"driftage", "little")
 _PAGE_WORDS = mmap.PAGESIZE // 8
-_SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 
 class BlocksError(Exception):
@@ -38,32 +38,19 @@ class Blocks:
         words = _in_pages(words)
         if not (1 <= regions <= MAX_REGIONS and 0 < words <= MAX_WORDS):
             raise BlocksError(f"there are 1 to {MAX_REGIONS} regions of up to {MAX_WORDS} words, not {regions} of {words}")
-        fd = os.memfd_create("tidegate-drift", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(fd, _size(regions, words))
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-            memory = mmap.mmap(fd, _size(regions, words))
-        except BaseException:
-            os.close(fd)
-            raise
+        fd, memory = shared_memory.create("tidegate-drift", _size(regions, words))
         np.frombuffer(memory, np.int64, 4)[:] = _MAGIC, FORMAT, regions, words
         return cls(fd, memory, regions=regions, words=words)
 
     @classmethod
     def attach(cls, fd: int) -> Blocks:
         """Those behind an inherited descriptor, which is taken over. Raises `BlocksError`."""
-        try:
-            size, seals = os.fstat(fd).st_size, fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        except OSError as error:
-            raise BlocksError(f"descriptor {fd} is no memory file: {error.strerror}") from None
-        if size < mmap.PAGESIZE or seals & _SEALS != _SEALS:
-            raise BlocksError(f"descriptor {fd} holds no blocks: {size} bytes, seals {seals:#x}")
-        memory = mmap.mmap(fd, size)
+        memory = shared_memory.attach(fd, BlocksError, "holds no blocks")
         magic, number, regions, words = np.frombuffer(memory, np.int64, 4).tolist()
         if (magic, number) != (_MAGIC, FORMAT):
             raise BlocksError(f"descriptor {fd} holds no blocks of format {FORMAT}")
-        if not (1 <= regions <= MAX_REGIONS and 0 < words <= MAX_WORDS and size == _size(regions, words)):
-            raise BlocksError(f"{regions} regions of {words} words are not {size} bytes")
+        if not (1 <= regions <= MAX_REGIONS and 0 < words <= MAX_WORDS and len(memory) == _size(regions, words)):
+            raise BlocksError(f"{regions} regions of {words} words are not {len(memory)} bytes")
         return cls(fd, memory, regions=regions, words=words)
 
     def block(self, region: int, start: int, words: int) -> np.ndarray:

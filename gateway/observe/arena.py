@@ -2,18 +2,17 @@
 
 A header, then one region per worker; a region is a page of gauges and counters, the ledger of tenants, then one slab per slot. Each worker
 writes its own region and nobody else's; the supervisor reads all, and empties the region of a worker that is dead; workers read each
-other's ledgers. The file is sparse: what was never touched
-costs no memory. It is sealed against another size, because a map of a file that shrank would kill its reader.
+other's ledgers. What was never touched costs no memory.
 """
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 
 import numpy as np
 
+from gateway.observe import shared_memory
 from gateway.observe.ledger import LEDGER_WORDS
 from gateway.observe.slabs import LAYOUT, SLAB_WORDS, Slab
 
@@ -24,7 +23,6 @@ _MAGIC = int.from_bytes(b"tidegate", "little")
 _PAGE_WORDS = mmap.PAGESIZE // 8
 _LEDGER_WORDS = -(-LEDGER_WORDS // _PAGE_WORDS) * _PAGE_WORDS
 _HEAD_WORDS = _PAGE_WORDS + _LEDGER_WORDS  # before the slabs
-_SEALS = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 
 # What a worker says of itself in the first words of its region. Gauges end with the worker, counters are kept.
 GAUGES = ("pid", "connections", "inflight_requests", "inflight_bytes")
@@ -77,34 +75,21 @@ class Arena:
         """A new one, all 0. `slots` includes those for what is unknown and what is over. Raises `OSError`."""
         if not (1 <= workers <= MAX_WORKERS and 2 <= slots <= MAX_SLOTS):
             raise ArenaError(f"an arena has 1 to {MAX_WORKERS} workers and 2 to {MAX_SLOTS} slots, not {workers} and {slots}")
-        fd = os.memfd_create("tidegate-arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        try:
-            os.ftruncate(fd, _size(workers, slots))
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-            memory = mmap.mmap(fd, _size(workers, slots))
-        except BaseException:
-            os.close(fd)
-            raise
+        fd, memory = shared_memory.create("tidegate-arena", _size(workers, slots))
         np.frombuffer(memory, np.int64, 5)[:] = _MAGIC, FORMAT, LAYOUT, workers, slots
         return cls(fd, memory, workers=workers, slots=slots)
 
     @classmethod
     def attach(cls, fd: int) -> Arena:
         """The arena behind an inherited descriptor, which it takes over. Raises `ArenaError`."""
-        try:
-            size, seals = os.fstat(fd).st_size, fcntl.fcntl(fd, fcntl.F_GET_SEALS)
-        except OSError as error:
-            raise ArenaError(f"descriptor {fd} is no memory file: {error.strerror}") from None
-        if size < mmap.PAGESIZE or seals & _SEALS != _SEALS:
-            raise ArenaError(f"descriptor {fd} is no arena: {size} bytes, seals {seals:#x}")
-        memory = mmap.mmap(fd, size)
+        memory = shared_memory.attach(fd, ArenaError, "is no arena")
         magic, number, layout, workers, slots = np.frombuffer(memory, np.int64, 5).tolist()
         if magic != _MAGIC:
             raise ArenaError(f"descriptor {fd} is no arena")
         if (number, layout) != (FORMAT, LAYOUT):
             raise ArenaError(f"the arena has format {number} and layout {layout:#x}, this program {FORMAT} and {LAYOUT:#x}")
-        if not (1 <= workers <= MAX_WORKERS and 2 <= slots <= MAX_SLOTS and size == _size(workers, slots)):
-            raise ArenaError(f"the arena says {workers} workers and {slots} slots, which are not {size} bytes")
+        if not (1 <= workers <= MAX_WORKERS and 2 <= slots <= MAX_SLOTS and len(memory) == _size(workers, slots)):
+            raise ArenaError(f"the arena says {workers} workers and {slots} slots, which are not {len(memory)} bytes")
         return cls(fd, memory, workers=workers, slots=slots)
 
     def region(self, worker: int) -> Region:

@@ -26,8 +26,8 @@ class Segmenting:
         value = parameters.get(self.parameter)
         if value is None:
             return -1
-        text = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
-        return self.values.get(text, -1)
+        text = str(value)
+        return self.values.get(text.lower() if isinstance(value, bool) else text, -1)
 
 
 class Terms:
@@ -38,7 +38,8 @@ class Terms:
     def __init__(
         self, level: int, *, timeout_s: float = 0.0, patience_s: float = 0.0, delays: bool = False, segment: int = -1
     ) -> None:  # fmt: skip
-        """`timeout_s` bounds the whole request, `patience_s` its waiting alone; 0: nothing does. `delays`: it then waits behind others."""
+        """`timeout_s` bounds the whole request, `patience_s` its waiting alone; 0: nothing does. `delays`: it then waits behind others.
+        `segment`: where drift counts it; -1, the last one, is everybody's."""
         self.segment = segment
         self.level = level
         self.timeout_s = timeout_s

@@ -8,8 +8,6 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from gateway.clock import SystemClock
 from gateway.control.drift import Drift
 from gateway.drift.layout import ROWS
@@ -32,7 +30,6 @@ async def killed(drift: Drift) -> None:
     await until(lambda: drift.evaluators.pid not in {None, pid})
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function Popen:pytest.PytestUnraisableExceptionWarning")  # of tests before it
 def test_rows_come_to_the_page_through_deaths_and_the_end_cleans_up(tmp_path: Path) -> None:
     """Without a state directory what is known lives as long as the server, whatever dies before."""
     world = World(tmp_path, drift=DriftSettings(evaluate_s=0.1))
