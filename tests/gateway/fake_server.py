@@ -20,6 +20,7 @@ class FakeServer:
         self.metadata: list[dict[str, str]] = []
         self.failures = 0  # UNAVAILABLE answers still to give
         self.parked = threading.Event()
+        self.under_way = threading.Event()
         self.cancelled = threading.Event()
         handlers = {name: getattr(self, name) for name in ("ServerLive", "ServerReady", "ModelReady", "ServerMetadata", "ModelMetadata")}
         handlers["ModelInfer"] = self.ModelInfer
@@ -67,11 +68,14 @@ class FakeServer:
 
     def ModelInfer(self, request: Any, context: Any) -> Any:
         what = request.inputs[0].name
-        if what == "fail":
+        if what == "fail-beside-parked":
+            self.under_way.wait(10)
+        if what.startswith("fail"):
             context.set_trailing_metadata((("grpc-retry-pushback-ms", "-1"),) if request.id == "never" else ())
             context.abort(grpc.StatusCode[request.model_name], "because")
         if what == "park":
             context.add_callback(self.cancelled.set)
+            self.under_way.set()
             self.parked.wait(10)
         if self.failures > 0:
             self.failures -= 1

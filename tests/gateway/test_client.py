@@ -157,7 +157,7 @@ def test_many_requests_are_answered_in_order(client: Client) -> None:
 
 def test_a_failure_among_many_cancels_the_rest(client: Client, server: FakeServer) -> None:
     """Nothing stays under way behind the caller's back."""
-    batches = [{"fail": np.zeros(1)}, {"park": np.zeros(1)}]
+    batches = [{"fail-beside-parked": np.zeros(1)}, {"park": np.zeros(1)}]
     with pytest.raises(CallError):
         list(client.infer_many("INTERNAL", batches, max_inflight=2))
     assert server.cancelled.wait(5)
