@@ -1,0 +1,259 @@
+"""What a rollout file says, typed: which version meets which traffic in which steps, and what is compared meanwhile. Knows no traffic."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from gateway.typed_yaml import MisfitError
+
+WEIGHT_UNITS = 10_000  # of the whole traffic: weights are multiples of 1e-4
+
+Duration = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]*)(ms|s|m|h|d)$")]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Event = Literal["started", "step", "paused", "resumed", "approval_needed", "failed", "rolled_back", "promoted", "aborted", "superseded"]
+
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(duration: str) -> float:
+    """A duration such as `15m` in seconds."""
+    digits = duration.rstrip("mshd")
+    return int(digits) * _SECONDS[duration[len(digits) :]]
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people call it."""
+
+    name: str
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A version: by number, or by what an alias stands for when the rollout is admitted. The digest of its manifest is pinned then."""
+
+    version: Count | None = None
+    alias: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.version is None) == (self.alias is None):
+            raise MisfitError("version", "a version is named by its number or by an alias: set one of the two")
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is assigned to an arm, and counted once: the first of the sources that a request has."""
+
+    sources: tuple[str, ...] = msgspec.field(default=(), name="from")  # `header:<name>`, `metadata:<name>`, `parameter:<name>`
+    fallback: Literal["request"] = "request"  # a request without any is a unit of its own
+
+
+class Until(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a step is over."""
+
+    verdict: Literal["pass"] | None = "pass"  # null: time alone
+    min_units: Annotated[int, msgspec.Meta(ge=0)] = 500  # of the smaller arm
+    min_duration: Duration = "0s"
+    max_duration: Duration | None = None  # without a verdict by then, it is inconclusive
+    on_inconclusive: Literal["pause", "hold", "rollback"] = "pause"  # hold: go on at this weight, and look on
+    on_fail: Literal["rollback", "pause"] = "rollback"
+
+
+class ShadowStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The candidate runs on copies of what stable was asked, after the answers are out. Nobody gets its answers."""
+
+    percent: Percent = 100.0  # of units
+    max_qps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_share_of_capacity: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3  # of one core of each worker
+
+
+class PauseStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Wait at the weight of the step before."""
+
+    duration: Duration | None = None  # null: until somebody resumes
+
+
+class ApproveStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """People agree, at the weight of the step before."""
+
+    by: tuple[str, ...] = ()  # who may; nobody named: whoever has the scope
+    count: Count = 1
+    exclude: tuple[Literal["publisher", "starter"], ...] = msgspec.field(default=("publisher",), name="not")
+    timeout: Duration | None = None
+    on_timeout: Literal["rollback", "pause"] = "rollback"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step: a shadow, a weight, a pause, or an approval."""
+
+    shadow: ShadowStep | None = None
+    set_weight: Percent | None = msgspec.field(default=None, name="setWeight")
+    pause: PauseStep | None = None
+    approve: ApproveStep | None = None
+    until: Until | None = None  # of a shadow or a weight
+
+    def __post_init__(self) -> None:
+        kinds = [kind for kind in ("shadow", "set_weight", "pause", "approve") if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise MisfitError("", "a step is one of shadow, setWeight, pause, approve")
+        if self.until is not None and kinds[0] in ("pause", "approve"):
+            raise MisfitError("until", "belongs to a shadow or a weight")
+
+
+class BlueGreen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything at once, after a shadow; stable stays warm to go back to."""
+
+    shadow: ShadowStep | None = None
+    until: Until = Until()  # of the shadow
+    bake: Until = Until(verdict=None, min_duration="10m")  # of the time at 100 %
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of several versions that are compared beside stable."""
+
+    name: str
+    version: Count
+    weight: Percent
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A/B: a fixed split that is reported on and never promotes."""
+
+    arms: tuple[Arm, ...]  # what they leave of 100 % is stable's
+    duration: Duration | None = None  # null: until somebody ends it
+
+
+class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How: by steps, all at once, or as a comparison."""
+
+    steps: tuple[Step, ...] = ()
+    bluegreen: BlueGreen | None = None
+    ab: Split | None = None
+
+    def __post_init__(self) -> None:
+        if sum((bool(self.steps), self.bluegreen is not None, self.ab is not None)) != 1:
+            raise MisfitError("", "a strategy is one of steps, bluegreen, ab")
+
+
+class Margin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much worse is still good enough. The candidate passes by either."""
+
+    ratio: Annotated[float, msgspec.Meta(gt=1, le=16)] | None = 1.5  # of the candidate's rate to stable's
+    or_abs: Share | None = None  # of the difference of the rates
+
+
+class Tolerate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From where on worse is a failure."""
+
+    ratio: Annotated[float, msgspec.Meta(ge=1, lt=16)] = 1.0
+
+
+class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Outputs agree within atol + rtol · |stable|."""
+
+    atol: Annotated[float, msgspec.Meta(ge=0)] = 1e-3
+    rtol: Annotated[float, msgspec.Meta(ge=0)] = 1e-2
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing that is compared between candidate and stable.
+
+    rate: how many units have the event. dominance: whether latencies are larger at any point of their distribution. distribution: whether
+    classes or scores are others. agreement: how often shadow and stable say the same. label: correctness, once labels exist. query: a
+    PromQL expression against a constant.
+    """
+
+    name: str
+    type: Literal["rate", "dominance", "distribution", "agreement", "label", "query"]
+    event: str = ""  # of a rate: server_error, rejected_input, bad_output, or `latency_ms > 50`
+    of: Literal["class", "score"] = "class"  # of a distribution
+    critical: bool = False  # a failure ends the rollout; else it is reported and pauses
+    dry_run: bool = msgspec.field(default=False, name="dryRun")  # reported only
+    tolerate: Tolerate = Tolerate()
+    pass_if: Margin | None = None  # null: this metric has no say in passing
+    min: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.98  # of an agreement: the rate at least
+    tolerance: Tolerance = Tolerance()  # of an agreement
+    label: str = ""  # of a label: its name
+    metric: Literal["accuracy"] = "accuracy"  # of a label
+    mature_after: Duration = "0s"  # of a label
+    query: str = ""  # of a query: PromQL with `{{version}}` for the candidate's and `{{model}}` for the model
+    server: str = ""  # of a query: the URL of a Prometheus server
+    below: float | None = None  # of a query: fails at or above
+    above: float | None = None  # of a query: fails at or below
+
+
+class Alpha(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on wrong verdicts, of the whole rollout."""
+
+    fail: Share = 0.01  # that a candidate as good as stable fails
+    passes: Share = msgspec.field(default=0.05, name="pass")  # that one beyond the margin passes
+    srm: Share = 0.001  # that an honest split is called dishonest
+
+
+class Warmup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is not counted at the begin of the first step with traffic, in both arms."""
+
+    requests: Annotated[int, msgspec.Meta(ge=0)] = 200
+    duration: Duration = "60s"
+
+
+class Analysis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is compared, and how sure a verdict has to be."""
+
+    alpha: Alpha = Alpha()
+    warmup: Warmup = Warmup()
+    metrics: tuple[Metric, ...] = ()
+    sample: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0  # of units, for what every unit has; events are counted of all
+    consecutive_failures: Count = 5  # of canary calls: at once back to stable
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events go, signed as Standard Webhooks are."""
+
+    url: str
+    secret_file: str = msgspec.field(name="secretFile")
+    on: tuple[Event, ...] = ("paused", "approval_needed", "failed", "rolled_back", "promoted")
+
+
+class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rollout."""
+
+    model: str
+    stable: Target = Target(alias="champion")
+    candidate: Target | None = None  # what an A/B compares is named by its arms
+    unit: Unit = Unit()
+    fallback: Literal["stable", "none"] = "stable"  # failed canary calls are asked of stable, and count against the canary all the same
+    inline: bool = False  # without a shadow step before, the candidate serves in a process of its own, unless this is set
+    on_supersede: Literal["queue", "replace", "reject"] = "queue"
+    rollback_window: Annotated[int, msgspec.Meta(ge=0)] = 3  # of the last champions: going back to one skips the steps
+    keep_stable_warm: Duration = "10m"
+    strategy: Strategy
+    analysis: Analysis = Analysis()
+    notifications: tuple[Notification, ...] = ()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rollout file."""
+
+    api_version: Literal["tidegate/v1"] = msgspec.field(name="apiVersion")
+    kind: Literal["Rollout"]
+    metadata: Metadata
+    spec: Spec
+
+    def steps(self) -> tuple[Step, ...]:
+        """What the strategy comes to, whichever it is."""
+        strategy = self.spec.strategy
+        if strategy.bluegreen is not None:
+            blue = strategy.bluegreen
+            shadow = () if blue.shadow is None else (Step(shadow=blue.shadow, until=blue.until),)
+            return (*shadow, Step(set_weight=100.0, until=blue.bake))
+        if strategy.ab is not None:
+            weight = sum(arm.weight for arm in strategy.ab.arms)
+            return (Step(set_weight=weight, until=Until(verdict=None, max_duration=strategy.ab.duration, on_inconclusive="hold")),)
+        return strategy.steps
+
+
+def weight_units(percent: float) -> int:
+    """A weight in `WEIGHT_UNITS`, rounded to the nearest."""
+    return round(percent * WEIGHT_UNITS / 100)
