@@ -14,6 +14,7 @@ from gateway.identity.tenants import ANONYMOUS
 from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
 from gateway.serving.model import Arrays, RunFault, RunLost, Runnable, Terminable, check_rows
 from gateway.serving.quarantine import KILLS, Quarantine
+from gateway.serving.splits import UNASSIGNED
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ class Item:
     segment = -1  # that it is counted in, where traffic is divided by a parameter; -1: the last one
     level = 0  # of priority, 1 the most urgent; 0 where the version has none
     tenant = ANONYMOUS  # who shares the queue with others
+    unit = 0  # the hash of whom it belongs to, and the arm that it was assigned to, where its model is in a rollout
+    arm = UNASSIGNED
+    retreat: Any = None  # where it is asked again if it fails there
     answer_by = 0.0  # the deadline once it runs, where the queue's patience ends before; else 0
     late_from = float("inf")  # from then on it lets others of its level pass
     line: Any = None  # where it stands, once sorted
