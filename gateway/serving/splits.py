@@ -54,6 +54,23 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     rtol: float = 1e-2
 
 
+class Pin(msgspec.Struct, frozen=True, array_like=True):
+    """A version that a rollout holds, by what was published under its number."""
+
+    version: int
+    manifest: str  # digest
+    isolated: bool = False  # in a process of its own, whatever the model's settings say
+
+
+class Guide(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rollout asks of a server: versions to hold, and how requests are divided once all of them are ready."""
+
+    rollout: str
+    model: str
+    pins: tuple[Pin, ...]
+    split: Split | None = None  # None: everything goes to stable
+
+
 def limit_of(share: float) -> int:
     """The hashes below it are this share of all, to 1e-4 of the whole."""
     return round(share * WEIGHT_UNITS) * _SPACE // WEIGHT_UNITS
@@ -99,7 +116,7 @@ class Assigner:
 
     def _by_score(self, unit: int) -> int:
         """Weighted rendezvous hashing: the largest −w / ln u wins, u uniform in (0, 1) for each arm (Schindelhauer and Schomaker, 2005).
-        Raising one weight moves units to that arm and nowhere else."""
+        Raising one weight, at stable's cost, takes nobody from that arm and brings nobody back to stable."""
         scores = [-weight / math.log((mixed(unit, 16 + arm) + 0.5) / _SPACE) for arm, weight in enumerate(self._weights)]
         return scores.index(max(scores))
 
