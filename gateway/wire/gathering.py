@@ -11,12 +11,11 @@ class Gathering:
 
     __slots__ = ("_buffer", "_pieces", "size")
 
-    def __init__(self, first: bytes, expected: int) -> None:
+    def __init__(self, expected: int) -> None:
         """`expected` bytes in all, as its sender says; 0 where that is not known. Memory is used as it fills, whatever the sender says."""
         self.size = 0
         self._pieces: list[bytes] = []
         self._buffer = memoryview(np.empty(expected, np.uint8)) if expected else None  # type: ignore[arg-type]
-        self.add(first)
 
     def add(self, piece: bytes) -> None:
         """One more; more than was expected is kept too."""
@@ -27,8 +26,9 @@ class Gathering:
         else:
             buffer[at : self.size] = piece
 
-    def whole(self) -> bytes | memoryview:
-        """The body: a view that nobody can write through, or bytes."""
+    def whole(self, last: bytes = b"") -> bytes | memoryview:
+        """The body, with its last piece: a view that nobody can write through, or bytes."""
+        self.add(last)
         if self._buffer is None:
             return b"".join(self._pieces)
         if self._pieces:

@@ -37,7 +37,7 @@ class Http2Connection:
         close: Callable[[], None],
         rest: Callable[[], None] = lambda: None,
     ) -> None:
-        """`rest` is called after a large read: the owner reads no more of this connection before others had their turn."""
+        """`rest` is called after a large read: others shall have their turn."""
         self.limits = limits
         self.outbound = Outbound(limits, now=now, write=write, wake=wake)
         self.streams = self.outbound.streams
@@ -268,14 +268,10 @@ class Http2Connection:
             before = stream.body
             self.outbound.release(stream)
             stream.remote_closed = True
-            if before is not None:
-                before.add(body)
-            acceptor.complete(stream, body if before is None else before.whole())
+            acceptor.complete(stream, body if before is None else before.whole(body))
         else:
-            if stream.body is None:
-                stream.body = Gathering(body, acceptor.expects(body))
-            else:
-                stream.body.add(body)
+            stream.body = stream.body or Gathering(acceptor.expects(body))
+            stream.body.add(body)
             self.outbound.buffered_bytes += len(body)
             if self.outbound.buffered_bytes > self.limits.max_buffered_bytes:
                 raise StreamFault(stream.id, ErrorCode.ENHANCE_YOUR_CALM, "too many incomplete bodies")
