@@ -25,7 +25,7 @@ class Cells:
     offsets: np.ndarray  # int64 [F + 1] of features among the C
     words: np.ndarray  # int64 [segments, C] of the block
     reference: np.ndarray  # float64 [C] counts
-    rho: np.ndarray  # float64 [C] proportions: (c + 1/2) / (m + K/2) for K slots (drift.md §2.2)
+    rho: np.ndarray  # float64 [C] proportions: (c + 1/2) / (m + K/2) for K slots (Krichevsky and Trofimov, 1981)
     tau: np.ndarray  # float64 [F]
     null: np.ndarray  # int64 [F]: the slot for NaN or null, among the C
     outside: np.ndarray  # bool [C]: -inf, below, above, +inf; other
