@@ -94,18 +94,6 @@ def moved() -> tuple[Watch, Traffic]:
     return watch, traffic
 
 
-def test_rings_give_way_and_evidence_does_not() -> None:
-    """Where a document has to be short."""
-    watch, _ = moved()
-    whole, short = save(watch), save(watch, max_bytes=100)
-    assert len(short) < len(whole) / 2
-    found = restore(short, PROFILE, POLICY)
-    before, after = findings_of(watch), findings_of(found)
-    assert (before.state, before.log_e, before.rows) == (after.state, after.log_e, after.rows)
-    assert [feature.log_e for feature in before.features] == [feature.log_e for feature in after.features]
-    assert 0 == found.rings.recent(5)[ROWS]
-
-
 def test_segments_and_rules_may_have_changed() -> None:
     """Counts of a segment that is gone are the others'; of a rule that is gone, nobody's."""
     first, second = Rule(input="x", rule="null", mode="warn"), Rule(input="x", rule="range", mode="reject")
