@@ -101,6 +101,13 @@ def _outside(feature: Feature) -> np.ndarray:
     return mask
 
 
+def nats(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """What each of `found` adds to the KL divergence of all from `expected`, x log(x / expected), and 0 where nothing was found; shapes as
+    they broadcast."""
+    seen = found > 0
+    return np.asarray(np.where(seen, found * np.log(np.where(seen, found, 1.0) / np.where(seen, expected, 1.0)), 0.0))
+
+
 def urn_of(feature: Feature) -> tuple[np.ndarray, np.ndarray]:
     """Slots of the urn of test A (int64 [K], within the feature) and the reference gaps in them (float64 [K]); empty where there is none.
 
