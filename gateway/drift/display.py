@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.drift.cells import Cells, Feature
+from gateway.drift.cells import Cells, Feature, nats
 from gateway.drift.estimate import Bounds, Performance
 from gateway.drift.evidence import LEAST, Signs
 from gateway.drift.findings import (

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from gateway.drift.documents import findings_of, gauges_of
 from gateway.drift.findings import Rule
-from gateway.drift.layout import ROWS
 from gateway.drift.policy import Policy
 from gateway.drift.saved import Document, SavedError, restore, save
 from gateway.drift.watch import Watch
