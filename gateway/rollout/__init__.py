@@ -1,4 +1,4 @@
 """Rollouts: how a new version meets traffic, what is concluded from it, and what follows.
 
-Rooms, in reading order: plan, records, events, metric_rules, rules, advice, hints, spec.
+Rooms, in reading order: plan, records, ring, recorder, events, metric_rules, rules, advice, hints, spec.
 """
