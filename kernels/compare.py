@@ -94,7 +94,7 @@ def _mark_odd(  # noqa: PLR0917 - numba takes no keywords
 
 
 @kernel(*_FLOATS)
-def compare(
+def compare(  # noqa: PLR0917 - numba takes no keywords
     values: np.ndarray, others: np.ndarray, atol: float, rtol: float, flags: np.ndarray, differences: np.ndarray
 ) -> None:  # fmt: skip
     """Mark what differs beyond atol + rtol · |other| and what is not finite, and keep the largest absolute difference of each row.
