@@ -88,8 +88,8 @@ class Pairing:
             flags=(Flag.AGREES * agrees + Flag.CLASS_CHANGED * changed + Flag.BAD_OUTPUT * (marks & BAD > 0)).astype(np.uint16),
             other_flags=(Flag.BAD_OUTPUT * (marks & OTHER_BAD > 0)).astype(np.uint16),
             differences=np.maximum.reduceat(differences, starts).astype(np.float32),
-            values=self._reading.of(outputs, first),
-            other_values=self._other_reading.of(others, first),
+            values=_read(self._reading, outputs, first, len(flags)),
+            other_values=_read(self._other_reading, others, first, len(flags)),
         )
 
     def _hold(self, output: np.ndarray, other: np.ndarray, datatype: str, flags: np.ndarray, differences: np.ndarray) -> None:
@@ -128,6 +128,14 @@ class Pairing:
         largest(one, places[0])
         largest(two, places[1])
         return np.asarray(places[0] != places[1])
+
+
+def _read(reading: Reading, outputs: Arrays, first: list[int], rows: int) -> np.ndarray:
+    """Nothing where it is not known which row is whose."""
+    known = all([output.shape[:1] == (rows,) or (rows == 1 and output.shape[:1] > (0,)) for output in outputs])
+    if reading.batched and not known:
+        return np.full(len(first), np.nan, np.float32)
+    return reading.of(outputs, first)
 
 
 def _table(array: np.ndarray, datatype: str, rows: int) -> np.ndarray:
