@@ -46,32 +46,49 @@ STEPS = st.one_of(
     ),
 )
 TRIPS = st.lists(st.builds(Trip, st.sampled_from(["errors", "slo", "mix"]), st.booleans(), st.just("worse")), max_size=2)
-# Mostly good news, or nothing would ever come far.
-READINGS = st.builds(
-    lambda offset, overall, units, tripped, fast, invalid: (offset, overall, units, tuple(tripped), fast, invalid),
-    st.sampled_from([0, 0, 0, 0, -1, 1]),
-    st.sampled_from([Overall.PASS] * 6 + list(Overall)),
-    st.sampled_from([0, 50, 100, 500, 500, 500]),
-    st.one_of(*[st.just([])] * 9, TRIPS),
-    st.sampled_from([None] * 19 + ["the candidate's process ended"]),
-    st.sampled_from([None] * 19 + ["the batcher loses requests"]),
+READINGS = st.tuples(
+    st.sampled_from([0, 0, -1, 1]),  # of which step, beside the present one
+    st.sampled_from([Overall.PASS, *Overall]),
+    st.sampled_from([0, 50, 500]),
+    st.one_of(st.just([]), TRIPS),
+    st.sampled_from([None, None, "the candidate's process ended"]),
+    st.sampled_from([None, None, "the batcher loses requests"]),
 )
-SEEN = st.fixed_dictionaries(
-    {
-        "ready": st.sampled_from([True] * 9 + [False]),
-        "load_failure": st.sampled_from([None] * 29 + ["it does not load"]),
-        "replaced_by": st.sampled_from([None] * 29 + ["m-2"]),
-        "champion": st.sampled_from(["as it should"] * 29 + [OTHER, None]),
-        "outcome": st.sampled_from([None, *Attempt, Attempt.MOVED, Attempt.MOVED]),
-        "reading": READINGS,
-    }
+GOOD = {
+    "ready": True,
+    "load_failure": None,
+    "replaced_by": None,
+    "champion": "as it should",
+    "outcome": Attempt.MOVED,
+    "reading": (0, Overall.PASS, 500, [], None, None),
+}
+# One thing at a time is not good, or nothing would ever come far.
+WRONG = st.one_of(
+    st.fixed_dictionaries({"ready": st.just(False)}),
+    st.fixed_dictionaries({"load_failure": st.just("it does not load")}),
+    st.fixed_dictionaries({"replaced_by": st.just("m-2")}),
+    st.fixed_dictionaries({"champion": st.sampled_from([OTHER, None])}),
+    st.fixed_dictionaries({"outcome": st.sampled_from([None, *Attempt])}),
+    st.fixed_dictionaries({"reading": READINGS}),
+    st.fixed_dictionaries({"reading": READINGS}),
+    st.fixed_dictionaries({"reading": READINGS, "outcome": st.sampled_from([None, *Attempt])}),
 )
 VERBS = st.tuples(
-    st.sampled_from(["pause", "resume", "accept", "approve", "approve", "approve", "promote", "full", "abort"]), st.sampled_from(PEOPLE)
+    st.sampled_from(
+        ["pause", "resume", "resume", "accept", "accept", "approve", "approve", "approve", "approve", "promote", "full", "abort"]
+    ),
+    st.sampled_from(PEOPLE),
 )
-SECONDS = st.sampled_from([0.0, 1.0, 10.0, 30.0, -20.0])
-DEEDS = st.lists(st.tuples(SECONDS, st.one_of(SEEN, SEEN, SEEN, VERBS)), max_size=30)
-SKIPS = st.sampled_from([""] * 8 + ["initial", "window"])
+SECONDS = st.sampled_from([0.0, 1.0, 10.0, 30.0, 60.0, -20.0])
+
+
+def mostly_good(chance: int) -> st.SearchStrategy[Any]:
+    """Fourteen of twenty are looks that see nothing wrong, two see something, and four are verbs."""
+    return st.just(GOOD) if chance < 14 else st.builds(lambda wrong: GOOD | wrong, WRONG) if chance < 16 else VERBS
+
+
+DEEDS = st.lists(st.tuples(SECONDS, st.integers(0, 19).flatmap(mostly_good)), min_size=4, max_size=40)
+SKIPS = st.sampled_from(["", "", "", "", "initial", "window"])
 
 
 def observation(play: Play, seen: dict[str, Any]) -> Observation:
@@ -81,14 +98,16 @@ def observation(play: Play, seen: dict[str, Any]) -> Observation:
     attempt = seen["outcome"]
     champion = play.serving() if seen["champion"] == "as it should" else seen["champion"]
     if standing.phase is Phase.PROMOTING and attempt is Attempt.MOVED and seen["champion"] == "as it should":
-        champion = CANDIDATE
+        champion = CANDIDATE  # the look comes after the move
+    if standing.phase is Phase.ROLLING_BACK and attempt is Attempt.MOVED:
+        attempt = Attempt.UNDONE
     return Observation(
         ready=seen["ready"],
         load_failure=seen["load_failure"],
         champion=champion,
         replaced_by=seen["replaced_by"],
-        reading=Reading(standing.step + offset, overall, units, tripped, fast, invalid) if standing.phase in MEASURED else None,
-        outcome=None if attempt is None else Outcome(attempt, ""),
+        reading=Reading(standing.step + offset, overall, units, tuple(tripped), fast, invalid) if standing.phase in MEASURED else None,
+        outcome=Outcome(attempt, "") if attempt is not None and standing.phase in {Phase.PROMOTING, Phase.ROLLING_BACK} else None,
     )
 
 
