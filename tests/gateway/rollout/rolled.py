@@ -55,14 +55,20 @@ def move(store: Store, to: int, expected_from: int | None, *, actor: str = "ann"
     store.aliases("m").move("champion", to=to, expected_from=expected_from, actor=actor, reason="", now_s=NOW_S)
 
 
-def plan(*steps: dict[str, Any], candidate: int = 2, name: str = "r", **spec: Any) -> Plan:
+def plan(*steps: dict[str, Any], candidate: int | str = 2, name: str = "r", **spec: Any) -> Plan:
     """A plan of steps as YAML has them; a 10 % canary where none is given."""
     strategy = {"steps": list(steps) or [{"setWeight": 10, "until": {"min_duration": "10s", "max_duration": "100s"}}]}
     document = {
         "apiVersion": "tidegate/v1",
         "kind": "Rollout",
         "metadata": {"name": name},
-        "spec": {"model": "m", "candidate": {"version": candidate}, "strategy": strategy, "keep_stable_warm": "60s", **spec},
+        "spec": {
+            "model": "m",
+            "candidate": {"version" if isinstance(candidate, int) else "alias": candidate},
+            "strategy": strategy,
+            "keep_stable_warm": "60s",
+            **spec,
+        },
     }
     return msgspec.convert(document, Plan)
 
