@@ -1,6 +1,5 @@
 """Rollouts: how a new version meets traffic, what is concluded from it, and what follows.
 
-<<<<<<< HEAD
 Rooms, in reading order: plan, records, events, metric_rules, rules, advice, hints, spec, ring, recorder, pairing, fitting, copies,
 mirror, crowd, shadow, shadowing, machine, standing, directive, observation, deciding, verbs, champion, admission, waiting, status,
 operations.
