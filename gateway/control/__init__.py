@@ -5,6 +5,6 @@ load_parameters, model_control, instruments, extensions, health, reflection, rou
 paths, rest_infer, rest_predict, model_status, rest_v1, schemas, operations, openapi, rest, ports, child, model_child, messages, tables,
 watches, holding, board, balance, channel, chores, inheritance, crossings, shadows, serving, worker, drift_messages, drift_page,
 drift_shelf, drift_triggers, drift_desk, evaluator, sockets, respawn, spawning, watchdog, fleet, steering, verifying, observing,
-attendant, evaluators, drift, lookout, overlays, loads, changes, notify, monitor, placements, counting, stamps, fetching, issuer,
-credentials, certificates, supervisor.
+attendant, evaluators, drift, guidance, lookout, overlays, loads, changes, notify, monitor, placements, counting, stamps, fetching,
+issuer, credentials, certificates, supervisor.
 """

@@ -2,5 +2,5 @@
 
 Rooms, in reading order: plan, records, events, metric_rules, rules, advice, hints, spec, ring, recorder, pairing, fitting, copies,
 mirror, crowd, shadow, shadowing, machine, standing, directive, observation, deciding, verbs, champion, admission, waiting, status,
-operations.
+operations, controller.
 """

@@ -47,6 +47,7 @@ class Directive(msgspec.Struct, frozen=True, kw_only=True):
     unit_sources: tuple[str, ...]
     sample: float
     slo_s: tuple[float, ...]  # every threshold of the plan, ascending
+    score: bool = False  # scores of outputs are compared rather than classes
     atol: float
     rtol: float
 
@@ -78,6 +79,7 @@ def directive(standing: Standing) -> Directive:
         unit_sources=spec.unit.sources,
         sample=spec.analysis.sample,
         slo_s=slo_s(standing.plan),
+        score=any(metric.type == "distribution" and metric.of == "score" for metric in spec.analysis.metrics),
         atol=tolerance.atol,
         rtol=tolerance.rtol,
     )
