@@ -98,8 +98,9 @@ def guide_of(asked: Directive, slots: Slots) -> list[Guide]:
         return []
     stable = (Pin(asked.stable, asked.stable_manifest),) if asked.stable else ()
     others = tuple(
-        Pin(version, manifest, asked.isolated) for (_, version, _), manifest in zip(asked.arms, asked.arm_manifests, strict=True)
-    ) or (Pin(asked.candidate, asked.candidate_manifest, asked.isolated),)
+        Pin(version, manifest, asked.isolated, asked.gives_way)
+        for (_, version, _), manifest in zip(asked.arms, asked.arm_manifests, strict=True)
+    ) or (Pin(asked.candidate, asked.candidate_manifest, asked.isolated, asked.gives_way),)
     return [Guide(rollout=asked.rollout, model=asked.model, pins=(*stable, *others), split=_split(asked, slots))]
 
 
