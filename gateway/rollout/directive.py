@@ -43,7 +43,7 @@ class Directive(msgspec.Struct, frozen=True, kw_only=True):
     shadow_qps: float | None = None
     shadow_share: float = 0.0  # of one core of each worker
     isolated: bool  # the candidate runs in a process of its own
-    gives_way: bool = False  # and that gives way to whatever else runs: its step is a shadow
+    gives_way: bool = False  # and that gives way to whatever else runs, because nobody waits for its answers
     fallback: bool  # failed canary calls are asked of stable again
     unit_sources: tuple[str, ...]
     sample: float
@@ -75,8 +75,8 @@ def directive(standing: Standing) -> Directive:
         shadow_percent=shadow.percent if shadow else 0.0,
         shadow_qps=shadow.max_qps if shadow else None,
         shadow_share=shadow.max_share_of_capacity if shadow else 0.0,
-        isolated=_is_isolated(standing) or _comes_to_shadow(standing),
-        gives_way=_comes_to_shadow(standing),
+        isolated=_is_isolated(standing) or _gives_way(standing),
+        gives_way=_gives_way(standing),
         fallback=spec.fallback == "stable",
         unit_sources=spec.unit.sources,
         sample=spec.analysis.sample,
@@ -116,14 +116,11 @@ def _shadow(standing: Standing) -> ShadowStep | None:
     return steps[standing.step].shadow if standing.phase is Phase.STEP and standing.step < len(steps) else None
 
 
-def _comes_to_shadow(standing: Standing) -> bool:
-    """The step is a shadow, or will be once both versions are ready."""
+def _gives_way(standing: Standing) -> bool:
+    """From before its shadow begins, so that the process that is made ready is the one that it needs, until the step is over."""
     steps = standing.plan.steps()
-    return (
-        standing.phase in {Phase.PREPARING, Phase.STEP, Phase.PAUSED}
-        and standing.step < len(steps)
-        and steps[standing.step].shadow is not None
-    )
+    here = standing.step < len(steps) and steps[standing.step].shadow is not None
+    return here and standing.phase in {Phase.PREPARING, Phase.STEP, Phase.PAUSED} and not standing.skip
 
 
 def _is_isolated(standing: Standing) -> bool:
