@@ -20,7 +20,7 @@ from gateway.rollout.mixes import Mixes
 from gateway.rollout.plan import Metric, seconds
 from gateway.rollout.queries import Queries
 from gateway.rollout.records import CANDIDATE, STABLE, Flag, Kind
-from gateway.rollout.rules import is_latency
+from gateway.rollout.thresholds import is_latency
 from gateway.rollout.slowness import Slowness
 from gateway.rollout.stage import Stage
 from gateway.rollout.streaks import Streak

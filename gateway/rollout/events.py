@@ -19,7 +19,7 @@ MAX_LATENCY_MS = 3_600_000.0
 FLAGS = {"server_error": Flag.SERVER_ERROR, "rejected_input": Flag.REJECTED_INPUT, "bad_output": Flag.BAD_OUTPUT}
 _LATENCY = re.compile(r"latency_ms\s*>\s*([0-9]+(?:\.[0-9]+)?)")
 _LIKE_LATENCY = re.compile(r"\s*(latency|duration)[a-z_]*\s*([<>=]*)")
-_ELSEWHERE = {"error": "server_error", "5xx": "server_error", "4xx": "rejected_input", "output_nan": "bad_output",
+_ELSEWHERE = {"error": "server_error", "errors": "server_error", "5xx": "server_error", "4xx": "rejected_input", "output_nan": "bad_output",
               "output_out_of_range": "bad_output"}  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class Condition(msgspec.Struct, frozen=True):
 
     def met(self, flags: np.ndarray, latency_s: np.ndarray) -> np.ndarray:
         """Of which requests it is true, bool [n]. flags: uint16 [n]; latency_s: [n], NaN where there is none."""
-        return ((flags & np.uint16(self.flags)) != 0) | (latency_s > self.above_s)
+        return np.asarray((flags & np.uint16(self.flags)) != 0) | (latency_s > self.above_s)
 
 
 def parse(text: str) -> Condition:

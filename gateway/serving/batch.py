@@ -19,6 +19,7 @@ from gateway.serving.splits import UNASSIGNED
 _log = logging.getLogger(__name__)
 
 Payload = bytes | memoryview | list[str]
+Shapes = tuple[tuple[int, ...], ...]
 
 
 class Caller(Protocol):
@@ -266,29 +267,41 @@ def in_steps(batch: Batch, model: Runnable, now: Callable[[], float]) -> Iterato
 def _pieces(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Generator[None, None, Arrays]:
     """Run by run; what comes between them is up to the caller."""
     limit = batch.limit
-    pieces: list[Arrays] = []
+    whole: Arrays = []
     for at in range(0, rows, limit):
         size = min(limit, rows - at)
-        pieces.append(_run_rows(model, [array[at : at + limit] for array in arrays], size, batch))
+        piece = _run_rows(model, [array[at : at + limit] for array in arrays], size, batch)
         if not at:
-            _check_size(batch, pieces[0], rows, size)  # before the others are made
+            _check_size(batch, piece, rows, size)  # before the others are made
+            whole = [np.empty((rows, *output.shape[1:]), output.dtype) for output in piece]
+        _put(piece, whole, at, size)
         if at + limit < rows:
             yield
-    try:
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-    except ValueError:
-        raise RunFault(Code.INTERNAL, "the pieces of a split request have outputs of different shapes") from None
+    return whole
+
+
+def _put(piece: Arrays, whole: Arrays, at: int, size: int) -> None:
+    """The outputs of one run where they belong in those of the request. Joining all of them at the end would take long at once."""
+    if any([output.shape[1:] != into.shape[1:] for output, into in zip(piece, whole, strict=True)]):
+        raise RunFault(Code.INTERNAL, "the pieces of a split request have outputs of different shapes")
+    for output, into in zip(piece, whole, strict=True):
+        into[at : at + size] = output
 
 
 def _columns(batch: Batch, signature: Signature, items: list[Item], rows: int, now: Callable[[], float]) -> list[np.ndarray]:
     """All inputs of these items, as arrays."""
     begun = now()
-    arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
+    arrays = assembled(signature, batch.shapes, items, rows)
     batch.assembling += now() - begun
     return arrays
 
 
-def _column(spec: TensorSpec, shape: tuple[int, ...], items: list[Item], k: int, rows: int) -> np.ndarray:
+def assembled(signature: Signature, shapes: Shapes, items: Sequence[Item], rows: int) -> list[np.ndarray]:
+    """The inputs of items of these row shapes, each an array [rows of all items, *shape]."""
+    return [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, shapes, strict=True))]
+
+
+def _column(spec: TensorSpec, shape: tuple[int, ...], items: Sequence[Item], k: int, rows: int) -> np.ndarray:
     """Input `k` of all items as one array [rows, *shape]."""
     if spec.datatype == "BYTES":
         texts = [text for item in items for text in item.data[k]]

@@ -113,9 +113,22 @@ class UnaryAcceptor(WholeBody):
         self._size, self._prefix = -1, b""  # of the last plain body
         self.default_s, self.longest_s = router.default_s, router.longest_s
 
-    def complete(self, stream: Stream, body: bytes) -> None:
+    def expects(self, first: bytes) -> int:
+        """The prefix of a message tells its length. A short one is joined more cheaply than looked at."""
+        size = int.from_bytes(first[1:5], "big") if len(first) >= _BODY_PREFIX else 0
+        return size + _BODY_PREFIX if _COPIED_MAX < size <= self._limit else 0
+
+    def complete(self, stream: Stream, body: bytes | memoryview) -> None:
         """A body that came in pieces."""
-        self.complete_at(stream, body, 0, len(body))
+        if isinstance(body, bytes):
+            self.complete_at(stream, body, 0, len(body))
+            return
+        try:
+            self._hand_on(stream, payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression))
+        except TidegateError as error:
+            fail(stream, error.code, error.message, compression=self._compression)
+        except Exception:
+            _failed(stream)
 
     def complete_at(self, stream: Stream, data: bytes, start: int, end: int) -> None:
         """The hot path: one uncompressed message is handed on where it stands in what was read."""
@@ -129,12 +142,14 @@ class UnaryAcceptor(WholeBody):
                 fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")
             else:
                 body = data if end - start == len(data) else data[start:end]
-                message = payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression)
-                self._handler(stream, message, 0, len(message), stream.arrival + stream.timeout_s)
+                self._hand_on(stream, payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression))
         except TidegateError as error:
             fail(stream, error.code, error.message, compression=self._compression)
         except Exception:
             _failed(stream)
+
+    def _hand_on(self, stream: Stream, message: Message) -> None:
+        self._handler(stream, message, 0, len(message), stream.arrival + stream.timeout_s)
 
     def too_large(self, stream: Stream) -> None:
         """The message passed the limit while it arrived."""
@@ -206,7 +221,7 @@ class Refusal(WholeBody):
         self._message = message
         self.momentary = momentary
 
-    def complete(self, stream: Stream, body: bytes) -> None:
+    def complete(self, stream: Stream, body: bytes | memoryview) -> None:
         """Answer."""
         fail(stream, self._code, self._message)
 

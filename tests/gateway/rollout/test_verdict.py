@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from gateway.rollout.rules import is_decisive, rule_of
+from gateway.rollout.thresholds import is_decisive, rule_of
 from gateway.rollout.verdict import Found, MetricVerdict, Top, Verdict, judge, judge_step
 from tests.gateway.rollout.traffic import ERRORS, plan
 
