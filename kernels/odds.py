@@ -27,7 +27,7 @@ ALTERNATIVES = 24  # of each side
 WIDEST = 16.0  # of a ratio to what it is tested against
 _LEAST_ABOVE, _LEAST_BELOW = 1.15, 1.05
 _FARTHEST = 20.0 * math.log(2.0)  # of a bound from 1
-_BISECTIONS = 60
+_BISECTIONS = 50
 
 
 def above(ratio: float) -> np.ndarray:
@@ -110,17 +110,23 @@ def ratio_bounds(  # noqa: PLR0917 - numba takes no keywords
 ) -> tuple[float, float]:
     """(low, high): all ratios that the evidence does not exclude, a confidence sequence of 1 − α for log_level = ln(1 / α).
 
-    ln E is convex in ln ρ, so the ratios are an interval: its deepest point by thirds, each end by bisection. An end beyond 2^±20 is 0
-    or inf. Arguments as in `log_odds`; alternatives: `BOTH_SIDES`.
+    ln E is convex in ln ρ, so the ratios are an interval: each end by bisection from its deepest point, which is the likeliest ratio, or
+    of pairs is found by thirds. An end beyond 2^±20 is 0 or inf. Arguments as in `log_odds`; alternatives: `BOTH_SIDES`.
     """
-    low, high = -_FARTHEST, _FARTHEST
-    for _ in range(_BISECTIONS):
-        third = (high - low) / 3.0
-        if log_odds(a, b, both, w, alternatives, math.exp(low + third)) <= log_odds(a, b, both, w, alternatives, math.exp(high - third)):
-            high -= third
-        else:
-            low += third
-    deepest = 0.5 * (low + high)
+    deepest = min(max(math.log(max(ratio_estimate(a, b, both, w), 1e-300)), -_FARTHEST), _FARTHEST)
+    if both.sum() > 0.0:
+        low, high = -_FARTHEST, _FARTHEST
+        for _ in range(_BISECTIONS):
+            third = (high - low) / 3.0
+            if log_odds(a, b, both, w, alternatives, math.exp(low + third)) <= log_odds(
+                a, b, both, w, alternatives, math.exp(high - third)
+            ):
+                high -= third
+            else:
+                low += third
+        deepest = 0.5 * (low + high)
+    if math.isnan(deepest):
+        return 0.0, math.inf
     if log_odds(a, b, both, w, alternatives, math.exp(deepest)) >= log_level:  # cannot be: somewhere E is below 1
         return math.exp(deepest), math.exp(deepest)
     ends = (0.0, math.inf)

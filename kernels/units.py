@@ -12,10 +12,10 @@ import numpy as np
 
 from kernels.jit import kernel, part
 
-__all__ = ["FIRST", "mark", "move"]
+__all__ = ["FIRST", "STAND_IN", "mark", "move"]
 
 FIRST = np.uint32(1 << 31)  # what `mark` says of a unit that was not in the set
-_STAND_IN = np.uint64(0x5851F42D4C957F2D)  # 0 stands for an empty place
+STAND_IN = np.uint64(0x5851F42D4C957F2D)  # 0 marks an empty place, so the unit 0 is taken for this one
 _STREAM = np.uint64(0x3C6EF372FE94F82A)  # twice the golden ratio of 64 bits: neither the assignment nor the sample is by this hash
 
 
@@ -40,7 +40,7 @@ def mark(  # noqa: PLR0917 - numba takes no keywords
     mask = np.uint64(keys.shape[0] - 1)
     added = passed_over = 0
     for i in range(units.shape[0]):
-        unit = units[i] if units[i] != np.uint64(0) else _STAND_IN
+        unit = units[i] if units[i] != np.uint64(0) else STAND_IN
         at = _mixed(unit)
         fresh[i] = np.uint32(0)
         if at > limit:

@@ -16,6 +16,7 @@ from gateway.rollout.agreement import Agreement
 from gateway.rollout.events import Condition, parse
 from gateway.rollout.hits import Hits, sides_of
 from gateway.rollout.labels import Labels
+from gateway.rollout.metric_rules import is_latency
 from gateway.rollout.mixes import Mixes
 from gateway.rollout.plan import Metric, seconds
 from gateway.rollout.queries import Queries
@@ -23,14 +24,15 @@ from gateway.rollout.records import CANDIDATE, STABLE, Flag, Kind
 from gateway.rollout.slowness import Slowness
 from gateway.rollout.stage import Stage
 from gateway.rollout.streaks import Streak
-from gateway.rollout.thresholds import is_latency
 from gateway.rollout.units import FIRST, Units
 from gateway.rollout.verdict import Found, Rule, Top
 
 RATES = 15  # of flags, in one plan: each needs two marks of a unit
 _PAIR_MARKS = 16  # where those of pairs begin
 _NONE, _IN_STEP = np.uint32(0), np.uint32(1 << 30)
+_SAMPLED, _CRASHED, _REJECTED, _SERVER_ERROR = map(np.uint16, (Flag.SAMPLED, Flag.CRASHED, Flag.REJECTED_INPUT, Flag.SERVER_ERROR))
 _FAILED = np.uint16(Flag.SERVER_ERROR | Flag.BAD_OUTPUT)
+_PAIR = np.uint8(Kind.PAIR)
 _EXCLUDED = ("elsewhere", "warm_up", "repeated", "thinned")
 
 
@@ -50,7 +52,21 @@ class Counter(Protocol):
 class Counting:
     """All counts of one rollout."""
 
-    STATE = ("stage", "events", "calls", "pairs", "arrived", "recorded", "warm", "warmed_up", "elsewhere", "warm_up", "repeated", "thinned")
+    STATE = (
+        "stage",
+        "events",
+        "calls",
+        "pairs",
+        "known",
+        "arrived",
+        "recorded",
+        "warm",
+        "warmed_up",
+        "elsewhere",
+        "warm_up",
+        "repeated",
+        "thinned",
+    )
 
     def __init__(self, stage: Stage) -> None:
         """Raises `ValueError` for a plan with more rates than marks."""
@@ -61,6 +77,7 @@ class Counting:
         self.recorded = np.zeros(stage.arms, np.int64)  # calls of sampled units
         self.warm, self.warmed_up = False, 0  # whether the warm-up is over, and calls of the arms beside stable in it
         self.elsewhere = self.warm_up = self.repeated = self.thinned = 0
+        self.known = np.zeros((2, 256), np.bool_)  # calls and pairs of which steps count
         self.streaks = [Streak(analysis.consecutive_failures) for _ in stage.names]
         self.counters: list[Counter] = [self._counter(metric) for metric in analysis.metrics]
         flagged = [(parse(metric.event), one) for metric, one in self._each() if isinstance(one, Hits)]
@@ -75,6 +92,8 @@ class Counting:
     def enter(self, step: int, weight: int, now_s: float) -> None:
         """A step begins. Raises `ValueError`, as `Stage.enter`."""
         self.stage.enter(step, weight, now_s)
+        self.known[0, : self.stage.steps] = self.stage.entered & ~self.stage.paired
+        self.known[1, : self.stage.steps] = self.stage.entered & self.stage.paired
         self.calls.forget(int(_IN_STEP))
         self.pairs.forget(int(_IN_STEP))
         for counter in self.counters:
@@ -83,7 +102,7 @@ class Counting:
     def add(self, records: np.ndarray) -> None:
         """Records [n] of `RECORD`."""
         records = self._here(records)
-        is_pair = records["kind"] == Kind.PAIR
+        is_pair = records["kind"] == _PAIR
         if is_pair.any():
             self._add_pairs(records[is_pair])
             records = records[~is_pair]
@@ -91,7 +110,7 @@ class Counting:
             self._follow(records)
             records = self._without_warm_up(records)
             self._add_events(records)
-            self._add_calls(records[(records["flags"] & Flag.SAMPLED) != 0])
+            self._add_calls(records[(records["flags"] & _SAMPLED) != 0])
 
     def excluded(self) -> dict[str, int]:
         """Records that did not count, by reason."""
@@ -112,11 +131,8 @@ class Counting:
 
     def _here(self, records: np.ndarray) -> np.ndarray:
         """Those of steps that were entered and of arms that there are, pairs of shadow steps and calls of others."""
-        stage = self.stage
-        known, paired = np.zeros(256, np.bool_), np.zeros(256, np.bool_)
-        known[: stage.steps], paired[: stage.steps] = stage.entered, stage.paired
         step = records["step"]
-        here = known[step] & (records["arm"] < stage.arms) & ((records["kind"] == Kind.PAIR) == paired[step])
+        here = self.known[(records["kind"] == _PAIR).view(np.uint8), step] & (records["arm"] < self.stage.arms)
         self.elsewhere += len(records) - int(np.count_nonzero(here))
         return records if here.all() else np.asarray(records[here])
 
@@ -124,7 +140,7 @@ class Counting:
         if self.warm:
             return calls
         rule = self._analysis.warmup
-        candidates = (calls["arm"] != STABLE) & ((calls["flags"] & Flag.SAMPLED) != 0)
+        candidates = (calls["arm"] != STABLE) & ((calls["flags"] & _SAMPLED) != 0)
         before = (self.warmed_up + np.cumsum(candidates) - candidates) / self._analysis.sample
         early = (before < rule.requests) | (calls["time_s"] < self.stage.entered_s + seconds(rule.duration))
         self.warmed_up += int(np.count_nonzero(candidates))
@@ -134,11 +150,11 @@ class Counting:
 
     def _follow(self, calls: np.ndarray) -> None:
         """Rows of failures are of sampled units, of whom what did not fail is known too, and of their order in time."""
-        sampled = (calls["flags"] & Flag.SAMPLED) != 0
+        sampled = (calls["flags"] & _SAMPLED) != 0
         self.recorded += np.bincount(calls["arm"][sampled], minlength=self.stage.arms)
-        told = calls[sampled | ((calls["flags"] & Flag.CRASHED) != 0)]
+        told = calls[sampled | ((calls["flags"] & _CRASHED) != 0)]
         told = told[np.argsort(told["time_s"], kind="stable")]
-        self._follow_ordered(told["unit"], told["arm"], (told["flags"] & _FAILED) != 0, (told["flags"] & Flag.CRASHED) != 0)
+        self._follow_ordered(told["unit"], told["arm"], (told["flags"] & _FAILED) != 0, (told["flags"] & _CRASHED) != 0)
 
     def _follow_ordered(self, units: np.ndarray, arms: np.ndarray, failed: np.ndarray, crashed: np.ndarray) -> None:
         for arm, streak in enumerate(self.streaks, CANDIDATE):
@@ -173,8 +189,8 @@ class Counting:
 
     def _compare(self, calls: np.ndarray, now: np.ndarray) -> None:
         """First calls of units ever, and which of them are of this step."""
-        answered = (calls["flags"] & np.uint16(Flag.SERVER_ERROR | Flag.REJECTED_INPUT)) == 0
-        timed = calls[now & ((calls["flags"] & Flag.REJECTED_INPUT) == 0)]
+        answered = (calls["flags"] & (_SERVER_ERROR | _REJECTED)) == 0
+        timed = calls[now & ((calls["flags"] & _REJECTED) == 0)]
         for metric, counter in self._each():
             if isinstance(counter, Slowness):
                 counter.add(_times(metric, timed), timed["arm"], timed["batch_rows"])
@@ -186,13 +202,13 @@ class Counting:
         stage = self.stage
         failed, other = pairs["flags"], pairs["other_flags"]
         if self.streaks:  # of what stable could answer
-            fair = pairs[((other & _FAILED) == 0) & (((failed & Flag.SAMPLED) != 0) | ((failed & Flag.CRASHED) != 0))]
+            fair = pairs[((other & _FAILED) == 0) & (((failed & _SAMPLED) != 0) | ((failed & _CRASHED) != 0))]
             fair = fair[np.argsort(fair["time_s"], kind="stable")]
-            bad, crashed = (fair["flags"] & _FAILED) != 0, (fair["flags"] & Flag.CRASHED) != 0
+            bad, crashed = (fair["flags"] & _FAILED) != 0, (fair["flags"] & _CRASHED) != 0
             self._follow_ordered(fair["unit"], np.full(len(fair), CANDIDATE, np.uint8), bad, crashed)
         ours, theirs = self._marks[failed & 7], self._marks[other & 7]
         self._add_pair_events(pairs, ours, theirs)
-        sampled = (failed & Flag.SAMPLED) != 0
+        sampled = (failed & _SAMPLED) != 0
         now = pairs["step"][sampled] == stage.step
         fresh = self._marked(self.pairs, pairs["unit"][sampled], np.where(now, _IN_STEP | np.uint32(1), np.uint32(1)))
         units = 1 / (self._analysis.sample * self.pairs.share)

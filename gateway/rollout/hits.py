@@ -25,7 +25,9 @@ class Hits:
     def __init__(self, stage: Stage, metric: Metric, seen: np.ndarray) -> None:
         """seen: [arms] units that were looked at since the rollout began, which somebody else counts."""
         self._stage, self._metric, self._seen = stage, metric, seen
-        self._fail, self._ratio = odds.above(metric.tolerate.ratio), metric.tolerate.ratio
+        self._ratio, self._above = metric.tolerate.ratio, odds.above(metric.tolerate.ratio)
+        self._margin = metric.pass_if.ratio if metric.pass_if else None
+        self._below = odds.below(self._margin or 1.0)
         self.events, self.pairs = np.zeros((stage.steps, stage.arms), np.int64), np.zeros((stage.steps, 3), np.int64)
         self.events_before, self.pairs_before = self.events.copy(), self.pairs.copy()  # this step began
         self.looked_at, self.hit = np.zeros(stage.arms, np.int64), np.zeros(stage.arms, np.int64)  # units by their first call in this step
@@ -58,10 +60,10 @@ class Hits:
     def look(self, arm: int, rule: Rule) -> Top:
         """Where the evidence stands now."""
         margin = self._metric.pass_if
-        fail = odds.log_odds(*self._columns(arm), self._fail, self._ratio)
+        fail = odds.log_odds(*self._columns(arm), self._above, self._ratio)
         passes, within = 0.0, False
-        if margin is not None and margin.ratio is not None:
-            passes = odds.log_odds(*self._columns(arm, this_step=True), odds.below(margin.ratio), margin.ratio)
+        if self._margin is not None:
+            passes = odds.log_odds(*self._columns(arm, this_step=True), self._below, self._margin)
         if margin is not None and margin.or_abs is not None:
             within = self._difference(arm, rule.pass_at)[1] < margin.or_abs
         return Top(fail=fail, passes=passes, within=within)
@@ -72,7 +74,6 @@ class Hits:
         low, high = odds.ratio_bounds(*columns, odds.BOTH_SIDES, rule.pass_at)
         compared = (self.looked_at[0] and self.looked_at[arm]) or self.paired
         difference = self._difference(arm, rule.pass_at) if compared else (None, None)
-        known = self._metric.pass_if is not None and self._metric.pass_if.ratio is not None
         shadow = self._stage.in_shadow
         sides = self.pairs_hit[[ONLY_CANDIDATE, ONLY_STABLE]] + self.pairs_hit[BOTH]
         return Found(
@@ -87,7 +88,7 @@ class Hits:
             difference_low=difference[0],
             difference_high=difference[1],
             log_e_fail=now.fail,
-            log_e_pass=now.passes if known else None,
+            log_e_pass=None if self._margin is None else now.passes,
         )
 
     def _columns(self, arm: int, *, this_step: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ class Stage:
         steps, split = plan.steps(), plan.spec.strategy.ab
         self.plan = plan
         self.names = ("canary",) if split is None else tuple(arm.name for arm in split.arms)  # of arms 1 …
+        self._shares: dict[int, np.ndarray] = {}
         self._split = None if split is None else np.array([weight_units(arm.weight) for arm in split.arms], np.float64)
         self.arms = 1 + len(self.names)
         self.paired = np.array([step.shadow is not None for step in steps], np.bool_)
@@ -44,14 +45,16 @@ class Stage:
             raise ValueError(f"step {step} had another weight than {weight} before")
         self.weights[step], self.entered[step] = weights, True
         self.step, self.entered_s = step, now_s
+        self._shares.clear()
         self.step_seen[:] = 0
 
     def shares(self, arm: int) -> np.ndarray:
         """Of each step the probability with which a unit of this arm or stable is this arm's, [steps]; ½ of pairs, else 0 before it."""
-        both = self.weights[:, 0] + self.weights[:, arm]
-        shares = np.divide(self.weights[:, arm], both, out=np.zeros(self.steps), where=both > 0)
-        shares[self.paired] = 0.5
-        return shares
+        if arm not in self._shares:
+            both = self.weights[:, 0] + self.weights[:, arm]
+            self._shares[arm] = np.divide(self.weights[:, arm], both, out=np.zeros(self.steps), where=both > 0)
+            self._shares[arm][self.paired] = 0.5
+        return self._shares[arm]
 
     def _weights_of(self, weight: int) -> np.ndarray:
         if not 0 <= weight <= WEIGHT_UNITS:

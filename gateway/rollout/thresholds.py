@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import math
 
-from gateway.rollout.events import parse
+from gateway.rollout.metric_rules import can_pass
 from gateway.rollout.plan import Analysis, Metric
 from gateway.rollout.verdict import Rule
-
-
-def is_latency(metric: Metric) -> bool:
-    """Whether calls are compared by how long they took, at equal batch sizes."""
-    return metric.type == "dominance" or (metric.type == "rate" and math.isfinite(parse(metric.event).above_s))
 
 
 def is_decisive(metric: Metric) -> bool:
@@ -32,15 +27,6 @@ def rule_of(metric: Metric, analysis: Analysis, arm: str, *, arms: int, shadow: 
         arm=arm,
         fail_at=math.log(max(len(alike), 1) * arms / analysis.alpha.fail),
         pass_at=math.log(ways * arms / analysis.alpha.passes),
-        has_say=not metric.dry_run and _has_say(metric, shadow=shadow),
+        has_say=can_pass(metric, shadow=shadow),
         pauses=not is_decisive(metric),
     )
-
-
-def _has_say(metric: Metric, *, shadow: bool) -> bool:
-    """A shadow's time is not what callers would wait, and without a shadow there is nothing to agree with."""
-    if metric.type == "agreement":
-        return shadow
-    if metric.type == "query":
-        return True
-    return metric.pass_if is not None and metric.type != "distribution" and not (shadow and is_latency(metric))
