@@ -38,7 +38,7 @@ def printed(seconds: float) -> str:
             parts.append(f"{count:,.0f}{unit}")
         if len(parts) == 2 or (parts and unit == "d" and count > 100):
             break
-    return " ".join(parts) or f"{seconds * 1e3:.0f}ms"
+    return " ".join(parts) or (f"{seconds * 1e3:.0f}ms" if seconds else "0s")
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -242,7 +242,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     model: str  # its name in the registry
     stable: Target = Target(alias="champion")  # what serves now, and what the candidate is held against
-    candidate: Target | None = None  # what an A/B compares is named by its arms
+    candidate: Target | None = None  # what is tried; an A/B has none, what it compares is named by its arms
     unit: Unit = Unit()  # whose requests stay together
     fallback: Literal["stable", "none"] = "stable"  # failed canary calls are asked of stable, and count against the canary all the same
     inline: bool = False  # without a shadow step before, the candidate serves in a process of its own, unless this is set

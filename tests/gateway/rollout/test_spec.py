@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.rollout import spec
 from gateway.rollout.hints import HINTS
-from gateway.rollout.plan import Plan, Step, Target, Until, seconds
+from gateway.rollout.plan import Plan, Step, Target, Until, printed, seconds
 from gateway.rollout.spec import SpecError
 from gateway.setting_types import setting_paths
 from tests.gateway.rollout import plans
@@ -344,6 +344,15 @@ def test_a_weight_without_an_end_asks_for_a_verdict() -> None:
 def test_durations_are_seconds(text: str, expected: float) -> None:
     """Of one unit."""
     assert expected == seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.25, "250ms"), (59, "59s"), (61, "1m 1s"), (3_600, "1h"), (3_661, "1h 1m"), (129_600, "1d 12h"), (35_000_000, "405d")],
+)
+def test_durations_are_printed_in_two_units(seconds: float, text: str) -> None:
+    """As precise as anybody cares."""
+    assert text == printed(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "15", "1h30m", "-1s", "015m", "1.5h", "15 m", "15m\n", "9999999999s"])
