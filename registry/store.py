@@ -35,6 +35,7 @@ from registry.medium import FileCalls, Medium, Progress, Staged, unseen
 from registry.names import blob_key, check_label, check_model_name
 from registry.parts import read_parts
 from registry.policy import Signers, read_policy
+from registry.rollouts import Rollouts
 from registry.sealed import SealedFile, seal_copy
 from registry.triggers import Triggers
 from registry.verified import Reference, VerifiedModel
@@ -68,6 +69,7 @@ class Store:
         self.blobs = Blobs(medium)
         self.leases = Leases(medium)
         self.triggers = Triggers(medium)
+        self.rollouts = Rollouts(medium)
         self._signers = signers
 
     @classmethod

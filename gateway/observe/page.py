@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.errors import Code
-from gateway.observe.slabs import BINS, EDGES, INTS, PROTOCOLS, REQUESTS
+from gateway.observe.slabs import BINS, EDGES, INTS, PROTOCOLS, REQUESTS, SHADOW, SHADOWED
 from gateway.observe.totals import OVERFLOW, UNKNOWN, Key, Snapshot, Totals
 from gateway.observe.triton_names import TritonNames
 
@@ -61,6 +61,9 @@ _HISTOGRAM_FAMILIES = (
     Family("tidegate_queue_duration_seconds", "histogram", "Seconds from the last byte of a request to the start of its run"),
     Family("tidegate_compute_duration_seconds", "histogram", "Seconds of a run, counted once a batch"),
     Family("tidegate_batch_rows", "histogram", "Rows of a batch"),
+)
+_SHADOW_FAMILY = Family(
+    "tidegate_rollout_shadow", "counter", "Requests that a shadow ran too, or why it did not", ("model", "version", "outcome")
 )
 _OVERFLOW_FAMILY = Family(
     "tidegate_metrics_overflow", "counter", "What has no series of its own, by what ran out: versions are in the row _overflow", ("reason",)
@@ -172,6 +175,8 @@ class Page:
         for which, family in enumerate(_HISTOGRAM_FAMILIES):
             yield family.head(openmetrics)
             yield from _histogram_lines(snapshot.words[shown], which, [of_row[which] for of_row in templates])
+        if shadows := _shadow_values(snapshot):
+            yield _SHADOW_FAMILY.head(openmetrics) + _SHADOW_FAMILY.text(shadows)
         if self._triton is not None:
             yield from self._triton.lines(snapshot, openmetrics=openmetrics)
 
@@ -225,6 +230,16 @@ def _request_lines(snapshot: Snapshot, texts: Sequence[_Texts]) -> Iterable[str]
     rows, columns = np.nonzero(requests)
     counts = requests[rows, columns].tolist()
     return [f"{texts[row].requests[column]}{count}\n" for row, column, count in zip(rows.tolist(), columns.tolist(), counts, strict=True)]
+
+
+def _shadow_values(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
+    """All outcomes of versions that are a shadow, or were one."""
+    counts = snapshot.words[:, SHADOWED:INTS]
+    return {
+        (*snapshot.keys[row], outcome): float(count)
+        for row in np.flatnonzero(counts.any(axis=1)).tolist()
+        for outcome, count in zip(SHADOW, counts[row].tolist(), strict=True)
+    }
 
 
 def _histogram_lines(words: np.ndarray, which: int, templates: Sequence[str]) -> Iterable[str]:

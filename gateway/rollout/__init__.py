@@ -1,5 +1,6 @@
 """Rollouts: how a new version meets traffic, what is concluded from it, and what follows.
 
-Rooms, in reading order: plan, records, ring, recorder, events, metric_rules, plan_rules, advice, hints, spec, manual,
-passage, certifying, forecast, recent.
+Rooms, in reading order: plan, records, events, metric_rules, plan_rules, advice, hints, spec, manual, ring, recorder, passage, certifying,
+forecast, recent, pairing, fitting, copies, mirror, crowd, shadow, shadowing, machine, standing, directive, observation, deciding, verbs,
+champion, admission, waiting, status, operations, controller.
 """
