@@ -1,4 +1,4 @@
-"""How many units it takes until the confidence sequences of two rates are so far apart, or so near, as an absolute margin asks. Pure.
+"""How many units it takes until confidence sequences of rates are as narrow as an absolute margin asks. Pure.
 
 The counts are taken at their means, so what is found is about the median: half of all rollouts take less.
 """
@@ -8,35 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from kernels.proportions import difference_bounds, proportion_bounds
+
 MOST_UNITS = 1 << 40  # more than anybody waits for
-_BISECTIONS = 60
-
-
-def lower(hits: float, units: float, alpha: float) -> float:
-    """The lower end of the beta-binomial confidence sequence of a rate, at level `alpha` (Howard et al., arXiv 1810.08240, proposition 7).
-
-    All p with ln B(½ + hits, ½ + units − hits) − ln B(½, ½) − hits ln p − (units − hits) ln (1 − p) < ln (1 / alpha).
-    """
-    return 0.0 if hits <= 0 else _end(hits, units, alpha, outside=0.0)
-
-
-def upper(hits: float, units: float, alpha: float) -> float:
-    """The upper end, as `lower`."""
-    return 1.0 - lower(units - hits, units, alpha)
-
-
-def _end(hits: float, units: float, alpha: float, *, outside: float) -> float:
-    misses = units - hits
-    log_marginal = math.lgamma(hits + 0.5) + math.lgamma(misses + 0.5) - math.lgamma(units + 1.0) - math.log(math.pi)
-    inside, level = hits / units, -math.log(alpha)
-    for _ in range(_BISECTIONS):
-        p = 0.5 * (inside + outside)
-        log_likelihood = hits * math.log(p) + (misses * math.log1p(-p) if misses > 0 else 0.0)
-        if log_marginal - log_likelihood < level:
-            inside = p
-        else:
-            outside = p
-    return outside
 
 
 def units_to_certify(*, stable: float, candidate: float, weight: float, margin: float, alpha: float) -> float:
@@ -49,17 +23,18 @@ def units_to_certify(*, stable: float, candidate: float, weight: float, margin: 
     ours, theirs = (1.0, 1.0) if weight == 1.0 else (weight, 1.0 - weight)
 
     def is_enough(units: float) -> bool:
-        most = upper(candidate * ours * units, ours * units, alpha / 2)
-        return most - lower(stable * theirs * units, theirs * units, alpha / 2) < margin
+        counts = (candidate * ours * units, ours * units, stable * theirs * units, theirs * units)
+        return difference_bounds(*counts, -math.log(alpha))[1] < margin
 
     return _least(is_enough)
 
 
 def units_to_bound(rate: float, bound: float, *, alpha: float) -> float:
     """Units until a rate is surely on its side of `bound`; inf where it lies on it."""
+    level = -math.log(alpha)
     if rate < bound:
-        return _least(lambda units: upper(rate * units, units, alpha) <= bound)
-    return _least(lambda units: lower(rate * units, units, alpha) >= bound) if rate > bound else math.inf
+        return _least(lambda units: proportion_bounds(rate * units, units, level)[1] <= bound)
+    return _least(lambda units: proportion_bounds(rate * units, units, level)[0] >= bound) if rate > bound else math.inf
 
 
 def _least(is_enough: Callable[[float], bool]) -> float:

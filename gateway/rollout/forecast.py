@@ -12,8 +12,9 @@ import msgspec
 
 from gateway.rollout.certifying import units_to_bound, units_to_certify
 from gateway.rollout.metric_rules import can_pass
-from gateway.rollout.passage import above, below, events_needed
+from gateway.rollout.passage import events_needed
 from gateway.rollout.plan import Metric, Plan, Step, Until, seconds, weight_units
+from kernels.odds import above, below
 
 PASSING, FAILING = (1.0, 1.25), (2.0, 4.0, 10.0)  # a candidate's rate of events over stable's
 AGREEING, DISAGREEING = (0.25, 0.5), (2.0, 4.0, 10.0)  # a candidate's disagreement over what an agreement allows

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-ALTERNATIVES, WIDEST = 24, 16.0
 MOST_EVENTS = 1 << 22  # of a test whose end is worth knowing
 MOST_UNITS = 1 << 40
 _EVERY = 256  # looks that are at single events
@@ -22,21 +21,11 @@ _SIGMAS = 7.0
 _OVERSHOOT = 0.5826  # -ζ(½) / √(2π): by how many deviations of a stride it is past the border when it is next looked (Siegmund, 1985)
 
 
-def above(ratio: float) -> np.ndarray:
-    """Alternatives to "at most `ratio`": log-spaced in (1.15 ratio, 16 ratio]."""
-    return np.geomspace(1.15 * ratio, WIDEST * ratio, ALTERNATIVES + 1)[1:]
-
-
-def below(ratio: float) -> np.ndarray:
-    """Alternatives to "at least `ratio`": log-spaced in [ratio / 16, ratio / 1.05]."""
-    return np.geomspace(ratio / WIDEST, ratio / 1.05, ALTERNATIVES)
-
-
 def events_needed(*, weight: float, truth: float, tested: float, alternatives: np.ndarray, level: float) -> float:
     """The median number of units with an event until E against the ratio `tested` reaches `level`; inf beyond `MOST_EVENTS`.
 
-    weight: probability of the candidate's arm; truth: its rate of events over stable's; alternatives: [any] ratios, all above `tested` or
-    all below it. E is the equal mixture of likelihood ratios of `alternatives` to `tested` (Lindon and Malek, arXiv 2011.03567).
+    weight: probability of the candidate's arm; truth: its rate of events over stable's; alternatives: [any] ratios, `above` or `below`
+    the one that is tested. E is that of `kernels.odds.log_odds`: the equal mixture of their likelihood ratios to `tested`.
     """
     share = _share(weight, truth)
     upward = bool(alternatives[0] > tested)

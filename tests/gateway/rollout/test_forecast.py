@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.rollout.forecast import Forecast, MetricForecast, Traffic, forecast
-from gateway.rollout.passage import above, below, events_needed
+from gateway.rollout.passage import events_needed
+from kernels.odds import above, below
 from tests.gateway.rollout import plans
 
 METRICS, STEPS = "spec.analysis.metrics", "spec.strategy.steps"

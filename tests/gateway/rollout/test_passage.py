@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from gateway.rollout.passage import MOST_EVENTS, above, below, events_needed
+from gateway.rollout.passage import MOST_EVENTS, _border, events_needed
+from kernels.odds import above, below, log_odds
 
 # Failures until FAIL at E ≥ 100, by weight and ratio, and until PASS at E ≥ 20 for a ratio of 1, by weight and margin: medians of some
 # hundred simulated rollouts each, so good to about a sixth.
@@ -56,6 +57,22 @@ def test_the_median_is_that_of_simulated_rollouts(weight: float, truth: float, t
     alternatives = above(tested) if truth > tested else below(tested)
     found = events_needed(weight=weight, truth=truth, tested=tested, alternatives=alternatives, level=level)
     assert pytest.approx(simulated(weight, truth, tested, alternatives, level, seed=7, most=most), rel=0.06, abs=2) == found
+
+
+@pytest.mark.parametrize(("weight", "tested"), [(0.05, 1.0), (0.5, 1.25), (0.9, 4.0)])
+def test_the_border_is_where_the_product_s_own_test_concludes(weight: float, tested: float) -> None:
+    """So many of the candidate's are enough for `kernels.odds`, one fewer is not; where all are too few, none is."""
+    looks, alternatives, level = np.arange(1, 400, 7), above(tested), math.log(100.0)
+    rises = np.log(alternatives / tested)
+    falls = np.log((weight * alternatives + 1.0 - weight) / (weight * tested + 1.0 - weight))
+
+    def log_e(ours: int, events: int) -> float:
+        counts = [np.array([float(count)]) for count in (ours, events - ours, 0, weight)]
+        return float(log_odds(*counts, alternatives, tested))  # type: ignore[call-arg, arg-type]
+
+    for events, least in zip(looks.tolist(), _border(looks, rises, falls, level).tolist(), strict=True):
+        assert log_e(least - 1, events) < level
+        assert least > events or log_e(least, events) >= level
 
 
 def test_strides_between_looks_hardly_matter() -> None:
