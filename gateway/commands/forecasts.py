@@ -98,7 +98,8 @@ def _course(step: StepForecast) -> str:
 
 def _cells(metric: MetricForecast) -> list[str]:
     passing: list[Any] = list(metric.passing) or [None, None]
-    return [metric.metric, f"{metric.base_rate:.3%}", *map(_cell, passing), *map(_cell, metric.failing)]
+    name = f"{metric.metric} ({metric.arm})" if metric.arm else metric.metric
+    return [name, f"{metric.base_rate:.3%}", *map(_cell, passing), *map(_cell, metric.failing)]
 
 
 def _cell(needed: Needed | None) -> str:

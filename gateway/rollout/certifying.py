@@ -13,10 +13,11 @@ from kernels.proportions import difference_bounds, proportion_bounds
 MOST_UNITS = 1 << 40  # more than anybody waits for
 
 
-def units_to_certify(*, stable: float, candidate: float, weight: float, margin: float, alpha: float) -> float:
+def units_to_certify(*, stable: float, candidate: float, weight: float, margin: float, log_level: float) -> float:
     """Units of both arms until the candidate's rate is surely less than `margin` above stable's; inf where it never is.
 
-    stable, candidate: the true rates; weight: the candidate's share of units, or 1 where both arms have every unit (pairs).
+    stable, candidate: the true rates; log_level: ln (1 / α); weight: the candidate's share of units, or 1 of pairs, where both arms have
+    every unit.
     """
     if candidate - stable >= margin:
         return math.inf
@@ -24,17 +25,16 @@ def units_to_certify(*, stable: float, candidate: float, weight: float, margin: 
 
     def is_enough(units: float) -> bool:
         counts = (candidate * ours * units, ours * units, stable * theirs * units, theirs * units)
-        return difference_bounds(*counts, -math.log(alpha))[1] < margin
+        return difference_bounds(*counts, log_level)[1] < margin
 
     return _least(is_enough)
 
 
-def units_to_bound(rate: float, bound: float, *, alpha: float) -> float:
+def units_to_bound(rate: float, bound: float, log_level: float) -> float:
     """Units until a rate is surely on its side of `bound`; inf where it lies on it."""
-    level = -math.log(alpha)
     if rate < bound:
-        return _least(lambda units: proportion_bounds(rate * units, units, level)[1] <= bound)
-    return _least(lambda units: proportion_bounds(rate * units, units, level)[0] >= bound) if rate > bound else math.inf
+        return _least(lambda units: proportion_bounds(rate * units, units, log_level)[1] <= bound)
+    return _least(lambda units: proportion_bounds(rate * units, units, log_level)[0] >= bound) if rate > bound else math.inf
 
 
 def _least(is_enough: Callable[[float], bool]) -> float:

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from gateway.rollout.certifying import units_to_bound, units_to_certify
-from gateway.rollout.metric_rules import can_pass
 from gateway.rollout.passage import events_needed
-from gateway.rollout.plan import Metric, Plan, Step, Until, seconds, weight_units
+from gateway.rollout.plan import Plan, Step, Until, seconds, weight_units
+from gateway.rollout.thresholds import is_latency, rule_of
+from gateway.rollout.verdict import Rule
 from kernels.odds import above, below
 
 PASSING, FAILING = (1.0, 1.25), (2.0, 4.0, 10.0)  # a candidate's rate of events over stable's
@@ -42,6 +43,7 @@ class MetricForecast(msgspec.Struct, frozen=True, kw_only=True):
 
     metric: str
     type: str
+    arm: str  # of an A/B, else ""
     base_rate: float  # of stable's events; of an agreement, the disagreement that is allowed
     passing: tuple[Needed, ...]  # empty where it has no say in passing
     failing: tuple[Needed, ...]
@@ -149,64 +151,73 @@ def _length(until: Until, metrics: tuple[MetricForecast, ...], smaller_per_s: fl
 
 
 def _metrics(plan: Plan, weight: float, units_per_s: float, traffic: Traffic, *, paired: bool) -> Iterator[MetricForecast]:
-    critical = max(1, sum(metric.critical for metric in plan.spec.analysis.metrics))
-    alpha = plan.spec.analysis.alpha
     for metric in plan.spec.analysis.metrics:
-        if metric.type == "rate":
-            base = traffic.base_rates[metric.name]
-            passing, failing = _of_rate(metric, weight, base, alpha.passes, alpha.fail / critical, paired=paired)
-        elif metric.type == "agreement" and paired:
-            base = 1.0 - metric.min
-            passing = {truth: units_to_bound(truth * base, base, alpha=alpha.passes) for truth in AGREEING}
-            failing = {truth: units_to_bound(min(1.0, truth * base), base, alpha=alpha.fail / critical) for truth in DISAGREEING}
-        else:
+        if metric.type not in FORECAST_TYPES or (paired and is_latency(metric)) or (metric.type == "agreement" and not paired):
             continue
-        yield MetricForecast(
-            metric=metric.name,
-            type=metric.type,
-            base_rate=base,
-            passing=_needed(passing, units_per_s) if can_pass(metric, shadow=paired) else (),
-            failing=_needed(failing, units_per_s),
-        )
+        arms = _arms(plan, weight)
+        for name, share, part in arms:
+            rule = rule_of(metric, plan.spec.analysis, name, arms=len(arms), shadow=paired)
+            if metric.type == "rate":
+                base = traffic.base_rates[metric.name]
+                passing, failing = _of_rate(rule, 0.5 if paired else share, base, paired=paired)
+            else:
+                base = 1.0 - metric.min
+                passing = {truth: units_to_bound(truth * base, base, rule.pass_at) for truth in AGREEING}
+                failing = {truth: units_to_bound(min(1.0, truth * base), base, rule.fail_at) for truth in DISAGREEING}
+            yield MetricForecast(
+                metric=metric.name,
+                type=metric.type,
+                arm=name,
+                base_rate=base,
+                passing=_needed(passing, part, units_per_s) if rule.has_say else (),
+                failing=_needed(failing, part, units_per_s),
+            )
 
 
-def _needed(units: Mapping[float, float], units_per_s: float) -> tuple[Needed, ...]:
+def _arms(plan: Plan, weight: float) -> list[tuple[str, float, float]]:
+    """Of each arm beside stable its name, its share of the units that are its or stable's, and the part that those are of all."""
+    split = plan.spec.strategy.ab
+    if split is None:
+        return [("", weight, 1.0)]
+    arms = [(arm.name, weight_units(arm.weight) / weight_units(100.0)) for arm in split.arms]
+    return [(name, own / (own + 1.0 - weight), own + 1.0 - weight) for name, own in arms]
+
+
+def _needed(units: Mapping[float, float], part: float, units_per_s: float) -> tuple[Needed, ...]:
+    """units: of stable and one arm, which are `part` of all."""
     found = []
-    for truth, count in units.items():
+    for truth, counted in units.items():
+        count = counted / part
         taken = count / units_per_s if units_per_s else math.inf
-        found.append(
-            Needed(truth=truth, units=None if math.isinf(count) else count, seconds=None if math.isinf(taken) else taken)
-        )  # fmt: skip
+        found.append(Needed(truth=truth, units=_known(count), seconds=_known(taken)))
     return tuple(found)
 
 
-def _of_rate(
-    metric: Metric, weight: float, base: float, alpha_pass: float, alpha_fail: float, *, paired: bool
-) -> tuple[dict[float, float], dict[float, float]]:
+def _known(value: float) -> float | None:
+    return None if math.isinf(value) else value
+
+
+def _of_rate(rule: Rule, weight: float, base: float, *, paired: bool) -> tuple[dict[float, float], dict[float, float]]:
     """Units to PASS and to FAIL, by truth.
 
     Of pairs, those in which one arm alone has the event are like units that were assigned with even chances; events of the two arms are
     taken to have nothing to do with each other, which makes most of them.
     """
-    level, margin = 0.5 if paired else weight, metric.pass_if
+    tested, margin = rule.metric.tolerate.ratio, rule.metric.pass_if
 
     def to_pass(truth: float) -> float:
         ways = []
-        share = alpha_pass if margin is None or margin.ratio is None or margin.or_abs is None else alpha_pass / 2
         if margin is not None and margin.ratio is not None:
-            events = events_needed(weight=level, truth=truth, tested=margin.ratio, alternatives=below(margin.ratio), level=1.0 / share)
-            ways.append(_units(events, level, base, truth, paired=paired))
+            events = events_needed(weight, truth, tested=margin.ratio, alternatives=below(margin.ratio), log_level=rule.pass_at)
+            ways.append(_units(events, weight, base, truth, paired=paired))
         if margin is not None and margin.or_abs is not None:
-            arms = 1.0 if paired else weight
-            ways.append(
-                units_to_certify(stable=base, candidate=min(1.0, truth * base), weight=arms, margin=margin.or_abs, alpha=share)
-            )  # fmt: skip
+            share, worse = (1.0 if paired else weight), min(1.0, truth * base)
+            ways.append(units_to_certify(stable=base, candidate=worse, weight=share, margin=margin.or_abs, log_level=rule.pass_at))
         return min(ways, default=math.inf)
 
     def to_fail(truth: float) -> float:
-        tested = metric.tolerate.ratio
-        events = events_needed(weight=level, truth=truth, tested=tested, alternatives=above(tested), level=1.0 / alpha_fail)
-        return _units(events, level, base, truth, paired=paired)
+        events = events_needed(weight, truth, tested=tested, alternatives=above(tested), log_level=rule.fail_at)
+        return _units(events, weight, base, truth, paired=paired)
 
     return {truth: to_pass(truth) for truth in PASSING}, {truth: to_fail(truth) for truth in FAILING}
 

@@ -21,8 +21,8 @@ _SIGMAS = 7.0
 _OVERSHOOT = 0.5826  # -ζ(½) / √(2π): by how many deviations of a stride it is past the border when it is next looked (Siegmund, 1985)
 
 
-def events_needed(*, weight: float, truth: float, tested: float, alternatives: np.ndarray, level: float) -> float:
-    """The median number of units with an event until E against the ratio `tested` reaches `level`; inf beyond `MOST_EVENTS`.
+def events_needed(weight: float, truth: float, *, tested: float, alternatives: np.ndarray, log_level: float) -> float:
+    """The median number of units with an event until ln E against the ratio `tested` reaches `log_level`; inf beyond `MOST_EVENTS`.
 
     weight: probability of the candidate's arm; truth: its rate of events over stable's; alternatives: [any] ratios, `above` or `below`
     the one that is tested. E is that of `kernels.odds.log_odds`: the equal mixture of their likelihood ratios to `tested`.
@@ -35,7 +35,7 @@ def events_needed(*, weight: float, truth: float, tested: float, alternatives: n
     rises, falls = np.log(alternatives / tested), np.log((weight * alternatives + 1.0 - weight) / (weight * tested + 1.0 - weight))
     if not _ever(share, rises, falls):
         return math.inf
-    border = _border(looks, rises, falls, math.log(level))
+    border = _border(looks, rises, falls, log_level)
     return _median(looks, border, share)
 
 

@@ -192,7 +192,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     critical: bool = False  # a failure ends the rollout; else it is reported and pauses
     dry_run: bool = msgspec.field(default=False, name="dryRun")  # reported only
     tolerate: Tolerate = Tolerate()  # of a rate, a dominance, a label
-    pass_if: Margin | None = None  # of a rate or a label; null: this metric has no say in passing
+    pass_if: Margin | None = None  # of a rate, a dominance, a label; null: this metric has no say in passing
     min: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.98  # of an agreement: the rate at least
     tolerance: Tolerance = Tolerance()  # of an agreement
     label: str = ""  # of a label: its name

@@ -62,8 +62,8 @@ def load(path: Path) -> Read:
 
 
 def canonical(plan: Plan) -> bytes:
-    """The plan as one JSON text in which every default is written out and keys are sorted."""
-    return msgspec.json.encode(plan, order="sorted")
+    """The plan as one JSON text in which every default is written out, as the registry keeps it."""
+    return msgspec.json.encode(plan, order="deterministic")
 
 
 def digest(plan: Plan) -> str:

@@ -19,10 +19,10 @@ from gateway.rollout.labels import Labels
 from gateway.rollout.plan import Plan, Until
 from gateway.rollout.queries import Queries
 from gateway.rollout.records import RECORD
-from gateway.rollout.thresholds import rule_of
 from gateway.rollout.saved import SavedError, SavedPart, put, taken
 from gateway.rollout.sentences import metric_sentence, ratio_sentence, step_sentence
 from gateway.rollout.stage import Stage
+from gateway.rollout.thresholds import rule_of
 from gateway.rollout.verdict import CERTAIN, MetricVerdict, Rule, SampleRatio, StepVerdict, Top, judge, judge_step
 from kernels.assignment import CONCENTRATION, log_sample_ratio
 

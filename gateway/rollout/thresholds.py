@@ -32,13 +32,18 @@ def rule_of(metric: Metric, analysis: Analysis, arm: str, *, arms: int, shadow: 
         arm=arm,
         fail_at=math.log(max(len(alike), 1) * arms / analysis.alpha.fail),
         pass_at=math.log(ways * arms / analysis.alpha.passes),
-        has_say=not metric.dry_run and _has_say(metric, shadow=shadow),
+        has_say=has_say(metric, shadow=shadow),
         pauses=not is_decisive(metric),
     )
 
 
-def _has_say(metric: Metric, *, shadow: bool) -> bool:
-    """A shadow's time is not what callers would wait, and without a shadow there is nothing to agree with."""
+def has_say(metric: Metric, *, shadow: bool) -> bool:
+    """Whether a PASS of a shadow, or of a weight, asks this metric too.
+
+    A shadow's time is not what callers would wait, and without a shadow there is nothing to agree with.
+    """
+    if metric.dry_run:
+        return False
     if metric.type == "agreement":
         return shadow
     if metric.type == "query":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.gateway.rollout import plans
 
 METRICS, STEPS = "spec.analysis.metrics", "spec.strategy.steps"
 RATIO = {"name": "slo", "type": "rate", "event": "latency_ms > 50", "critical": True, "pass_if": {"ratio": 1.5}}
+FAULTS = RATIO | {"name": "faults", "event": "server_error"}
 COLD = {"spec.analysis.warmup": {"requests": 0, "duration": "0s"}}
 ONE = COLD | {STEPS: [{"setWeight": 10, "until": {"min_units": 0}}], METRICS: [RATIO]}
 
@@ -31,8 +33,8 @@ def metric(changes: dict[str, Any], **traffic: float) -> MetricForecast:
 def test_units_are_those_in_which_the_events_are_found() -> None:
     """PASS at α, FAIL at α over the number of critical metrics; a worse candidate has more events."""
     found = metric(ONE)
-    passing = events_needed(weight=0.1, truth=1.0, tested=1.5, alternatives=below(1.5), level=20.0)
-    failing = events_needed(weight=0.1, truth=4.0, tested=1.0, alternatives=above(1.0), level=100.0)
+    passing = events_needed(0.1, 1.0, tested=1.5, alternatives=below(1.5), log_level=math.log(20.0))
+    failing = events_needed(0.1, 4.0, tested=1.0, alternatives=above(1.0), log_level=math.log(100.0))
     assert pytest.approx((passing / 0.01, passing)) == (found.passing[0].units, found.passing[0].seconds)
     assert pytest.approx(failing / 0.013) == found.failing[1].units
     assert [(1.0, 1.25), (2.0, 4.0, 10.0)] == [tuple(each.truth for each in side) for side in (found.passing, found.failing)]
@@ -75,7 +77,7 @@ def test_requests_of_one_unit_take_longer() -> None:
 
 def test_a_shadow_sees_pairs() -> None:
     """Of a share of the traffic, at most so many a second; it agrees or not."""
-    shadow = {STEPS: [{"shadow": {"percent": 50, "max_qps": 20}}], METRICS: [RATIO, {"name": "same", "type": "agreement"}]}
+    shadow = {STEPS: [{"shadow": {"percent": 50, "max_qps": 20}}], METRICS: [FAULTS, {"name": "same", "type": "agreement"}]}
     (step,) = foreseen(COLD | shadow).steps
     assert ("shadow 50 %", 20.0, 20.0) == (step.what, step.candidate_per_s, step.units_per_s)
     even = metric(ONE | {STEPS: [{"setWeight": 50}]})
@@ -133,10 +135,26 @@ def test_pauses_and_approvals_are_as_long_as_people_take() -> None:
 def test_at_all_traffic_nothing_is_compared() -> None:
     """Blue/green: a shadow, then its bake; what has no base rate is named."""
     query = {"name": "q", "type": "query", "query": "up", "server": "http://localhost", "below": 1}
-    found = foreseen(COLD | {"spec.strategy": {"bluegreen": {"shadow": {}}}, METRICS: [RATIO, query]})
+    found = foreseen(COLD | {"spec.strategy": {"bluegreen": {"shadow": {}}}, METRICS: [FAULTS, query]})
     assert [1, 0] == [len(step.metrics) for step in found.steps]
     assert ("weight 100 %", 600.0) == (found.steps[1].what, found.steps[1].seconds)
     assert ("q",) == found.unknown
+
+
+def test_a_shadow_s_latency_is_nobody_s() -> None:
+    """It neither fails nor passes there."""
+    found = foreseen(COLD | {STEPS: [{"shadow": {}}, {"setWeight": 10}], METRICS: [RATIO, FAULTS]})
+    assert [["faults"], ["slo", "faults"]] == [[metric.metric for metric in step.metrics] for step in found.steps]
+
+
+def test_each_arm_of_a_split_is_compared_with_stable() -> None:
+    """Of the units that are its or stable's, and with its part of α."""
+    arms = [{"name": "b", "version": 13, "weight": 30}, {"name": "c", "version": 14, "weight": 10}]
+    split = {"spec.strategy": {"ab": {"arms": arms}}, "spec.candidate": ..., METRICS: [FAULTS]}
+    (step,) = foreseen(COLD | split).steps
+    assert ["b", "c"] == [metric.arm for metric in step.metrics]
+    events = events_needed(1 / 3, 4.0, tested=1.0, alternatives=above(1.0), log_level=math.log(200.0))
+    assert pytest.approx(events / (0.01 * (1 + 3 / 3)) / 0.9) == step.metrics[0].failing[1].units
 
 
 def test_a_rate_without_a_base_rate_is_named() -> None:

@@ -36,14 +36,14 @@ def simulated(weight: float, truth: float, tested: float, alternatives: np.ndarr
 @pytest.mark.parametrize(("weight", "ratio"), [(weight, ratio) for weight, row in FAILING.items() for ratio in row])
 def test_events_to_a_failure_are_those_of_the_table(weight: float, ratio: float) -> None:
     """Within what its simulations are good for, and one step of a median that goes in steps of some events."""
-    found = events_needed(weight=weight, truth=ratio, tested=1.0, alternatives=above(1.0), level=100.0)
+    found = events_needed(weight, ratio, tested=1.0, alternatives=above(1.0), log_level=math.log(100.0))
     assert pytest.approx(FAILING[weight][int(ratio)], rel=0.15, abs=3.5) == found
 
 
 @pytest.mark.parametrize(("weight", "margin"), [(weight, margin) for weight, row in PASSING.items() for margin in row])
 def test_events_to_a_pass_are_those_of_the_table(weight: float, margin: float) -> None:
     """Of a candidate as good as stable."""
-    found = events_needed(weight=weight, truth=1.0, tested=margin, alternatives=below(margin), level=20.0)
+    found = events_needed(weight, 1.0, tested=margin, alternatives=below(margin), log_level=math.log(20.0))
     assert pytest.approx(PASSING[weight][margin], rel=0.185) == found
 
 
@@ -55,7 +55,7 @@ def test_events_to_a_pass_are_those_of_the_table(weight: float, margin: float) -
 def test_the_median_is_that_of_simulated_rollouts(weight: float, truth: float, tested: float, level: float, most: int) -> None:
     """Both directions, any weight."""
     alternatives = above(tested) if truth > tested else below(tested)
-    found = events_needed(weight=weight, truth=truth, tested=tested, alternatives=alternatives, level=level)
+    found = events_needed(weight, truth, tested=tested, alternatives=alternatives, log_level=math.log(level))
     assert pytest.approx(simulated(weight, truth, tested, alternatives, level, seed=7, most=most), rel=0.06, abs=2) == found
 
 
@@ -77,7 +77,7 @@ def test_the_border_is_where_the_product_s_own_test_concludes(weight: float, tes
 
 def test_strides_between_looks_hardly_matter() -> None:
     """Thousands of events are carried in strides: the same as far as anybody cares."""
-    found = events_needed(weight=0.5, truth=1.0, tested=1.25, alternatives=below(1.25), level=20.0)
+    found = events_needed(0.5, 1.0, tested=1.25, alternatives=below(1.25), log_level=math.log(20.0))
     assert pytest.approx(simulated(0.5, 1.0, 1.25, below(1.25), 20.0, seed=11, most=2_500), rel=0.05) == found
 
 
@@ -85,12 +85,12 @@ def test_strides_between_looks_hardly_matter() -> None:
 def test_what_is_not_so_is_never_concluded(truth: float, tested: float, up: bool) -> None:
     """A candidate at the margin, or beyond it, has no median."""
     alternatives = above(tested) if up else below(tested)
-    assert math.inf == events_needed(weight=0.1, truth=truth, tested=tested, alternatives=alternatives, level=20.0)
+    assert math.inf == events_needed(0.1, truth, tested=tested, alternatives=alternatives, log_level=math.log(20.0))
 
 
 def test_what_takes_too_long_to_wait_for_is_never() -> None:
     """Past some millions of events."""
-    assert math.inf == events_needed(weight=1e-4, truth=1.43, tested=1.5, alternatives=below(1.5), level=20.0)
+    assert math.inf == events_needed(1e-4, 1.43, tested=1.5, alternatives=below(1.5), log_level=math.log(20.0))
     assert MOST_EVENTS > 1_000_000
 
 
@@ -98,7 +98,7 @@ def test_a_larger_effect_a_larger_weight_and_a_lower_level_take_less() -> None:
     """Of failures at weights up to one half."""
 
     def needed(weight: float, truth: float, level: float) -> float:
-        return events_needed(weight=weight, truth=truth, tested=1.0, alternatives=above(1.0), level=level)
+        return events_needed(weight, truth, tested=1.0, alternatives=above(1.0), log_level=math.log(level))
 
     by_truth = [needed(0.1, truth, 100.0) for truth in (1.5, 2.0, 3.0, 5.0, 10.0)]
     by_weight = [needed(weight, 2.0, 100.0) for weight in (0.01, 0.05, 0.1, 0.25, 0.5)]
