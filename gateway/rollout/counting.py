@@ -24,6 +24,7 @@ from gateway.rollout.records import CANDIDATE, STABLE, Flag, Kind
 from gateway.rollout.slowness import Slowness
 from gateway.rollout.stage import Stage
 from gateway.rollout.streaks import Streak
+from gateway.rollout.thresholds import is_latency
 from gateway.rollout.units import FIRST, Units
 from gateway.rollout.verdict import Found, Rule, Top
 

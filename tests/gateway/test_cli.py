@@ -58,7 +58,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
     assert [] == [code.name for code in Exit if f"| {code.value} |" not in page]
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check", "key new", "rollout lint"])
+@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check", "key new", "rollout lint", "rollout plan", "rollout schema"])
 def test_every_command_has_json_and_is_documented(name: str) -> None:
     """Scripts can rely on `--json` everywhere."""
     assert "--json" in done(*name.split(), "--help")
