@@ -16,7 +16,6 @@ from gateway.rollout.agreement import Agreement
 from gateway.rollout.events import Condition, parse
 from gateway.rollout.hits import Hits, sides_of
 from gateway.rollout.labels import Labels
-from gateway.rollout.metric_rules import is_latency
 from gateway.rollout.mixes import Mixes
 from gateway.rollout.plan import Metric, seconds
 from gateway.rollout.queries import Queries
