@@ -23,6 +23,7 @@ from gateway.commands import (
     publish,
     reload,
     retire,
+    rollout,
     serve,
     sign,
     verify,
@@ -45,6 +46,7 @@ for one in (
     app.command()(one)
 app.add_typer(config.app, name="config")
 app.add_typer(key.app, name="key")
+app.add_typer(rollout.app, name="rollout")
 
 
 def _version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,13 +102,23 @@ def overlay_text(root: yaml.MappingNode, path: Sequence[str], text: str, *, sour
     return _grafted(root, tuple(path), yaml.ScalarNode(_implicit_tag(text), text, mark, mark), mark)
 
 
-def read(root: yaml.MappingNode, cls: type[S], *, folder: Path) -> S:
-    """The struct that `root` describes; relative paths of a file are taken from `folder`. Raises `YamlError` with every mistake."""
-    walk = _Walk(cls, root, folder)
+def read(root: yaml.MappingNode, cls: type[S], *, folder: Path, hints: Mapping[str, str] | None = None) -> S:
+    """The struct that `root` describes; relative paths of a file are taken from `folder`. Raises `YamlError` with every mistake.
+
+    `hints` say what to do instead of keys that other programs know: advice by the key as it is written.
+    """
+    walk = _Walk(cls, root, folder, hints or {})
     value = walk.struct(root, cls, ())
     if walk.problems:
         raise YamlError(sorted(walk.problems, key=lambda problem: (problem.line, problem.column)))
     return typing.cast(S, value)
+
+
+def problem_at(root: yaml.MappingNode, path: str, message: str) -> Problem:
+    """A mistake of what stands at a dotted path, or of the closest thing above it that the file has."""
+    parts = tuple(path.split(".")) if path else ()
+    mark = _nearest(root, parts).start_mark
+    return Problem(mark.name, mark.line + 1, mark.column + 1, ".".join(map(_plain, parts)), message)
 
 
 @dataclass(slots=True)
@@ -118,6 +128,7 @@ class _Walk:
     root: type[msgspec.Struct]
     document: yaml.MappingNode
     folder: Path
+    hints: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
 
     def fail(self, node: yaml.Node, path: tuple[str, ...], message: str) -> Any:
@@ -128,26 +139,26 @@ class _Walk:
     def struct(self, node: yaml.Node, cls: type[msgspec.Struct], path: tuple[str, ...]) -> Any:
         if not isinstance(node, yaml.MappingNode):
             return self.fail(node, path, f"expected a mapping, got {_kind(node)}")
-        fields = {info.name: info for info in msgspec.structs.fields(cls)}
+        fields = {info.encode_name: info for info in msgspec.structs.fields(cls)}
         values: dict[str, Any] = {}
         mistakes = len(self.problems)
         for key, key_node, child in self.entries(node, path):
             if key in fields:
-                values[key] = self.value(child, fields[key].type, (*path, key))
+                values[fields[key].name] = self.value(child, fields[key].type, (*path, key))
             else:
                 self.fail(key_node, (*path, key), "unknown setting" + self.advice(key, list(fields)))
-        for missing in [info for name, info in fields.items() if info.required and name not in values]:
+        for missing in [info for info in fields.values() if info.required and info.name not in values]:
             if is_struct(missing.type):  # a section: say which of its settings is wanted
-                values[missing.name] = self.struct(_empty(node.start_mark), missing.type, (*path, missing.name))
+                values[missing.name] = self.struct(_empty(node.start_mark), missing.type, (*path, missing.encode_name))
             else:
-                self.fail(node, (*path, missing.name), f"required: {describe(missing.type)}")
+                self.fail(node, (*path, missing.encode_name), f"required: {describe(missing.type)}")
         return self.built(node, cls, values, path) if len(self.problems) == mistakes else _FAILED
 
     def built(self, node: yaml.MappingNode, cls: type[msgspec.Struct], values: dict[str, Any], path: tuple[str, ...]) -> Any:
         try:
             return cls(**values)
         except MisfitError as error:
-            parts = tuple(error.path.split("."))
+            parts = tuple(error.path.split(".")) if error.path else ()
             return self.fail(_nearest(node, parts), (*path, *parts), error.message)
 
     def entries(self, node: yaml.MappingNode, path: tuple[str, ...]) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
@@ -165,6 +176,8 @@ class _Walk:
     def advice(self, key: str, names: list[str]) -> str:
         if key == "<<":
             return "; merge keys are not supported"
+        if key in self.hints:
+            return f"; {self.hints[key]}"
         if close := difflib.get_close_matches(key, names, 1):
             return f"; did you mean {close[0]!r}?"
         homes = [".".join(known[:-1]) for known in setting_paths(self.root) if known[-1] == key and len(known) > 1]
@@ -237,8 +250,8 @@ def _converted(node: yaml.ScalarNode, kind: Any) -> object:
         return _boolean(node)
     if base is int or base is float:
         return _number(node, base)
-    if node.style is None and _TAGS[node.tag] != "str":
-        raise ValueError(f'put it in quotes if it is meant as text: "{node.value}"')
+    if node.style is None and _TAGS[node.tag] != "str":  # a text with a form of its own is not had by quotes
+        raise ValueError("" if _has_form(kind) else f'put it in quotes if it is meant as text: "{node.value}"')
     if isinstance(base, tuple) and (close := difflib.get_close_matches(node.value, base, 1)) and node.value not in base:
         raise ValueError(f"did you mean {close[0]!r}?")
     return node.value
@@ -295,12 +308,15 @@ def _empty(mark: yaml.Mark) -> yaml.MappingNode:
     return yaml.MappingNode("tag:yaml.org,2002:map", [], mark, mark)
 
 
-def _nearest(node: yaml.MappingNode, path: tuple[str, ...]) -> yaml.Node:
-    """The value at `path`, or the closest mapping above it that the file has."""
-    for key, child in node.value:
-        if key.value == path[0]:
-            return _nearest(child, path[1:]) if len(path) > 1 and isinstance(child, yaml.MappingNode) else child
-    return node
+def _nearest(node: yaml.Node, path: tuple[str, ...]) -> yaml.Node:
+    """The value at `path`, or the closest mapping or list above it that the file has."""
+    if not path:
+        return node
+    if isinstance(node, yaml.MappingNode):
+        found = [child for key, child in node.value if key.value == path[0]]
+    else:
+        found = node.value[int(path[0]) :][:1] if isinstance(node, yaml.SequenceNode) and path[0].isdecimal() else []
+    return _nearest(found[0], path[1:]) if found else node
 
 
 def _problem(source: str, mark: yaml.Mark | None, message: str) -> Problem:
@@ -340,6 +356,10 @@ def _is_null(node: yaml.Node) -> bool:
 
 def _what(kind: Any) -> str:
     return "a mapping" if is_struct(kind) or typing.get_origin(kind) is dict else describe(kind)
+
+
+def _has_form(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Annotated and any(meta.pattern for meta in typing.get_args(kind)[1:])
 
 
 def _base(kind: Any) -> Any:

@@ -25,6 +25,7 @@ from benchmarks.load.samples import FREE, WHOLE, Tally
 from benchmarks.replayer import LOOPED_CONSTANT, NO_FILES, Http2, Load, LoadError, http1_state, http2_state, open_http2
 from registry.niceness import give_way
 
+_SO_MAX_PACING_RATE = 47  # of <asm-generic/socket.h>; Python does not name it
 NOBODY = -1  # as a descriptor: poll looks at no such socket
 ANSWER_BYTES = {"grpc": 192, "http": 448}
 Address = tuple[str, int]
@@ -65,6 +66,7 @@ class Size:
     streams: int = 1
     rate: float | None = None
     room: int = 1 << 18  # answers that are kept
+    pace: int | None = None  # bytes a second that a connection sends at most, as a link would; None: whole bodies at once, as loopback does
     gives_way: bool = False  # to other callers on the same core, whose times are measured
 
 
@@ -84,7 +86,7 @@ class Callers:
             connections=size.connections, streams=size.streams, samples=size.room, sample_every=1, answer_bytes=ANSWER_BYTES[protocol]
         )
         wires = [request.wire for request in requests]
-        self._sockets: list[socket.socket | None] = [_connected(address) for _ in range(size.connections)]
+        self._sockets: list[socket.socket | None] = [_connected(address, size.pace) for _ in range(size.connections)]
         files = np.array([each.fileno() for each in self._sockets if each is not None], np.int64)
         self._loop = _Grpc(address, wires, files, load, style) if protocol == "grpc" else _Http(wires, files, load)
 
@@ -153,7 +155,7 @@ class Callers:
         if old is not None:
             old.close()
         try:
-            sock = self._sockets[c] = _connected(self._address)
+            sock = self._sockets[c] = _connected(self._address, self._size.pace)
         except OSError:
             self._sockets[c] = None
             self._outcomes["refused connection"] += 1
@@ -182,8 +184,10 @@ def name_of(protocol: str, status: int) -> str:
     return names.get(status, f"status {status}")
 
 
-def _connected(address: Address) -> socket.socket:
+def _connected(address: Address, pace: int | None) -> socket.socket:
     sock = socket.create_connection(address, timeout=5)
+    if pace is not None:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, pace)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
     return sock

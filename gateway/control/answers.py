@@ -15,6 +15,7 @@ from gateway.protocol.v2_grpc_answer import Buffer as Data
 from gateway.serving.batch import Item
 from gateway.serving.model import Arrays
 from gateway.wire import grpc
+from gateway.wire.exchange import Headers
 from gateway.wire.stream import Stream
 
 _LARGE = 65_536  # bytes of one output from which an answer is sent in pieces instead of being put together
@@ -29,7 +30,9 @@ class GrpcSink:
 
     protocol = GRPC
 
-    def __init__(self, encoder: ResponseEncoder, outputs: tuple[int, ...] | None, *, batched: bool) -> None:
+    def __init__(self, encoder: ResponseEncoder, outputs: tuple[int, ...] | None, *, batched: bool, fields: Headers | None = None) -> None:
+        """`fields` are said in the headers of answers, and beside errors."""
+        self._head, self._more = grpc.head_with(fields or []), grpc.literals(fields or [])
         self._encoder = encoder
         self._outputs = outputs
         self._batched = batched
@@ -71,7 +74,7 @@ class GrpcSink:
         columns = list(zip(places, octets, strict=True))
         if length:
             columns.append((0, np.frombuffer(b"".join([item.id for item in items]), np.uint8)))
-        grpc.reply_alike([item.caller for item in items], message, columns)  # type: ignore[misc]
+        grpc.reply_alike([item.caller for item in items], message, columns, self._head)  # type: ignore[misc]
 
     def _frame_of(self, plan: AnswerPlan, id_length: int, widths: tuple[int, ...]) -> tuple[bytes, tuple[int, ...]]:
         """The message of such answers with zeros for what differs, and where each output's data stands in it."""
@@ -90,13 +93,13 @@ class GrpcSink:
     def _send(self, item: Item, parts: list[Data]) -> None:
         stream = cast(Stream, item.caller)
         if max(map(len, parts)) < _LARGE:
-            grpc.reply(stream, b"".join(parts))
+            grpc.reply(stream, b"".join(parts), self._head)
         else:
-            grpc.reply_parts(stream, parts)
+            grpc.reply_parts(stream, parts, self._head)
 
     def fail(self, item: Item, code: Code, message: str) -> None:
         """A trailers-only answer."""
-        grpc.fail(cast(Stream, item.caller), code, message)
+        grpc.fail(cast(Stream, item.caller), code, message, more=self._more)
 
     def _messages(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> list[list[Data]]:
         if self._outputs is not None:

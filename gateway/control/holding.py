@@ -15,6 +15,7 @@ from gateway.serving.lifecycle import State
 from gateway.serving.loading import Say
 from gateway.serving.model import ModelFault, RunFault
 from gateway.serving.routing import Routes
+from gateway.serving.splits import Split
 from gateway.serving.versions import Version
 from registry.errors import Kind, RegistryError
 
@@ -198,8 +199,13 @@ def routes_of(table: Table, find: Callable[[Key], Version | None]) -> Routes:
         defaults=table.defaults,
         idle=table.idle,
         asleep=frozenset(table.asleep),
+        splits={split.model: split for split in table.splits if {split.stable, *_others(split)} <= versions.get(split.model, {}).keys()},
         partial=table.partial,
     )
+
+
+def _others(split: Split) -> list[int]:
+    return [arm.version for arm in split.arms]
 
 
 def _keys(numbers: Mapping[str, tuple[int, ...]]) -> frozenset[tuple[str, int]]:

@@ -15,8 +15,9 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
     bells: tuple[int, ...]
     arena: int
     blocks: int  # of counts for drift
+    rings: int  # of records of rollouts
     sockets: dict[str, int]  # "http_port", "grpc_port" → a socket that listens
 
     def descriptors(self) -> tuple[int, ...]:
         """All that the process inherits."""
-        return (self.channel, self.board, *self.bells, self.arena, self.blocks, *self.sockets.values())
+        return (self.channel, self.board, *self.bells, self.arena, self.blocks, self.rings, *self.sockets.values())

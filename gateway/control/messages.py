@@ -7,6 +7,7 @@ import msgspec
 from gateway.identity.gate import Known
 from gateway.observe.statistics import ModelStats
 from gateway.serving.lifecycle import State
+from gateway.serving.splits import Split
 
 Key = tuple[str, int, str]  # model, number, identity: what makes two versions the same
 
@@ -52,6 +53,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     unloading: dict[str, tuple[int, ...]] = {}  # nobody is led to them any more; requests that have them are being answered
     asleep: tuple[str, ...] = ()  # models that are loaded on demand and are not loaded
     idle: dict[str, str] = {}  # models of which nothing was chosen → why
+    splits: tuple[Split, ...] = ()  # of rollouts whose versions are all among `models`
 
 
 # To a worker

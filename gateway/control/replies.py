@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from gateway.errors import Code, TidegateError
-from gateway.wire.exchange import JSON_TYPE, HttpExchange, HttpHandler, error_body
+from gateway.wire.exchange import JSON_TYPE, Headers, HttpExchange, HttpHandler, error_body
 from gateway.wire.status import http_status, retry_headers
 
 
@@ -19,9 +19,9 @@ def reply(exchange: HttpExchange, value: object, *, status: int = 200) -> None:
     exchange.respond(status, [JSON_TYPE], json_text(value))
 
 
-def fail(exchange: HttpExchange, code: Code, message: str, *, wait_s: float | None = None) -> None:
-    """An error. `wait_s`: when to come again, where that is known better than by the code."""
-    exchange.respond(http_status(code), [JSON_TYPE, *retry_headers(code, wait_s)], error_body(message))
+def fail(exchange: HttpExchange, code: Code, message: str, *, wait_s: float | None = None, fields: Headers | None = None) -> None:
+    """An error. `wait_s`: when to come again, where that is known better than by the code; `fields` are further headers."""
+    exchange.respond(http_status(code), [JSON_TYPE, *retry_headers(code, wait_s), *(fields or ())], error_body(message))
 
 
 def telling(handler: HttpHandler) -> HttpHandler:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 import numpy as np
 
+from gateway.control.forks import Fork, Mark, Retreating, fork_of
 from gateway.control.quotas import Quotas
 from gateway.control.replies import fail
 from gateway.control.service import Service
@@ -17,20 +18,21 @@ from gateway.protocol import v2_rest
 from gateway.protocol.binary import ResponsePlan, header_length_of
 from gateway.protocol.rest_answer import Answer, RestEncoder, id_part
 from gateway.protocol.rest_template import RestTemplates
-from gateway.protocol.tensors import BoundRequest, Signature
-from gateway.serving.batch import Item
+from gateway.protocol.tensors import BoundRequest, InferRequest, Signature
+from gateway.serving.batch import Item, Sink
 from gateway.serving.lane import Lane
 from gateway.serving.model import Arrays
 from gateway.serving.routing import Routes
+from gateway.serving.splits import UNASSIGNED
 from gateway.serving.terms import Terms, terms_of
 from gateway.serving.versions import Version
-from gateway.wire.exchange import HttpExchange
+from gateway.wire.exchange import Headers, HttpExchange
 
 _log = logging.getLogger(__name__)
 _SINKS_MAX = 1_024
 _NEVER = float("inf")
 
-SinkKey = tuple[Version, tuple[int, ...] | None, ResponsePlan]
+SinkKey = tuple[Version, tuple[int, ...] | None, ResponsePlan, str]  # the last: the arm of a rollout, or nothing
 
 
 class Encoder(Protocol):
@@ -46,8 +48,10 @@ class HttpSink:
 
     protocol = HTTP
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, fields: Headers | None = None) -> None:
+        """`fields` are said in the headers of all answers."""
         self._encoder = encoder
+        self._fields = fields or []
 
     def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
         """One body per item, all rendered by one call."""
@@ -55,25 +59,27 @@ class HttpSink:
         for item, answer in zip(items, answers, strict=True):
             exchange = cast(HttpExchange, item.caller)
             if isinstance(answer, TidegateError):
-                fail(exchange, answer.code, answer.message)
+                fail(exchange, answer.code, answer.message, fields=self._fields)
             else:
-                exchange.respond(200, *answer)
+                headers, body = answer
+                exchange.respond(200, [*headers, *self._fields] if self._fields else headers, body)
 
     def fail(self, item: Item, code: Code, message: str) -> None:
         """An error body."""
-        fail(cast(HttpExchange, item.caller), code, message)
+        fail(cast(HttpExchange, item.caller), code, message, fields=self._fields)
 
 
 class Plan:
     """What a body means, when it is known but for its id and data."""
 
-    __slots__ = ("bound", "lane", "sink", "terms")
+    __slots__ = ("bound", "fork", "lane", "sink", "terms")
 
-    def __init__(self, bound: BoundRequest, lane: Lane, sink: HttpSink, terms: Terms | None) -> None:
+    def __init__(self, bound: BoundRequest, lane: Lane, sink: Sink, terms: Terms | None) -> None:
         self.bound = bound
         self.lane = lane
         self.sink = sink
         self.terms = terms
+        self.fork: Fork[Plan] | None = None  # where the model is in a rollout
 
 
 class HttpInference:
@@ -98,6 +104,8 @@ class HttpInference:
             item.tenant = exchange.credential.tenant
         try:
             plan = self.plan(item, exchange, model, version)
+            if plan.fork is not None:
+                plan = plan.fork.take(item, exchange.headers)
             item.sink = plan.sink
             item.rows = plan.bound.rows
             item.size = plan.bound.size
@@ -111,7 +119,9 @@ class HttpInference:
             if rejection is not None:
                 Quotas.leave(exchange)
                 service.metrics.refused(plan.lane.version, HTTP, rejection.code)
-                fail(exchange, rejection.code, rejection.message)
+                if item.arm != UNASSIGNED:
+                    service.crossings[model].refused(item, rejection.code)
+                plan.sink.fail(item, rejection.code, rejection.message)
         except TidegateError as error:
             if isinstance(error, AsleepError) and service.parking is not None:
                 service.parking.park(error.model, ParkedExchange(self, exchange, model, version))
@@ -148,7 +158,7 @@ class RestInference(HttpInference):
         super().__init__(service, strict_json=strict_json)
         self._routes: Routes | None = None  # that the two below belong to
         self._templates = RestTemplates(service.limits.request)
-        self._sinks: dict[SinkKey, HttpSink] = {}
+        self._sinks: dict[SinkKey, Sink] = {}
 
     def plan(self, item: Item, exchange: HttpExchange, model: str, version: str) -> Plan:
         """As a template says, or the long way."""
@@ -172,24 +182,53 @@ class RestInference(HttpInference):
         request, form = v2_rest.decode(
             body, header_length=header_length, model=model, version=version, signature=signature, limits=service.limits.request
         )
-        found, bound = service.bind(request)
-        terms = terms_of(request.parameters, found.queueing, found.segmenting)
-        plan = Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, bound, form), terms)
-        item.id, item.data = id_part(request.id), bound.data
+        found = service.routes.resolve(model, version)
+
+        def make(version: Version, bound: BoundRequest, mark: Mark | None = None) -> Plan:
+            terms = terms_of(request.parameters, version.queueing, version.segmenting)
+            return Plan(bound, version.lane(bound.shapes, alone=not bound.rows), self._sink(version, bound, form, mark), terms)
+
+        plan = plan_of(service, request, found, make)
+        item.id, item.data = id_part(request.id), plan.bound.data
         in_order = [tensor.name for tensor in request.inputs] == [spec.name for spec in found.signature.inputs]
         if in_order and self._templates.wants(exchange.target, body, header_length):
             self._templates.learn(exchange.target, body, header_length, plan)
         return plan
 
-    def _sink(self, version: Version, bound: BoundRequest, form: ResponsePlan) -> HttpSink:
-        key = version, bound.outputs, form
+    def _sink(self, version: Version, bound: BoundRequest, form: ResponsePlan, mark: Mark | None) -> Sink:
+        arm = mark.arm if mark is not None else ""
+        key = version, bound.outputs, form, arm
         sink = self._sinks.get(key)
         if sink is None:
             if len(self._sinks) >= _SINKS_MAX:
                 self._sinks.clear()
-            encoder = RestEncoder(version.signature, str(version.number), bound.outputs, form, strict_json=self._strict)
-            sink = self._sinks[key] = HttpSink(encoder)
+            encoder = RestEncoder(version.signature, str(version.number), bound.outputs, form, strict_json=self._strict, arm=arm)
+            sink = self._sinks[key] = sink_of(encoder, mark)
         return sink
+
+
+def sink_of(encoder: Encoder, mark: Mark | None) -> Sink:
+    """Answers of a version, which may be an arm of a rollout."""
+    if mark is None:
+        return HttpSink(encoder)
+    sink = HttpSink(encoder, list(mark.fields))
+    return Retreating(sink) if mark.retreats else sink
+
+
+def plan_of(service: Service, request: InferRequest, version: Version, make: Callable[..., Plan]) -> Plan:
+    """What a request means; `make(version, bound, mark)` says so for one version. Raises TidegateError."""
+    crossing = service.crossing(request, version)
+    if crossing is None:
+        return make(version, service.bound(version, request))
+    plan, fork = fork_of(
+        crossing, lambda version: service.bound(version, request), make, sink_of=_sink_of_plan, parameters=request.parameters
+    )
+    plan.fork = fork
+    return plan
+
+
+def _sink_of_plan(plan: Plan) -> Sink:
+    return plan.sink
 
 
 class ParkedExchange:

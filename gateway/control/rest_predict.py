@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.control.rest_infer import HttpInference, HttpSink, Plan
+from gateway.control.forks import Mark
+from gateway.control.rest_infer import HttpInference, Plan, plan_of, sink_of
 from gateway.control.service import Service
 from gateway.protocol import v1_rest
+from gateway.protocol.tensors import BoundRequest
 from gateway.protocol.v1_answer import PredictEncoder
-from gateway.serving.batch import Item
+from gateway.serving.batch import Item, Sink
 from gateway.serving.routing import Routes
 from gateway.serving.terms import terms_of
 from gateway.serving.versions import Version
@@ -19,23 +21,30 @@ class RestPrediction(HttpInference):
     def __init__(self, service: Service, *, strict_json: bool) -> None:
         super().__init__(service, strict_json=strict_json)
         self._routes: Routes | None = None  # that the sinks belong to
-        self._sinks: dict[tuple[Version, bool], HttpSink] = {}
+        self._sinks: dict[tuple[Version, bool, str], Sink] = {}
 
     def plan(self, item: Item, exchange: HttpExchange, model: str, version: str) -> Plan:
         """The datatypes are the version's, so it is found first."""
         service = self._service
-        signature = service.routes.resolve(model, version).signature
-        request, by_rows = v1_rest.decode(exchange.body, model=model, version=version, signature=signature, limits=service.limits.request)
-        found, bound = service.bind(request)
-        item.id, item.data = b"", bound.data
-        return Plan(bound, found.lane(bound.shapes, alone=not bound.rows), self._sink(found, by_rows=by_rows), terms_of({}, found.queueing))
+        found = service.routes.resolve(model, version)
+        request, by_rows = v1_rest.decode(
+            exchange.body, model=model, version=version, signature=found.signature, limits=service.limits.request
+        )
 
-    def _sink(self, version: Version, *, by_rows: bool) -> HttpSink:
-        """One for each version and form, for as long as the route table."""
+        def make(version: Version, bound: BoundRequest, mark: Mark | None = None) -> Plan:
+            lane = version.lane(bound.shapes, alone=not bound.rows)
+            return Plan(bound, lane, self._sink(version, mark, by_rows=by_rows), terms_of({}, version.queueing))
+
+        plan = plan_of(service, request, found, make)
+        item.id, item.data = b"", plan.bound.data
+        return plan
+
+    def _sink(self, version: Version, mark: Mark | None, *, by_rows: bool) -> Sink:
+        """One for each version, form and arm, for as long as the route table."""
         if self._routes is not self._service.routes:
             self._routes, self._sinks = self._service.routes, {}
-        sink = self._sinks.get((version, by_rows))
+        key = version, by_rows, mark.arm if mark is not None else ""
+        sink = self._sinks.get(key)
         if sink is None:
-            encoder = PredictEncoder(version.signature, by_rows=by_rows, strict_json=self._strict)
-            sink = self._sinks[version, by_rows] = HttpSink(encoder)
+            sink = self._sinks[key] = sink_of(PredictEncoder(version.signature, by_rows=by_rows, strict_json=self._strict), mark)
         return sink

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from gateway.control.answers import GrpcSink, StreamSink
+from gateway.control.forks import Crossing, Fork, Mark, Retreating, fork_of
 from gateway.control.parking import Parking
-from gateway.control.quotas import Quotas
+from gateway.control.quotas import Charged, Quotas
 from gateway.errors import AsleepError, Code, TidegateError
 from gateway.identity.callers import Caller as Credential
 from gateway.identity.quota import Refused
@@ -18,10 +20,12 @@ from gateway.protocol.binding import bind
 from gateway.protocol.template import Templates
 from gateway.protocol.tensors import BoundRequest, InferRequest
 from gateway.protocol.v2_grpc_answer import ResponseEncoder, id_field, stream_error
+from gateway.serving.admission import Rejection
 from gateway.serving.batch import Caller, Item, Sink
 from gateway.serving.batching import Batcher
 from gateway.serving.lane import Lane
 from gateway.serving.routing import Routes
+from gateway.serving.splits import STABLE, UNASSIGNED
 from gateway.serving.terms import Terms, terms_of
 from gateway.serving.versions import Version
 from gateway.wire import grpc
@@ -33,7 +37,7 @@ Message = bytes | memoryview
 class Plan:
     """What a message means, when it is known but for its id and data: where its request goes and who answers."""
 
-    __slots__ = ("bound", "lane", "model", "rows", "sink", "size", "stream_sink", "terms")
+    __slots__ = ("bound", "fork", "lane", "model", "rows", "sink", "size", "stream_sink", "terms")
 
     def __init__(self, model: str, bound: BoundRequest, lane: Lane, *, sink: Sink, stream_sink: Sink, terms: Terms | None) -> None:
         self.model = model
@@ -44,6 +48,7 @@ class Plan:
         self.rows = bound.rows
         self.size = bound.size
         self.terms = terms
+        self.fork: Fork[Plan] | None = None  # where the model is in a rollout
 
 
 class Service:
@@ -59,11 +64,13 @@ class Service:
         self.parking: Parking | None = None  # for models that sleep; set by the owner where there are some
         self.quotas: Quotas | None = None  # set by the owner while tenants have some
         self._templates = Templates(max_id_bytes=limits.request.max_id_bytes)
-        self._sinks: dict[tuple[Version, tuple[int, ...] | None], tuple[GrpcSink, StreamSink]] = {}
+        self.crossings: Mapping[str, Crossing] = {}  # rollouts by model
+        self._sinks: dict[tuple[Version, tuple[int, ...] | None, str], tuple[Sink, Sink]] = {}
 
-    def set_routes(self, routes: Routes) -> None:
+    def set_routes(self, routes: Routes, crossings: Mapping[str, Crossing] | None = None) -> None:
         """Replace the table. What was learned of messages belongs to the old one."""
         self.routes = routes
+        self.crossings = crossings or {}
         self._templates = Templates(max_id_bytes=self.limits.request.max_id_bytes)
         self._sinks = {}
         if self.parking is not None:
@@ -97,6 +104,8 @@ class Service:
                     credential.demand_inference(plan.model, item.arrival)
             if credential is not None:
                 item.tenant = credential.tenant
+            if plan.fork is not None:
+                plan = plan.fork.take(item, stream.fields)
         except TidegateError as error:
             if isinstance(error, AsleepError) and self.parking is not None:
                 self.parking.park(error.model, ParkedCall(self, stream, bytes(data[start:end]), deadline, credential))
@@ -115,9 +124,7 @@ class Service:
             plan.terms.hold(item, deadline, deadline)
         rejection = self.batcher.submit(plan.lane, item)
         if rejection is not None:
-            Quotas.leave(stream)
-            self._refused(plan.lane.version, rejection.code)
-            grpc.fail(stream, rejection.code, rejection.message)
+            self._rejected(plan, item, rejection)
 
     def _over(self, stream: Stream, refused: Refused) -> None:
         """Answer a unary call of a tenant that is over a quota."""
@@ -150,6 +157,8 @@ class Service:
                     call.credential.demand_inference(plan.model, item.arrival)
             if call.credential is not None:
                 item.tenant = call.credential.tenant
+            if plan.fork is not None:
+                plan = plan.fork.take(item, call.stream.fields, _stream_sink)
         except TidegateError as error:
             if error.code is Code.UNAUTHENTICATED:  # nobody is there any more who could ask for more
                 Quotas.leave(streamed)
@@ -173,9 +182,15 @@ class Service:
             plan.terms.hold(item, call.deadline, default)
         rejection = self.batcher.submit(plan.lane, item)
         if rejection is not None:
-            Quotas.leave(streamed)
-            self._refused(plan.lane.version, rejection.code)
-            plan.stream_sink.fail(item, rejection.code, rejection.message)
+            self._rejected(plan, item, rejection)
+
+    def _rejected(self, plan: Plan, item: Item, rejection: Rejection) -> None:
+        """Answer a request that its queue did not take."""
+        Quotas.leave(cast(Charged, item.caller))
+        self._refused(plan.lane.version, rejection.code)
+        if item.arm != UNASSIGNED:
+            self.crossings[plan.model].refused(item, rejection.code)
+        item.sink.fail(item, rejection.code, rejection.message)
 
     def _parse(self, item: Item, message: Message, credential: Credential | None) -> Plan:
         """The long way: protobuf, the request's rules, the version's signature. What came twice is remembered."""
@@ -190,19 +205,38 @@ class Service:
         return plan
 
     def _plan(self, request: InferRequest) -> Plan:
-        version, bound = self.bind(request)
-        sinks = self._sinks.get((version, bound.outputs))
-        if sinks is None:
-            batched = version.signature.max_batch_size > 0
-            encoder = ResponseEncoder(version.signature, str(version.number), bound.outputs)
-            sinks = self._sinks[version, bound.outputs] = (
-                GrpcSink(encoder, bound.outputs, batched=batched),
-                StreamSink(encoder, bound.outputs, batched=batched, answered=_streamed_answered),
-            )
-        sink, stream_sink = sinks
+        version = self.routes.resolve(request.model, request.version)
+        crossing = self.crossing(request, version)
+        if crossing is None:
+            return self._way(request, version, self.bound(version, request))
+
+        def make(version: Version, bound: BoundRequest, mark: Mark) -> Plan:
+            return self._way(request, version, bound, mark)
+
+        plan, fork = fork_of(
+            crossing, lambda version: self.bound(version, request), make, sink_of=_unary_sink, parameters=request.parameters
+        )
+        plan.fork = fork
+        return plan
+
+    def _way(self, request: InferRequest, version: Version, bound: BoundRequest, mark: Mark | None = None) -> Plan:
+        """What a message means in one version."""
+        sink, stream_sink = self._sinks_of(version, bound.outputs, mark)
         lane = version.lane(bound.shapes, alone=not bound.rows)
         terms = terms_of(request.parameters, version.queueing, version.segmenting)
         return Plan(request.model, bound, lane, sink=sink, stream_sink=stream_sink, terms=terms)
+
+    def _sinks_of(self, version: Version, outputs: tuple[int, ...] | None, mark: Mark | None) -> tuple[Sink, Sink]:
+        key = version, outputs, mark.arm if mark is not None else ""
+        sinks = self._sinks.get(key)
+        if sinks is None:
+            batched = version.signature.max_batch_size > 0
+            encoder = ResponseEncoder(version.signature, str(version.number), outputs, arm=key[-1])
+            unary = GrpcSink(encoder, outputs, batched=batched, fields=list(mark.fields) if mark is not None else None)
+            stream = StreamSink(encoder, outputs, batched=batched, answered=_streamed_answered)
+            retreats = mark is not None and mark.retreats
+            sinks = self._sinks[key] = (Retreating(unary), Retreating(stream)) if retreats else (unary, stream)
+        return sinks
 
     def version(self, model: str, version: str) -> Version:
         """The version that somebody asks about. One that sleeps is awakened, and is not there yet. Raises TidegateError."""
@@ -231,11 +265,14 @@ class Service:
 
     # --- all -------------------------------------------------------------------------------------------------------------------
 
-    def bind(self, request: InferRequest) -> tuple[Version, BoundRequest]:
-        """The version that a request means and the request as it fits there. Raises TidegateError."""
-        version = self.routes.resolve(request.model, request.version)
-        allow_empty = request.model in self._allow_empty
-        return version, bind(version.signature, request, self.limits.request, allow_empty=allow_empty)
+    def crossing(self, request: InferRequest, version: Version) -> Crossing | None:
+        """The rollout that a request takes part in: one that names no version, which would go to stable."""
+        crossing = self.crossings.get(request.model) if self.crossings and not request.version else None
+        return crossing if crossing is not None and crossing.versions[STABLE] is version else None
+
+    def bound(self, version: Version, request: InferRequest) -> BoundRequest:
+        """The request as it fits a version. Raises TidegateError."""
+        return bind(version.signature, request, self.limits.request, allow_empty=request.model in self._allow_empty)
 
 
 class ParkedCall:
@@ -335,6 +372,14 @@ class StreamCall:
         self.stream.consume(owed)
         if self._ended and not self._open:
             grpc.finish(self.stream)
+
+
+def _unary_sink(plan: Plan) -> Sink:
+    return plan.sink
+
+
+def _stream_sink(plan: Plan) -> Sink:
+    return plan.stream_sink
 
 
 def _streamed_answered(item: Item) -> None:

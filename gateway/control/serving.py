@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.control.balance import Balance
 from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
+from gateway.control.crossings import Crossings
 from gateway.control.drift_questions import DriftQuestions
 from gateway.control.extensions import Extensions
 from gateway.control.guard import GuardedHttp
@@ -53,6 +54,8 @@ from gateway.model_settings import Versions
 from gateway.observe.access import AccessLog
 from gateway.observe.arena import Region
 from gateway.observe.metrics import Metrics
+from gateway.rollout.recorder import Recording
+from gateway.rollout.ring import Ring
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader, Say
@@ -90,6 +93,7 @@ class Serving:
         metrics: Metrics,
         quotas: Quotas,
         watches: Watches,
+        ring: Ring,
         balance: Balance,
         clock: Clock,
         sockets: dict[str, int],
@@ -108,6 +112,7 @@ class Serving:
         self.metrics = metrics
         self.quotas = quotas
         self.watches = watches
+        self.crossings = Crossings(ring, clock)
         self.balance = balance
         self.clock = clock
         self.health = Health()
@@ -167,7 +172,8 @@ class Serving:
     def _observer(self) -> Observer:
         """What is told of every batch: the metrics, the access log where one is wanted, and what is kept of versions' traffic."""
         share = self.config.logging.access_share
-        return Watching(AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics)
+        counting = AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics
+        return Recording(Watching(counting))
 
     def configure(self, config: Config) -> None:
         """New settings. What is bound to sockets and sessions stays as it is; versions with other settings come as other versions."""
@@ -235,7 +241,7 @@ class Serving:
     def route(self, table: Table) -> None:
         """Serve by a table, whole."""
         routes = routes_of(table, self.holding.find)
-        self.service.set_routes(routes)
+        self.service.set_routes(routes, self.crossings.of(routes, self.service.batcher.submit))
         first = table.ready and not self.state.ready
         self.state.ready = table.ready
         self.state.started |= table.ready

@@ -59,6 +59,7 @@ from gateway.identity.tenants import metered
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
+from gateway.rollout.ring import Rings
 from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import Wanted
 from gateway.serving.sources import Wish, open_repository
@@ -142,13 +143,14 @@ class Supervisor:
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
         blocks = Blocks.create(regions=places, words=config.drift.max_bytes // 8)
+        self.rings = Rings.create(places)
         triton_names = config.metrics.triton_names
         self.totals = Totals(arena, config.limits.observe, series=series_of(triton_names=triton_names))
         if self._file is not None and (problem := saved.restore(self.totals, self._file)):
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
         given = Inheritance(
-            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd,
+            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd, rings=self.rings.fd,
             sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
         )  # fmt: skip
         self.fleet = Fleet(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.control.messages import Table
 from gateway.serving.lifecycle import Desired, RouteTable, Wanted
 from gateway.serving.sources import Wish
+from gateway.serving.splits import Split
 
 
 def table_of(
@@ -42,4 +43,13 @@ def table_of(
         unloading=unloading,
         asleep=tuple(sorted(wish.lazy - routes.models.keys() - failed.keys())),
         idle=dict(wish.idle),
+        splits=tuple([split for split in wish.splits if _stands(split, routes, awake, pointed)]),
     )
+
+
+def _stands(split: Split, routes: RouteTable, awake: Desired, pointed: Mapping[str, int | None]) -> bool:
+    """Whether every version of a rollout serves as it is wanted, and stable is what a request without a version means."""
+    wanted = {one.version: one.identity for one in awake.versions if one.model == split.model}
+    routed = routes.models.get(split.model, {})
+    numbers = (split.stable, *[arm.version for arm in split.arms])
+    return pointed.get(split.model) == split.stable and all(number in routed and routed[number] == wanted.get(number) for number in numbers)

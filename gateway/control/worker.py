@@ -47,6 +47,7 @@ from gateway.observe import logs
 from gateway.observe.arena import Arena
 from gateway.observe.metrics import Metrics
 from gateway.observe.totals import OVERFLOW_SLOT
+from gateway.rollout.ring import Rings
 from gateway.serving.model import bound_memory
 
 _log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Worker:
         self._watches = Watches(Blocks.attach(inheritance.blocks), inheritance.place, self._clock.now, self._loop.call_later)
         ledgers = [arena.region(place).ledger for place in range(arena.workers)]
         self._quotas = quotas_of(ledgers, inheritance.place, self._loop.call_soon)
+        self._ring = Rings.attach(inheritance.rings).ring(inheritance.place)
         self._serving: Serving | None = None
         self._held = 0  # the number of the last list
         self._draining: asyncio.Task[None] | None = None
@@ -125,6 +127,7 @@ class Worker:
             metrics=self._metrics,
             quotas=self._quotas,
             watches=self._watches,
+            ring=self._ring,
             balance=self._balance,
             clock=self._clock,
             sockets=self._inheritance.sockets,

@@ -25,7 +25,7 @@ class Cells:
     offsets: np.ndarray  # int64 [F + 1] of features among the C
     words: np.ndarray  # int64 [segments, C] of the block
     reference: np.ndarray  # float64 [C] counts
-    rho: np.ndarray  # float64 [C] proportions: (c + 1/2) / (m + K/2) for K slots (drift.md §2.2)
+    rho: np.ndarray  # float64 [C] proportions: (c + 1/2) / (m + K/2) for K slots (Krichevsky and Trofimov, 1981)
     tau: np.ndarray  # float64 [F]
     null: np.ndarray  # int64 [F]: the slot for NaN or null, among the C
     outside: np.ndarray  # bool [C]: -inf, below, above, +inf; other
@@ -99,6 +99,13 @@ def _outside(feature: Feature) -> np.ndarray:
     else:
         mask[-2] = True
     return mask
+
+
+def nats(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """What each of `found` adds to the KL divergence of all from `expected`, x log(x / expected), and 0 where nothing was found; shapes as
+    they broadcast."""
+    seen = found > 0
+    return np.asarray(np.where(seen, found * np.log(np.where(seen, found, 1.0) / np.where(seen, expected, 1.0)), 0.0))
 
 
 def urn_of(feature: Feature) -> tuple[np.ndarray, np.ndarray]:

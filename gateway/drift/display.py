@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.drift.cells import Cells, Feature
+from gateway.drift.cells import Cells, Feature, nats
 from gateway.drift.estimate import Bounds, Performance
 from gateway.drift.evidence import LEAST, Signs
 from gateway.drift.findings import (
@@ -117,8 +117,7 @@ def log_e_of(signs: Signs, index: int) -> LogE:
 def histogram(feature: Feature, live: np.ndarray, reference: np.ndarray, rho: np.ndarray) -> tuple[Slot, ...]:
     """Every slot, with what it adds to n KL(live ‖ reference) in nats; all [K]."""
     rows = max(float(live.sum()), 1.0)
-    nats = np.where(live > 0, live * np.log(np.where(live > 0, live, 1.0) / (rows * rho)), 0.0)
-    bars = zip(labels(feature), live.tolist(), reference.tolist(), nats.tolist(), strict=True)
+    bars = zip(labels(feature), live.tolist(), reference.tolist(), nats(live, rows * rho).tolist(), strict=True)
     return tuple(Slot(label=label, live=int(n), reference=int(c), nats=added) for label, n, c, added in bars)
 
 

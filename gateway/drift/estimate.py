@@ -1,8 +1,9 @@
-"""Performance without labels: what the calibration table makes of the scores that were given (CBPE). Pure.
+"""Performance without labels: what the calibration table makes of the scores that were given. Pure.
 
 With n_b live scores in bin b, of which a share p_b was right to be a yes on the reference: accuracy is Σ n_b a_b / n with a_b = p_b where
-the answer is yes and 1 − p_b where it is no, and the area under the ROC follows from the cumulative n_b p_b and n_b (1 − p_b)
-(reference/drift.md §2.14). It holds while scores mean what they meant: a changed relation of label and features is not seen.
+the answer is yes and 1 − p_b where it is no, and the area under the ROC follows from the cumulative n_b p_b and n_b (1 − p_b).
+NannyML calls it confidence-based performance estimation (CBPE). It holds while scores mean what they meant: a changed relation of label and
+features is not seen.
 """
 
 from __future__ import annotations

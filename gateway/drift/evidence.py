@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.drift.cells import Cells, few_of, urn_of
+from gateway.drift.cells import Cells, few_of, nats, urn_of
 from gateway.drift.policy import Policy
 from gateway.drift.starts import ARM_START, Arms, Starts
 from kernels.evidence import log_any, log_detector, log_tolerance, reference_error
@@ -186,8 +186,7 @@ class Evidence:
         (1 + 1 / rows)^rows < e."""
         share = self.cells.reference / self.cells.spread(self.cells.sums(self.cells.reference))
         theta = (live + share) / self.cells.spread(self.cells.sums(live) + 1)
-        terms = np.where(share > 0, share * np.log(np.where(share > 0, share / np.where(theta > 0, theta, 1.0), 1.0)), 0.0)
-        return self.cells.sums(terms)
+        return self.cells.sums(nats(share, theta))
 
     # --- rates -------------------------------------------------------------------------------------------------------------------------
 
@@ -207,7 +206,7 @@ class Evidence:
     def _pairs_test(self, rate: Rate, pairs: np.ndarray, radius: np.ndarray) -> np.ndarray:
         share = rate.reference / rate.reference.sum(axis=1, keepdims=True)
         theta = (pairs + share) / (pairs.sum(axis=1, keepdims=True) + 1)
-        away = np.where(share > 0, share * np.log(np.where(share > 0, share / np.where(theta > 0, theta, 1.0), 1.0)), 0.0).sum(axis=1)
+        away = nats(share, theta).sum(axis=1)
         result = np.full(len(pairs), -np.inf)
         for index in np.flatnonzero(away > radius).tolist():
             result[index] = log_tolerance(pairs[index], rate.reference[index], float(radius[index]), float(self.cells.tau[index]))
@@ -237,8 +236,7 @@ class Evidence:
     def _nats(self, live: np.ndarray) -> np.ndarray:
         """n KL(live ‖ ρ) by feature: [..., C] to [..., F]."""
         rows = np.maximum(self.cells.spread(self.cells.sums(live)), 1.0)
-        seen = live > 0
-        return self.cells.sums(np.where(seen, live * np.log(np.where(seen, live, 1.0) / (rows * self.cells.rho)), 0.0))
+        return self.cells.sums(nats(live, rows * self.cells.rho))
 
     # --- the reference -------------------------------------------------------------------------------------------------------------------
 
@@ -273,7 +271,7 @@ def _pair_ratios(pairs: np.ndarray, reference: np.ndarray, tau: np.ndarray) -> n
     """n KL(live ‖ reference) / tau of rates: pairs [J, F, 2] to [J, F]."""
     rho = (reference + 0.5) / (reference.sum(axis=1, keepdims=True) + 1)
     rows = np.maximum(pairs.sum(axis=2, keepdims=True), 1.0)
-    return np.asarray(np.where(pairs > 0, pairs * np.log(np.where(pairs > 0, pairs, 1.0) / (rows * rho)), 0.0).sum(axis=2) / tau)
+    return np.asarray(nats(pairs, rows * rho).sum(axis=2) / tau)
 
 
 def _log_sum(terms: tuple[float, ...] | list[float]) -> float:

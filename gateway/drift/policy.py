@@ -40,5 +40,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def tolerances(self) -> tuple[float, float]:
-        """Radii in nats for WARN and ALARM: a PSI is about twice the KL divergence of a small shift (drift.md §5.3)."""
+        """Radii in nats for WARN and ALARM: a PSI is the sum of both KL divergences, which are alike where a shift is small."""
         return self.warn_psi / 2, self.alarm_psi / 2

@@ -110,18 +110,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     performance: tuple[int, float]
     changes: dict[int, SavedChange]
     bets: SavedBets | None
-    rings: tuple[SavedRing, SavedRing] | None  # minutes, hours
+    rings: tuple[SavedRing, SavedRing]  # minutes, hours
 
 
-def save(watch: Watch, *, max_bytes: int | None = None) -> bytes:
-    """The document. Rings are left out where it would be longer than `max_bytes` with them; evidence and states never are."""
-    rings = tuple(SavedRing(_array(ring.base), ring.number, {at: (_array(a), _array(b)) for at, (a, b) in ring.windows.items()})
-                  for ring in (watch.rings.minutes, watch.rings.hours))  # fmt: skip
-    content = _encode(watch, rings)
-    return content if max_bytes is None or len(content) <= max_bytes else _encode(watch, None)
-
-
-def _encode(watch: Watch, rings: Any) -> bytes:
+def save(watch: Watch) -> bytes:
+    """The document."""
     starts, bets = watch.evidence.starts, watch.layer.bets if watch.layer else None
     document = Document(
         profile=watch.digest,
@@ -138,7 +131,7 @@ def _encode(watch: Watch, rings: Any) -> bytes:
         performance=_pair(watch.performance),
         changes={index: SavedChange(change.row, change.wall_s, _array(change.base)) for index, change in watch.changes.items()},
         bets=None if bets is None else _fields(SavedBets, bets),
-        rings=rings,
+        rings=(_ring(watch.rings.minutes), _ring(watch.rings.hours)),
     )  # fmt: skip
     return msgspec.msgpack.encode(document)
 
@@ -199,9 +192,9 @@ def _fill(watch: Watch, document: Document) -> None:
 def _fill_rings(watch: Watch, document: Document, *, same: bool) -> None:
     rings, words = watch.rings, watch.layout.words
     rings.seen[:] = watch.carried.block
-    for ring, saved in zip((rings.minutes, rings.hours), document.rings or (None, None), strict=True):
+    for ring, saved in zip((rings.minutes, rings.hours), document.rings, strict=True):
         ring.base, ring.number = watch.carried.block.copy(), int(document.looked_s // ring.length_s)
-        if same and saved is not None:
+        if same:
             _fill_ring(ring, saved, words, (len(rings.parts.integers),), (len(rings.parts.sums),))
 
 
@@ -255,6 +248,10 @@ def _starts(saved: SavedStarts, window_rows: int, cells: int) -> Starts:
 def _bets(saved: SavedBets, cells: int) -> Bets:
     rest = (saved.arm, saved.log_e, [*saved.hours], [*saved.scores], [*saved.last])
     return Bets(_of(saved.base, (cells,)), saved.row, _of(saved.capital, (BETS,), "<f8"), *rest)
+
+
+def _ring(ring: Ring) -> SavedRing:
+    return SavedRing(_array(ring.base), ring.number, {number: (_array(a), _array(b)) for number, (a, b) in ring.windows.items()})
 
 
 def _standing(pair: tuple[int, float]) -> Standing:

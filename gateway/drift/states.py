@@ -28,7 +28,6 @@ class Event(enum.Enum):
     ALARMED = "alarmed"
     EASED = "eased"
     CALM = "calm"
-    RESET = "reset"
 
 
 MEANINGS: Mapping[State, str] = {
@@ -43,14 +42,13 @@ WHEN: Mapping[Event, str] = {
     Event.ALARMED: "the evidence for a change beyond the second tolerance is enough, or the performance is at risk",
     Event.EASED: "for the cool-down, PSI was below `hysteresis` of the level's own: test B begins anew",
     Event.CALM: "for the cool-down, traffic was as the reference: 1,000 times as likely as where it had moved to; all tests begin anew",
-    Event.RESET: "somebody says that it is known: all tests begin anew",
 }
 RISES = {State.DRIFT: Event.DRIFTED, State.WARN: Event.WARNED, State.ALARM: Event.ALARMED}
 TABLE: Mapping[tuple[State, Event], State] = {
     **{(before, event): after for after, event in RISES.items() for before in State if before < after},
     (State.ALARM, Event.EASED): State.WARN,
     (State.WARN, Event.EASED): State.DRIFT,
-    **{(state, event): State.OK for event in (Event.CALM, Event.RESET) for state in State if state is not State.OK},
+    **{(state, Event.CALM): State.OK for state in State if state is not State.OK},
 }
 
 

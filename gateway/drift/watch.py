@@ -84,18 +84,6 @@ class Watch:
         """Cumulative, int64 [C]."""
         return self.cells.total(self.total.block)
 
-    def reset(self, feature: str | None = None) -> None:
-        """Somebody says that what has moved is known, of one feature or of all: it is OK, and its tests begin anew."""
-        for index, known in enumerate(self.cells.features):
-            if feature in (None, known.name) and self.standings[index].state is not State.OK:
-                self._move(index, Event.RESET, self.counts())
-        if feature is None and self.together.state is not State.OK:
-            self.together = self.together.after(Event.RESET, self.looked_s)
-            if self.layer:
-                self.layer.again()
-        if self.signs is not None:
-            self._weigh(self.counts())
-
     def refresh(self) -> None:
         """Know again what the last look found, after everything else was restored."""
         self._told = self.states()

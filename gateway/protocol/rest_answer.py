@@ -40,9 +40,10 @@ class RestEncoder:
     """Answers of one version, for one selection of its outputs (`BoundRequest.outputs`; None: all) and one plan."""
 
     def __init__(
-        self, signature: Signature, version: str, outputs: tuple[int, ...] | None, plan: ResponsePlan, *, strict_json: bool = False
-    ) -> None:
-        """`strict_json` makes an error of an answer whose JSON would hold NaN or Infinity."""
+        self, signature: Signature, version: str, outputs: tuple[int, ...] | None, plan: ResponsePlan, *,
+        strict_json: bool = False, arm: str = "",
+    ) -> None:  # fmt: skip
+        """`strict_json` makes an error of an answer whose JSON would hold NaN or Infinity; `arm` of a rollout, which answers then name."""
         self._selection = outputs
         self._specs = signature.outputs if outputs is None else tuple(signature.outputs[index] for index in outputs)
         self._binary = [plan.is_binary(spec.name) for spec in self._specs]
@@ -50,6 +51,8 @@ class RestEncoder:
         self._strict = strict_json
         self._model = signature.model
         self._start = b'{"model_name":%b,"model_version":%b' % (msgspec.json.encode(signature.model), msgspec.json.encode(version))
+        if arm:
+            self._start += b',"parameters":%b' % msgspec.json.encode({"arm": arm})
         self._heads: dict[tuple[int, Shapes], bytes] = {}
 
     def answers(self, ids: Sequence[bytes], starts: Sequence[int], rows: Sequence[int], arrays: Sequence[np.ndarray]) -> list[Answer]:

@@ -44,13 +44,15 @@ class AnswerPlan:
 class ResponseEncoder:
     """Answers of one version for one selection of its outputs (`BoundRequest.outputs`; None: all)."""
 
-    __slots__ = ("_batched", "_model", "_plans", "_version", "outputs")
+    __slots__ = ("_batched", "_model", "_parameters", "_plans", "_version", "outputs")
 
-    def __init__(self, signature: Signature, version: str, outputs: tuple[int, ...] | None = None) -> None:
+    def __init__(self, signature: Signature, version: str, outputs: tuple[int, ...] | None = None, *, arm: str = "") -> None:
+        """`arm` of a rollout, which answers then name."""
         self.outputs = signature.outputs if outputs is None else tuple(signature.outputs[index] for index in outputs)
         self._batched = signature.max_batch_size > 0
         self._model = signature.model
         self._version = version
+        self._parameters = {"arm": pb.InferParameter(string_param=arm)} if arm else {}
         self._plans: dict[tuple[int, Shapes], AnswerPlan] = {}
 
     def plan(self, rows: int, shapes: Shapes) -> AnswerPlan:
@@ -67,6 +69,7 @@ class ResponseEncoder:
         prefix = pb.ModelInferResponse(
             model_name=self._model,
             model_version=self._version,
+            parameters=self._parameters,
             outputs=[_metadata(spec, shape) for spec, shape in zip(self.outputs, full, strict=True)],
         ).SerializeToString()
         if any(spec.datatype == "BYTES" for spec in self.outputs):

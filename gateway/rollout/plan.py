@@ -10,7 +10,11 @@ from gateway.typed_yaml import MisfitError
 
 WEIGHT_UNITS = 10_000  # of the whole traffic: weights are multiples of 1e-4
 
-Duration = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]*)(ms|s|m|h|d)$")]
+# `$` alone would let a line break follow, in Python.
+Duration = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^(0|[1-9][0-9]{0,8})(ms|s|m|h|d)$(?!\n)", description="a duration such as 15m: a number with ms, s, m, h or d"),
+]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -25,17 +29,29 @@ def seconds(duration: str) -> float:
     return int(digits) * _SECONDS[duration[len(digits) :]]
 
 
+def printed(seconds: float) -> str:
+    """Seconds as a duration for people: two units at most, such as `1h 20m`; of more than 100 days, the days."""
+    parts = []
+    for unit in ("d", "h", "m", "s"):
+        count, seconds = divmod(seconds, _SECONDS[unit])
+        if count:
+            parts.append(f"{count:,.0f}{unit}")
+        if len(parts) == 2 or (parts and unit == "d" and count > 100):
+            break
+    return " ".join(parts) or f"{seconds * 1e3:.0f}ms"
+
+
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What people call it."""
 
-    name: str
+    name: str  # of the rollout, in letters, digits, dots, dashes and underscores
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A version: by number, or by what an alias stands for when the rollout is admitted. The digest of its manifest is pinned then."""
 
-    version: Count | None = None
-    alias: str | None = None
+    version: Count | None = None  # its number
+    alias: str | None = None  # an alias of the registry, such as champion; never latest
 
     def __post_init__(self) -> None:
         if (self.version is None) == (self.alias is None):
@@ -45,26 +61,26 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Unit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is assigned to an arm, and counted once: the first of the sources that a request has."""
 
-    sources: tuple[str, ...] = msgspec.field(default=(), name="from")  # `header:<name>`, `metadata:<name>`, `parameter:<name>`
-    fallback: Literal["request"] = "request"  # a request without any is a unit of its own
+    sources: tuple[str, ...] = msgspec.field(default=(), name="from")  # `header:NAME`, `metadata:NAME`, `parameter:NAME`
+    fallback: Literal["request"] = "request"  # a request that has none of them is a unit of its own
 
 
 class Until(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When a step is over."""
+    """When a step is over. Time in which the rollout is paused does not count."""
 
-    verdict: Literal["pass"] | None = "pass"  # null: time alone
-    min_units: Annotated[int, msgspec.Meta(ge=0)] = 500  # of the smaller arm
-    min_duration: Duration = "0s"
-    max_duration: Duration | None = None  # without a verdict by then, it is inconclusive
-    on_inconclusive: Literal["pause", "hold", "rollback"] = "pause"  # hold: go on at this weight, and look on
-    on_fail: Literal["rollback", "pause"] = "rollback"
+    verdict: Literal["pass"] | None = "pass"  # every metric that has a say must pass; null: time alone, `min_duration`
+    min_units: Annotated[int, msgspec.Meta(ge=0)] = 500  # of the smaller arm, before it can pass
+    min_duration: Duration = "0s"  # before it can pass
+    max_duration: Duration | None = None  # without a verdict by then, it is inconclusive; null: it waits without end
+    on_inconclusive: Literal["pause", "hold", "rollback"] = "pause"  # hold: stay at this weight, and look on
+    on_fail: Literal["rollback", "pause"] = "rollback"  # what a failed critical metric does
 
 
 class ShadowStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The candidate runs on copies of what stable was asked, after the answers are out. Nobody gets its answers."""
 
     percent: Percent = 100.0  # of units
-    max_qps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_qps: Annotated[float, msgspec.Meta(gt=0)] | None = None  # copies in a second, of each worker
     max_share_of_capacity: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.3  # of one core of each worker
 
 
@@ -77,34 +93,39 @@ class PauseStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class ApproveStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """People agree, at the weight of the step before."""
 
-    by: tuple[str, ...] = ()  # who may; nobody named: whoever has the scope
-    count: Count = 1
-    exclude: tuple[Literal["publisher", "starter"], ...] = msgspec.field(default=("publisher",), name="not")
-    timeout: Duration | None = None
-    on_timeout: Literal["rollback", "pause"] = "rollback"
+    by: tuple[str, ...] = ()  # who may; nobody named: whoever has the scope `approve`
+    count: Count = 1  # of different people
+    exclude: tuple[Literal["publisher", "starter"], ...] = msgspec.field(default=("publisher",), name="not")  # whose word does not count
+    timeout: Duration | None = None  # null: it waits without end
+    on_timeout: Literal["rollback", "pause"] = "rollback"  # what follows then
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One step: a shadow, a weight, a pause, or an approval."""
 
-    shadow: ShadowStep | None = None
-    set_weight: Percent | None = msgspec.field(default=None, name="setWeight")
-    pause: PauseStep | None = None
-    approve: ApproveStep | None = None
-    until: Until | None = None  # of a shadow or a weight
+    shadow: ShadowStep | None = None  # copies only; before the first weight
+    set_weight: Percent | None = msgspec.field(default=None, name="setWeight")  # percent of the units that the candidate answers
+    pause: PauseStep | None = None  # wait; {}: until somebody resumes
+    approve: ApproveStep | None = None  # wait for people
+    until: Until | None = None  # of a shadow or a weight; null: as `until: {}`
 
     def __post_init__(self) -> None:
         kinds = [kind for kind in ("shadow", "set_weight", "pause", "approve") if getattr(self, kind) is not None]
         if len(kinds) != 1:
             raise MisfitError("", "a step is one of shadow, setWeight, pause, approve")
-        if self.until is not None and kinds[0] in ("pause", "approve"):
+        if self.until is not None and self.waits:
             raise MisfitError("until", "belongs to a shadow or a weight")
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is a pause or an approval, at the weight of the step before."""
+        return self.pause is not None or self.approve is not None
 
 
 class BlueGreen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything at once, after a shadow; stable stays warm to go back to."""
 
-    shadow: ShadowStep | None = None
+    shadow: ShadowStep | None = None  # null: none
     until: Until = Until()  # of the shadow
     bake: Until = Until(verdict=None, min_duration="10m")  # of the time at 100 %
 
@@ -112,9 +133,9 @@ class BlueGreen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of several versions that are compared beside stable."""
 
-    name: str
-    version: Count
-    weight: Percent
+    name: str  # of the arm, in answers and reports
+    version: Count  # its number
+    weight: Percent  # of units
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,9 +148,9 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How: by steps, all at once, or as a comparison."""
 
-    steps: tuple[Step, ...] = ()
-    bluegreen: BlueGreen | None = None
-    ab: Split | None = None
+    steps: tuple[Step, ...] = ()  # one after another, then the candidate is promoted
+    bluegreen: BlueGreen | None = None  # a shadow, then all traffic at once
+    ab: Split | None = None  # a fixed split, which is reported on
 
     def __post_init__(self) -> None:
         if sum((bool(self.steps), self.bluegreen is not None, self.ab is not None)) != 1:
@@ -146,14 +167,14 @@ class Margin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Tolerate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From where on worse is a failure."""
 
-    ratio: Annotated[float, msgspec.Meta(ge=1, lt=16)] = 1.0
+    ratio: Annotated[float, msgspec.Meta(ge=1, lt=16)] = 1.0  # of the candidate's rate to stable's
 
 
 class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Outputs agree within atol + rtol · |stable|."""
 
-    atol: Annotated[float, msgspec.Meta(ge=0)] = 1e-3
-    rtol: Annotated[float, msgspec.Meta(ge=0)] = 1e-2
+    atol: Annotated[float, msgspec.Meta(ge=0)] = 1e-3  # absolute
+    rtol: Annotated[float, msgspec.Meta(ge=0)] = 1e-2  # of stable's value
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,14 +185,14 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     PromQL expression against a constant.
     """
 
-    name: str
-    type: Literal["rate", "dominance", "distribution", "agreement", "label", "query"]
-    event: str = ""  # of a rate: server_error, rejected_input, bad_output, or `latency_ms > 50`
+    name: str  # in verdicts and metrics
+    type: Literal["rate", "dominance", "distribution", "agreement", "label", "query"]  # what is compared
+    event: str = ""  # of a rate: server_error, rejected_input, bad_output, or `latency_ms > 50`; several joined by `or`
     of: Literal["class", "score"] = "class"  # of a distribution
     critical: bool = False  # a failure ends the rollout; else it is reported and pauses
     dry_run: bool = msgspec.field(default=False, name="dryRun")  # reported only
-    tolerate: Tolerate = Tolerate()
-    pass_if: Margin | None = None  # null: this metric has no say in passing
+    tolerate: Tolerate = Tolerate()  # of a rate, a dominance, a label
+    pass_if: Margin | None = None  # of a rate or a label; null: this metric has no say in passing
     min: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.98  # of an agreement: the rate at least
     tolerance: Tolerance = Tolerance()  # of an agreement
     label: str = ""  # of a label: its name
@@ -192,18 +213,18 @@ class Alpha(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Warmup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is not counted at the begin of the first step with traffic, in both arms."""
+    """What is not counted at the begin of the first step with traffic, in both arms: until both are over."""
 
-    requests: Annotated[int, msgspec.Meta(ge=0)] = 200
-    duration: Duration = "60s"
+    requests: Annotated[int, msgspec.Meta(ge=0)] = 200  # of the candidate
+    duration: Duration = "60s"  # since the step began
 
 
 class Analysis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is compared, and how sure a verdict has to be."""
 
-    alpha: Alpha = Alpha()
-    warmup: Warmup = Warmup()
-    metrics: tuple[Metric, ...] = ()
+    alpha: Alpha = Alpha()  # bounds on wrong verdicts
+    warmup: Warmup = Warmup()  # what is not counted
+    metrics: tuple[Metric, ...] = ()  # what is compared
     sample: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0  # of units, for what every unit has; events are counted of all
     consecutive_failures: Count = 5  # of canary calls: at once back to stable
 
@@ -211,38 +232,38 @@ class Analysis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Notification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where events go, signed as Standard Webhooks are."""
 
-    url: str
-    secret_file: str = msgspec.field(name="secretFile")
-    on: tuple[Event, ...] = ("paused", "approval_needed", "failed", "rolled_back", "promoted")
+    url: str  # https, or http to the machine itself
+    secret_file: str = msgspec.field(name="secretFile")  # where the servers find the key that signs, as an absolute path
+    on: tuple[Event, ...] = ("paused", "approval_needed", "failed", "rolled_back", "promoted")  # which events
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rollout."""
 
-    model: str
-    stable: Target = Target(alias="champion")
+    model: str  # its name in the registry
+    stable: Target = Target(alias="champion")  # what serves now, and what the candidate is held against
     candidate: Target | None = None  # what an A/B compares is named by its arms
-    unit: Unit = Unit()
+    unit: Unit = Unit()  # whose requests stay together
     fallback: Literal["stable", "none"] = "stable"  # failed canary calls are asked of stable, and count against the canary all the same
     inline: bool = False  # without a shadow step before, the candidate serves in a process of its own, unless this is set
-    on_supersede: Literal["queue", "replace", "reject"] = "queue"
+    on_supersede: Literal["queue", "replace", "reject"] = "queue"  # what becomes of another rollout of the model that is applied meanwhile
     rollback_window: Annotated[int, msgspec.Meta(ge=0)] = 3  # of the last champions: going back to one skips the steps
-    keep_stable_warm: Duration = "10m"
-    strategy: Strategy
-    analysis: Analysis = Analysis()
-    notifications: tuple[Notification, ...] = ()
+    keep_stable_warm: Duration = "10m"  # after the promotion, to go back at once
+    strategy: Strategy  # how traffic is met
+    analysis: Analysis = Analysis()  # what is compared
+    notifications: tuple[Notification, ...] = ()  # who is told
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rollout file."""
 
-    api_version: Literal["tidegate/v1"] = msgspec.field(name="apiVersion")
-    kind: Literal["Rollout"]
-    metadata: Metadata
-    spec: Spec
+    api_version: Literal["tidegate/v1"] = msgspec.field(name="apiVersion")  # of this format
+    kind: Literal["Rollout"]  # of document
+    metadata: Metadata  # its name
+    spec: Spec  # what it does
 
     def steps(self) -> tuple[Step, ...]:
-        """What the strategy comes to, whichever it is."""
+        """What the strategy comes to, whichever it is; every shadow and weight with an `until`."""
         strategy = self.spec.strategy
         if strategy.bluegreen is not None:
             blue = strategy.bluegreen
@@ -251,7 +272,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if strategy.ab is not None:
             weight = sum(arm.weight for arm in strategy.ab.arms)
             return (Step(set_weight=weight, until=Until(verdict=None, max_duration=strategy.ab.duration, on_inconclusive="hold")),)
-        return strategy.steps
+        return tuple(step if step.waits or step.until else msgspec.structs.replace(step, until=Until()) for step in strategy.steps)
 
 
 def weight_units(percent: float) -> int:

@@ -45,7 +45,7 @@ RECORD = np.dtype(
         ("step", "u1"),
         ("arm", "u1"),
         ("kind", "u1"),
-        ("worker", "u1"),
+        ("slot", "u1"),  # of the rollout in this server's table
         ("flags", "<u2"),
         ("other_flags", "<u2"),
     ]

@@ -14,6 +14,7 @@ from gateway.identity.tenants import ANONYMOUS
 from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
 from gateway.serving.model import Arrays, RunFault, RunLost, Runnable, Terminable, check_rows
 from gateway.serving.quarantine import KILLS, Quarantine
+from gateway.serving.splits import UNASSIGNED
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ class Item:
     segment = -1  # that it is counted in, where traffic is divided by a parameter; -1: the last one
     level = 0  # of priority, 1 the most urgent; 0 where the version has none
     tenant = ANONYMOUS  # who shares the queue with others
+    unit = 0  # the hash of whom it belongs to, and the arm that it was assigned to, where its model is in a rollout
+    arm = UNASSIGNED
+    retreat: Any = None  # where it is asked again if it fails there
     answer_by = 0.0  # the deadline once it runs, where the queue's patience ends before; else 0
     late_from = float("inf")  # from then on it lets others of its level pass
     line: Any = None  # where it stands, once sorted
@@ -262,18 +266,25 @@ def in_steps(batch: Batch, model: Runnable, now: Callable[[], float]) -> Iterato
 def _pieces(model: Runnable, arrays: Arrays, rows: int, batch: Batch) -> Generator[None, None, Arrays]:
     """Run by run; what comes between them is up to the caller."""
     limit = batch.limit
-    pieces: list[Arrays] = []
+    whole: Arrays = []
     for at in range(0, rows, limit):
         size = min(limit, rows - at)
-        pieces.append(_run_rows(model, [array[at : at + limit] for array in arrays], size, batch))
+        piece = _run_rows(model, [array[at : at + limit] for array in arrays], size, batch)
         if not at:
-            _check_size(batch, pieces[0], rows, size)  # before the others are made
+            _check_size(batch, piece, rows, size)  # before the others are made
+            whole = [np.empty((rows, *output.shape[1:]), output.dtype) for output in piece]
+        _put(piece, whole, at, size)
         if at + limit < rows:
             yield
-    try:
-        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
-    except ValueError:
-        raise RunFault(Code.INTERNAL, "the pieces of a split request have outputs of different shapes") from None
+    return whole
+
+
+def _put(piece: Arrays, whole: Arrays, at: int, size: int) -> None:
+    """The outputs of one run where they belong in those of the request. Joining all of them at the end would take long at once."""
+    if any([output.shape[1:] != into.shape[1:] for output, into in zip(piece, whole, strict=True)]):
+        raise RunFault(Code.INTERNAL, "the pieces of a split request have outputs of different shapes")
+    for output, into in zip(piece, whole, strict=True):
+        into[at : at + size] = output
 
 
 def _columns(batch: Batch, signature: Signature, items: list[Item], rows: int, now: Callable[[], float]) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.errors import AsleepError, Code, TidegateError
 from gateway.protocol.tensors import shown
 from gateway.serving.selection import CHAMPION
+from gateway.serving.splits import Split
 from gateway.serving.versions import Version
 from registry.names import ALIAS_NAME
 
@@ -28,6 +29,7 @@ class Routes:
     # model → what a request without a version means; None: nothing; not in it: the highest number that serves
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
     asleep: frozenset[str] = frozenset()  # models that are loaded on demand, and are not loaded
+    splits: Mapping[str, Split] = field(default_factory=dict)  # model → how requests without a version are divided
     partial: bool = False  # the source has not been read yet: what is not here may come
     _coming: frozenset[str] = field(init=False, compare=False)  # models of `failed` and `loading`
 

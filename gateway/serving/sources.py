@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,6 +13,7 @@ from gateway.config import Config, Repository
 from gateway.model_settings import Versions
 from gateway.serving.lifecycle import Desired, Wanted
 from gateway.serving.selection import effective, remedy, select
+from gateway.serving.splits import Guide, Split
 from registry.discovery import Source, open_source
 from registry.overlay import Overlay
 from registry.verified import Listing, ModelVersionRef
@@ -35,6 +36,9 @@ def by_model(listing: Listing) -> dict[str, dict[int, ModelVersionRef]]:
     return found
 
 
+ISOLATED = "+process"  # at the end of an identity: the version runs in a process of its own
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What shall serve, by settings and source, and what callers are told of the rest."""
@@ -46,6 +50,7 @@ class Wish:
     idle: Mapping[str, str] = field(default_factory=dict)  # models of which nothing was chosen → why
     problems: tuple[str, ...] = ()  # one sentence each
     notes: tuple[str, ...] = ()  # what is fine as it is and ought to be known
+    splits: tuple[Split, ...] = ()  # of rollouts; each holds once its versions are ready
 
     @classmethod
     def nothing(cls) -> Wish:
@@ -53,8 +58,9 @@ class Wish:
         return cls(Desired(), {})
 
 
-def wish(config: Config, listing: Listing) -> Wish:
-    """What the settings choose of what a source has, or where they leave it open what its repository chooses itself."""
+def wish(config: Config, listing: Listing, guides: Iterable[Guide] = ()) -> Wish:
+    """What the settings choose of what a source has, or where they leave it open what its repository chooses itself; and what rollouts ask
+    for beside it."""
     versions: set[Wanted] = set()
     defaults: dict[str, int] = {}
     undecided, lazy, idle, problems = set(), set(), {}, list(listing.problems)
@@ -77,15 +83,37 @@ def wish(config: Config, listing: Listing) -> Wish:
             idle[model] = chosen.reason
             problems.append(f"model '{model}' serves no version: {chosen.reason}; {remedy(model, config.repository.path, aliases)}")
     labels = {model: dict(known) for model, known in (listing.aliases or {}).items()}
+    pinned, splits, strayed = _guided(config, listing, guides)
+    numbers = {(one.model, one.version) for one in pinned}
+    versions = {one for one in versions if (one.model, one.version) not in numbers} | pinned
     return Wish(
         Desired(frozenset(versions), labels, defaults),
         labels,
         frozenset(undecided),
         frozenset(lazy),
         idle,
-        problems=tuple(problems),
+        problems=(*problems, *strayed),
         notes=listing.notes,
+        splits=splits,
     )
+
+
+def _guided(config: Config, listing: Listing, guides: Iterable[Guide]) -> tuple[set[Wanted], tuple[Split, ...], list[str]]:
+    """The versions that rollouts pin, their splits, and what is wrong with any of them."""
+    refs = by_model(listing)
+    pinned, splits, problems = set(), [], []
+    for guide in guides:
+        there = refs.get(guide.model, {})
+        strange = [pin for pin in guide.pins if pin.version not in there or there[pin.version].content != pin.manifest]
+        if strange:
+            problems.append(
+                f"rollout '{guide.rollout}' stands still: version {strange[0].version} of model '{guide.model}' is not what it began with"
+            )
+            continue
+        settings = settings_key(config, guide.model)
+        pinned |= {Wanted(guide.model, pin.version, f"{pin.manifest}/{settings}{ISOLATED if pin.isolated else ''}") for pin in guide.pins}
+        splits += [guide.split] if guide.split is not None else []
+    return pinned, tuple(splits), problems
 
 
 def settings_key(config: Config, model: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from gateway.errors import Code, TidegateError
 from gateway.limits import Limits
 from gateway.wire import frames
+from gateway.wire.exchange import Headers
 from gateway.wire.grpc_framing import MessageReader, message_frame, payload, percent_encode
 from gateway.wire.head import RequestHead
 from gateway.wire.hpack import encode_headers, encode_literal
@@ -112,9 +113,22 @@ class UnaryAcceptor(WholeBody):
         self._size, self._prefix = -1, b""  # of the last plain body
         self.default_s, self.longest_s = router.default_s, router.longest_s
 
-    def complete(self, stream: Stream, body: bytes) -> None:
+    def expects(self, first: bytes) -> int:
+        """The prefix of a message tells its length. A short one is joined more cheaply than looked at."""
+        size = int.from_bytes(first[1:5], "big") if len(first) >= _BODY_PREFIX else 0
+        return size + _BODY_PREFIX if _COPIED_MAX < size <= self._limit else 0
+
+    def complete(self, stream: Stream, body: bytes | memoryview) -> None:
         """A body that came in pieces."""
-        self.complete_at(stream, body, 0, len(body))
+        if isinstance(body, bytes):
+            self.complete_at(stream, body, 0, len(body))
+            return
+        try:
+            self._hand_on(stream, payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression))
+        except TidegateError as error:
+            fail(stream, error.code, error.message, compression=self._compression)
+        except Exception:
+            _failed(stream)
 
     def complete_at(self, stream: Stream, data: bytes, start: int, end: int) -> None:
         """The hot path: one uncompressed message is handed on where it stands in what was read."""
@@ -128,12 +142,14 @@ class UnaryAcceptor(WholeBody):
                 fail(stream, Code.UNIMPLEMENTED, "a unary call without a message")
             else:
                 body = data if end - start == len(data) else data[start:end]
-                message = payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression)
-                self._handler(stream, message, 0, len(message), stream.arrival + stream.timeout_s)
+                self._hand_on(stream, payload(body, limit=self._limit, encoding=self._encoding, compression=self._compression))
         except TidegateError as error:
             fail(stream, error.code, error.message, compression=self._compression)
         except Exception:
             _failed(stream)
+
+    def _hand_on(self, stream: Stream, message: Message) -> None:
+        self._handler(stream, message, 0, len(message), stream.arrival + stream.timeout_s)
 
     def too_large(self, stream: Stream) -> None:
         """The message passed the limit while it arrived."""
@@ -205,7 +221,7 @@ class Refusal(WholeBody):
         self._message = message
         self.momentary = momentary
 
-    def complete(self, stream: Stream, body: bytes) -> None:
+    def complete(self, stream: Stream, body: bytes | memoryview) -> None:
         """Answer."""
         fail(stream, self._code, self._message)
 
@@ -239,26 +255,36 @@ class StreamRefusal:
         """It is answered."""
 
 
-def reply(stream: Stream, message: bytes) -> None:
+def head_with(fields: Headers) -> bytes:
+    """The header block of answers that say more in their headers."""
+    return RESPONSE_HEAD + literals(fields)
+
+
+def literals(fields: Headers) -> bytes:
+    """These fields as they stand in a block, of headers or of trailers."""
+    return b"".join([encode_literal(*field) for field in fields])
+
+
+def reply(stream: Stream, message: bytes, head: bytes = RESPONSE_HEAD) -> None:
     """The whole answer of a unary call."""
-    stream.outbound.respond(stream, RESPONSE_HEAD, b"\x00" + len(message).to_bytes(4, "big") + message, OK_TRAILERS)
+    stream.outbound.respond(stream, head, b"\x00" + len(message).to_bytes(4, "big") + message, OK_TRAILERS)
 
 
-def reply_alike(streams: Sequence[Stream], message: bytes, columns: Sequence[tuple[int, np.ndarray]]) -> None:
+def reply_alike(streams: Sequence[Stream], message: bytes, columns: Sequence[tuple[int, np.ndarray]], head: bytes = RESPONSE_HEAD) -> None:
     """Answer unary calls whose messages differ in fixed places only: all frames of a batch are laid out by a few passes of copies.
 
     `columns` are laid over the constant `message`: where in it, and the bytes of all answers one after the other (uint8).
     """
-    layout = _layout(message)
+    layout = _layout(message, head)
     block = np.empty((len(streams), layout.size), np.uint8)
     fill(block, layout.constant)  # type: ignore[no-untyped-call]
     number(block, np.array([stream.id for stream in streams]), *layout.numbers)  # type: ignore[no-untyped-call]
     for at, column in columns:
         place(block, layout.message + at, column)  # type: ignore[no-untyped-call]
-    _hand_out(streams, block.tobytes(), layout, len(message))
+    _hand_out(streams, block.tobytes(), layout, len(message), head)
 
 
-def _hand_out(streams: Sequence[Stream], data: bytes, layout: _Layout, size: int) -> None:
+def _hand_out(streams: Sequence[Stream], data: bytes, layout: _Layout, size: int, head: bytes) -> None:
     """Whole runs of answers to the connections that they belong to."""
     first, count, width = 0, len(streams), layout.size
     while first < count:
@@ -269,7 +295,7 @@ def _hand_out(streams: Sequence[Stream], data: bytes, layout: _Layout, size: int
         if not outbound.respond_alike(streams[first:end], data[first * width : end * width], size + _BODY_PREFIX):
             for index in range(first, end):
                 start = index * width + layout.message
-                reply(streams[index], data[start : start + size])
+                reply(streams[index], data[start : start + size], head)
         first = end
 
 
@@ -284,8 +310,8 @@ class _Layout:
 
 
 @functools.lru_cache(maxsize=256)
-def _layout(message: bytes) -> _Layout:
-    head = frames.frame(frames.HEADERS, frames.END_HEADERS, 0, RESPONSE_HEAD)
+def _layout(message: bytes, block: bytes) -> _Layout:
+    head = frames.frame(frames.HEADERS, frames.END_HEADERS, 0, block)
     data = frames.frame(frames.DATA, 0, 0, message_frame(message))
     trailers = frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0, OK_TRAILERS)
     whole = np.frombuffer(head + data + trailers, np.uint8)
@@ -293,10 +319,10 @@ def _layout(message: bytes) -> _Layout:
     return _Layout(whole, len(whole), second + 9 + _BODY_PREFIX, (5, second + 5, third + 5))
 
 
-def reply_parts(stream: Stream, parts: Sequence[Buffer]) -> None:
+def reply_parts(stream: Stream, parts: Sequence[Buffer], head: bytes = RESPONSE_HEAD) -> None:
     """As `reply`, for a large message in pieces that should not be copied together."""
     outbound = stream.outbound
-    outbound.send_headers(stream, RESPONSE_HEAD)
+    outbound.send_headers(stream, head)
     outbound.send_data(stream, b"\x00" + sum(map(len, parts)).to_bytes(4, "big"))
     for part in parts[:-1]:
         outbound.send_data(stream, part)
@@ -320,9 +346,12 @@ def finish(stream: Stream, code: Code = Code.OK, message: str = "") -> None:
     stream.outbound.send_data(stream, b"", last=True, trailers=_trailers(code, message))
 
 
-def fail(stream: Stream, code: Code, message: str, *, compression: bool = False, wait_s: float | None = None) -> None:
-    """A trailers-only answer with an error. `wait_s`: when to come again, where that is known better than by the code."""
-    stream.outbound.send_headers(stream, _failure(code, message, compression, wait_s), last=True)
+def fail(
+    stream: Stream, code: Code, message: str, *, compression: bool = False, wait_s: float | None = None, more: bytes = b""
+) -> None:  # fmt: skip
+    """A trailers-only answer with an error. `wait_s`: when to come again, where that is known better than by the code; `more`: fields
+    beside it, as `literals` gives them."""
+    stream.outbound.send_headers(stream, _failure(code, message, compression, wait_s) + more, last=True)
 
 
 @functools.lru_cache(maxsize=256)

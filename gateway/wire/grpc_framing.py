@@ -73,7 +73,7 @@ class MessageReader:
         return self._size > 0
 
 
-def payload(body: bytes, *, limit: int, encoding: bytes, compression: bool) -> bytes | memoryview:
+def payload(body: bytes | memoryview, *, limit: int, encoding: bytes, compression: bool) -> bytes | memoryview:
     """The one message of a whole body.
 
     Raises TidegateError: INTERNAL for a broken prefix or a compressed message without an encoding, UNIMPLEMENTED for compression that is

@@ -16,9 +16,11 @@ from gateway.wire.blocks import Entry, HeaderBlocks, Router
 from gateway.wire.controls import Controls, greeting
 from gateway.wire.floods import FloodGuard
 from gateway.wire.frames import ConnectionFault, ErrorCode, StreamFault
+from gateway.wire.gathering import Gathering
 from gateway.wire.stream import Outbound, Stream, WholeAcceptor
 
 _SKIPPED_MAX = 64
+_LARGE_READ = 131_072  # bytes; libuv would read 32 times so much before it looks at another socket
 
 
 class Http2Connection:
@@ -33,7 +35,9 @@ class Http2Connection:
         write: Callable[[list[bytes]], None],
         wake: Callable[[Outbound], None],
         close: Callable[[], None],
+        rest: Callable[[], None] = lambda: None,
     ) -> None:
+        """`rest` is called after a large read: others shall have their turn."""
         self.limits = limits
         self.outbound = Outbound(limits, now=now, write=write, wake=wake)
         self.streams = self.outbound.streams
@@ -42,7 +46,7 @@ class Http2Connection:
         self.drained_at = 0.0
         self.age_limit_s = limits.max_age_s  # the owner spreads it, so that connections do not end together
         self._now = now
-        self._close = close
+        self._close, self._rest = close, rest
         self._floods = FloodGuard(limits)
         self._blocks = HeaderBlocks(limits, router)
         self._known = self._blocks.known
@@ -75,6 +79,8 @@ class Http2Connection:
         """Take what arrived, in any chunking. Never raises for what a peer sends."""
         if self.closed:
             return
+        if len(data) >= _LARGE_READ:
+            self._rest()
         outbound = self.outbound
         outbound.awake = True  # the flush below
         self.active_at = now = self._now()
@@ -259,14 +265,13 @@ class Http2Connection:
             stream.remote_closed = last
             acceptor.too_large(stream)
         elif last:
-            pieces = stream.body
+            before = stream.body
             self.outbound.release(stream)
             stream.remote_closed = True
-            acceptor.complete(stream, b"".join([*pieces, body]) if pieces else body)
+            acceptor.complete(stream, body if before is None else before.whole(body))
         else:
-            if stream.body is None:
-                stream.body = []
-            stream.body.append(body)
+            stream.body = stream.body or Gathering(acceptor.expects(body))
+            stream.body.add(body)
             self.outbound.buffered_bytes += len(body)
             if self.outbound.buffered_bytes > self.limits.max_buffered_bytes:
                 raise StreamFault(stream.id, ErrorCode.ENHANCE_YOUR_CALM, "too many incomplete bodies")
@@ -343,9 +348,9 @@ class Http2Connection:
         if acceptor.streaming:
             acceptor.end(stream)
             return
-        pieces = stream.body
+        before = stream.body
         self.outbound.release(stream)
-        acceptor.complete(stream, b"".join(pieces or ()))
+        acceptor.complete(stream, b"" if before is None else before.whole())
 
     def _trailers(self, number: int, block: bytes, *, last: bool, now: float) -> None:
         stream = self.streams.get(number)

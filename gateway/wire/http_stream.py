@@ -54,8 +54,9 @@ class HttpAcceptor(WholeBody):
         self._limits = limits
         self.max_body_bytes = limits.max_body_bytes
 
-    def complete(self, stream: Stream, body: bytes) -> None:
+    def complete(self, stream: Stream, body: bytes | memoryview) -> None:
         """The whole request is here."""
+        assert isinstance(body, bytes)  # nothing else was expected
         if len(body) > self.max_body_bytes:  # it came in one frame
             self.too_large(stream)
             return
@@ -86,7 +87,7 @@ class HttpRefusalAcceptor(WholeBody):
         self._refusal = refusal
         self.momentary = refusal.status in _OF_CALLERS
 
-    def complete(self, stream: Stream, body: bytes) -> None:
+    def complete(self, stream: Stream, body: bytes | memoryview) -> None:
         """Answer."""
         _refuse(StreamExchange(stream, b""), self._refusal)
 

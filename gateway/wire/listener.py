@@ -98,6 +98,10 @@ class Listener:
             self._flush_due = True
             self._loop.call_soon(self.flush)
 
+    def soon(self, deed: Callable[[], None]) -> None:
+        """Do something before the sockets are looked at again."""
+        self._loop.call_soon(deed)
+
     def flush(self) -> None:
         """One write per connection that has something to say."""
         self._flush_due = False
@@ -255,8 +259,9 @@ class Peer(asyncio.Protocol):
         listener = self._listener
         assert self._behind.route is not None
         self._http2 = machine(
-            listener.limits, self._behind.route, now=listener.clock.now, write=self._write, wake=listener.wake, close=self.close
-        )
+            listener.limits, self._behind.route, now=listener.clock.now, write=self._write, wake=listener.wake, close=self.close,
+            rest=self._rest,
+        )  # fmt: skip
         self._http2.age_limit_s *= listener.rng.uniform(0.9, 1.1)
         self._receive = self._http2.receive
 
@@ -299,6 +304,11 @@ class Peer(asyncio.Protocol):
     def _write_one(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+
+    def _rest(self) -> None:
+        """Read on in the next tick."""
+        self._pause()
+        self._listener.soon(self._resume)
 
     def _pause(self) -> None:
         if self._transport is not None:

@@ -52,12 +52,13 @@ def server() -> Iterator[FakeServer]:
 def test_help_lists_every_command_and_the_exit_codes() -> None:
     """And the documentation has the same codes."""
     text = done("--help")
-    assert [*COMMANDS, "config", "key"] == re.findall(r"^  (\w+) ", text.partition("Commands:")[2], re.MULTILINE)[: len(COMMANDS) + 2]
+    groups = ["config", "key", "rollout"]
+    assert [*COMMANDS, *groups] == re.findall(r"^  (\w+) ", text.partition("Commands:")[2], re.MULTILINE)[: len(COMMANDS) + len(groups)]
     page = (DOCS / "cli.md").read_text()
     assert [] == [code.name for code in Exit if f"| {code.value} |" not in page]
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check", "key new"])
+@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check", "key new", "rollout lint"])
 def test_every_command_has_json_and_is_documented(name: str) -> None:
     """Scripts can rely on `--json` everywhere."""
     assert "--json" in done(*name.split(), "--help")

@@ -36,6 +36,29 @@ class Root(msgspec.Struct, frozen=True, kw_only=True):
     by_name: dict[str, Leaf] = msgspec.field(default_factory=dict)
 
 
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    kind: Literal["a", "b"] = msgspec.field(name="type")
+    from_: str = msgspec.field(default="", name="from")
+    length: Annotated[str, msgspec.Meta(pattern="^[0-9]+m$", description="a length such as 3m")] = "1m"
+    share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
+    leaf: Leaf | None = None
+
+    def __post_init__(self) -> None:
+        if self.from_ == "nowhere":
+            raise MisfitError("from", "leads nowhere")
+        if self.from_ == "itself":
+            raise MisfitError("", "is no item")
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    items: tuple[Item, ...] = ()
+
+
+def read_listed(text: str) -> Listed:
+    hints = {"foreign": "write type: a"}
+    return typed_yaml.read(typed_yaml.compose(text.encode(), source="f.yaml"), Listed, folder=Path(), hints=hints)
+
+
 def read(text: str | bytes) -> Root:
     root = typed_yaml.compose(text.encode() if isinstance(text, str) else text, source="f.yaml")
     return typed_yaml.read(root, Root, folder=Path("/etc/tidegate"))
@@ -181,6 +204,56 @@ def test_a_document_that_holds_itself_is_no_loop() -> None:
 def test_control_characters_of_a_key_do_not_reach_the_terminal() -> None:
     """Keys are shown short and printable."""
     assert mistakes('"\\e[31mred\\n": 1')[0].startswith("f.yaml:1:1: ?[31mred?: unknown setting")
+
+
+def test_a_list_may_hold_sections_whose_settings_have_names_of_their_own() -> None:
+    """A setting is called in a file what its declaration says, such as a word that Python keeps to itself."""
+    expected = Listed(items=(Item(kind="a", from_="x"), Item(kind="b", leaf=Leaf(count=2))))
+    assert expected == read_listed("items: [{type: a, from: x}, {type: b, leaf: {count: 2}}]")
+
+
+def test_mistakes_in_a_list_of_sections_have_their_number_and_their_line() -> None:
+    """Unknown, missing, wrong, and those that do not fit together; what other programs call it has a hint."""
+    text = """\
+items:
+- {type: c, kind: a}
+- from: x
+- {type: a, from: nowhere}
+- {type: a, from: itself}
+- {type: a, length: 3, share: 0}
+- {type: a, length: 3 m, share: 1}
+- {type: a, foreign: 1}
+- {count: 2}
+- 7
+"""
+    with pytest.raises(YamlError) as caught:
+        read_listed(text)
+    assert [
+        "f.yaml:2:10: items.0.type: expected one of a, b, got the text 'c'",
+        "f.yaml:2:13: items.0.kind: unknown setting; known here: type, from, length, share, leaf",
+        "f.yaml:3:3: items.1.type: required: one of a, b",
+        "f.yaml:4:19: items.2.from: leads nowhere",
+        "f.yaml:5:3: items.3: is no item",
+        "f.yaml:6:21: items.4.length: expected a length such as 3m, got 3",
+        "f.yaml:6:31: items.4.share: expected a number above 0 and below 1, got 0",
+        "f.yaml:7:21: items.5.length: expected a length such as 3m, got the text '3 m'",
+        "f.yaml:7:33: items.5.share: expected a number above 0 and below 1, got 1",
+        "f.yaml:8:13: items.6.foreign: unknown setting; write type: a",
+        "f.yaml:9:3: items.7.type: required: one of a, b",
+        "f.yaml:9:4: items.7.count: unknown setting; it belongs under 'items.<number>.leaf'",
+        "f.yaml:10:3: items.8: expected a mapping, got 7",
+    ] == [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [("", "1:1"), ("items", "2:1"), ("items.1", "3:3"), ("items.1.from", "3:19"), ("items.1.leaf.count", "3:3"), ("items.7.from", "2:1"),
+     ("items.x", "2:1"), ("nothing", "1:1")],
+)  # fmt: skip
+def test_a_mistake_that_is_found_later_has_the_line_of_what_it_is_about(path: str, place: str) -> None:
+    """Or of the closest thing above it that the file has."""
+    root = typed_yaml.compose(b"items:\n- {type: a}\n- {type: a, from: x}\n", source="f.yaml")
+    assert f"f.yaml:{place}: {path}: bad".replace(": : ", ": ") == str(typed_yaml.problem_at(root, path, "bad"))
 
 
 def test_an_override_replaces_and_creates() -> None:

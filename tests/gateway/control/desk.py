@@ -35,6 +35,7 @@ from gateway.identity.settings import Auth, Client
 from gateway.identity.tenants import Tenant
 from gateway.limits import Limits
 from gateway.pb import inference_pb2 as pb
+from gateway.rollout.recorder import Recording
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher
 from gateway.serving.routing import Routes
@@ -78,6 +79,7 @@ class Reply:
     text: str
     messages: list[bytes] = field(default_factory=list)
     trailers: dict[bytes, bytes] = field(default_factory=dict)
+    headers: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class Desk:
@@ -107,7 +109,7 @@ class Desk:
             Budget(self.limits.serving),
             loop=self.loop,
             clock=self.loop,
-            observer=self.metrics,
+            observer=Recording(self.metrics),
             inline_max_s=250e-6,
             start_runner=self._runner,
         )
@@ -235,7 +237,7 @@ def _reply(answer: http2_wire.Answer) -> Reply:
         messages.append(body[5 : 5 + size])
         body = body[5 + size :]
     last = answer.heads[-1]
-    return Reply(int(last.get(b"grpc-status", b"-1")), last.get(b"grpc-message", b"").decode(), messages, last)
+    return Reply(int(last.get(b"grpc-status", b"-1")), last.get(b"grpc-message", b"").decode(), messages, last, answer.heads[0])
 
 
 def infer(

@@ -53,7 +53,7 @@ class Yard:
         config = Config(repository=Repository(path=Path("r")), processes=Processes(**{"spare": False} | settings))  # type: ignore[arg-type]
         self.board = Board.create(4)
         fd = self.board.fd
-        given = Inheritance(place=0, workers=2, board=fd, bells=self.board.bells, arena=fd, blocks=fd, sockets={})
+        given = Inheritance(place=0, workers=2, board=fd, bells=self.board.bells, arena=fd, blocks=fd, rings=fd, sockets={})
         self.fleet = Fleet(
             config, self.board, given, workers=2, cores=(5, 7), clock=SystemClock(),
             joined=lambda member: self._note("joined", member), said=self._said, left=lambda member: self._note("left", member),

@@ -479,7 +479,7 @@ def test_a_fault_of_ours_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError
 
     monkeypatch.setattr(desk.service, "_decoder", SimpleNamespace(decode=broken))
-    monkeypatch.setattr(desk.service, "bind", broken)
+    monkeypatch.setattr(desk.service, "bound", broken)
     assert 13 == desk.call(INFER, MESSAGE).status
     assert 500 == desk.http.ask("POST", "/v2/models/rows/infer", BODY).status
     desk.open(STREAM, MESSAGE)

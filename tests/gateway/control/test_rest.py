@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -298,7 +299,7 @@ def test_numbers_that_json_cannot_express_are_refused_where_that_is_asked_for() 
 def test_a_fault_of_ours_costs_its_own_call_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """500 with a constant text; the log has the rest, with the model's name cut."""
     desk = Desk()
-    desk.service.bind = lambda request: 1 / 0  # type: ignore[assignment,method-assign]
+    desk.service.routes = SimpleNamespace(resolve=lambda *_: 1 / 0)  # type: ignore[assignment]
     with caplog.at_level(logging.ERROR):
         assert (500, {"error": "internal error"}) == asked(desk, "POST", "/v2/models/" + "m" * 3_000 + "/infer", body([[1.0]]))
     assert [f"infer failed: {'m' * 128}"] == caplog.messages

@@ -275,7 +275,7 @@ def test_rows_without_values() -> None:
 def test_a_fault_of_ours_costs_its_own_call_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """500 with a constant text."""
     desk = Desk()
-    desk.service.bind = lambda request: 1 / 0  # type: ignore[assignment,method-assign]
+    desk.service.bound = lambda version, request: 1 / 0  # type: ignore[assignment,method-assign]
     with caplog.at_level(logging.ERROR):
         assert (500, {"error": "internal error"}) == asked(desk, {"instances": rows(1)})
     assert ["infer failed: rows"] == caplog.messages

@@ -32,6 +32,7 @@ from gateway.limits import WireLimits
 from gateway.observe.access import AccessLog
 from gateway.observe.arena import Arena
 from gateway.observe.metrics import Metrics
+from gateway.rollout.ring import Rings
 from gateway.serving.lifecycle import State
 from gateway.serving.sources import open_repository, wish
 from tests.gateway.control.desk import Desk
@@ -67,6 +68,7 @@ class Place:
             metrics=Metrics(arena.region(0), lambda key: 2, lambda: 1.0),
             quotas=quotas_of([self.ledger], 0, asyncio.get_running_loop().call_soon),
             watches=Watches(Blocks.create(regions=1, words=1 << 16), 0, SystemClock().now, asyncio.get_running_loop().call_later),
+            ring=Rings.create(1).ring(0),
             balance=self.balance,
             clock=SystemClock(),
             sockets={name: os.dup(sock.fileno()) for name, sock in self.sockets.items()},
@@ -148,7 +150,7 @@ def test_the_access_log_stands_before_the_metrics_only_where_it_is_wanted(share:
         await place.close()
         return observer
 
-    assert isinstance(asyncio.run(made())._inner, kind)
+    assert isinstance(asyncio.run(made())._inner._inner, kind)
 
 
 @pytest.mark.parametrize(("workers", "connections", "per_peer"), [(1, 1000, 7), (2, 500, 4), (3, 334, 3), (32, 32, 1)])

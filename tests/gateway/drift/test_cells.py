@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import rel_entr
 
-from gateway.drift.cells import cells_of, few_of, urn_of
+from gateway.drift.cells import cells_of, few_of, nats, urn_of
 from registry.profile import BELOW, FIRST_BIN, Numeric
 from tests.gateway.drift.traffic import Traffic, categorical, numeric, profile_of, slot_of
 
@@ -85,3 +88,11 @@ def test_categories_are_cells_and_null_is_none() -> None:
     """A categorical feature has no urn."""
     assert ([], [[0], [1], [2]]) == (urn_of(PORT)[0].tolist(), [cell.tolist() for cell in few_of(PORT)])
     assert [] == few_of(WIDE)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 40), st.floats(1e-9, 1e12)), min_size=1, max_size=40))
+def test_nats_are_those_of_scipy(pairs: list[tuple[int, float]]) -> None:
+    """And nothing where nothing was found, even where nothing was expected."""
+    found, expected = np.array(pairs).T
+    np.testing.assert_allclose(nats(found, expected), rel_entr(found, expected), rtol=1e-12, atol=1e-12 * found.max())
+    assert [0.0] * len(found) == nats(np.zeros(len(found)), expected * 0).tolist()

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from gateway.drift.documents import findings_of, gauges_of
 from gateway.drift.findings import Rule
-from gateway.drift.layout import ROWS
 from gateway.drift.policy import Policy
 from gateway.drift.saved import Document, SavedError, restore, save
 from gateway.drift.watch import Watch
@@ -92,18 +91,6 @@ def moved() -> tuple[Watch, Traffic]:
         watch.look(traffic.views, NOON_S + 60 * minute)
     assert "ALARM" == findings_of(watch).state
     return watch, traffic
-
-
-def test_rings_give_way_and_evidence_does_not() -> None:
-    """Where a document has to be short."""
-    watch, _ = moved()
-    whole, short = save(watch), save(watch, max_bytes=100)
-    assert len(short) < len(whole) / 2
-    found = restore(short, PROFILE, POLICY)
-    before, after = findings_of(watch), findings_of(found)
-    assert (before.state, before.log_e, before.rows) == (after.state, after.log_e, after.rows)
-    assert [feature.log_e for feature in before.features] == [feature.log_e for feature in after.features]
-    assert 0 == found.rings.recent(5)[ROWS]
 
 
 def test_segments_and_rules_may_have_changed() -> None:

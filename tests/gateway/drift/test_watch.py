@@ -124,18 +124,6 @@ def test_another_version_has_evidence_of_its_own() -> None:
     assert (State.ALARM, State.OK) == (old.watch.standing().state, new.watch.standing().state)
 
 
-def test_somebody_says_that_it_is_known() -> None:
-    """Of one feature, or of all; tests begin anew, and what is still there is found again."""
-    life = Life(TWO)
-    life.pass_(8, shift=1.0)
-    life.watch.reset("f1")
-    assert State.ALARM is life.state
-    life.watch.reset()
-    assert State.OK is life.state is life.watch.standing().state
-    life.pass_(8, shift=1.0)
-    assert State.ALARM is life.state
-
-
 def test_false_alarms_are_rarer_than_promised() -> None:
     """Twenty-four versions of five features over 12,000 rows, looked at every 200: nothing ever leaves OK in all but 5 % of them."""
     moved = 0

@@ -185,7 +185,7 @@ class Client:
             if not stream.remote_closed:
                 assert theirs.outbound_flow_control_window == LIMITS.stream_window_bytes + stream.credited - stream.flowed
         assert outbound.blocked_bytes == sum(len(piece) for s in outbound.blocked.values() for piece, _ in s.pending or ())
-        bodies = sum(len(piece) for stream in outbound.streams.values() for piece in stream.body or ())
+        bodies = sum(stream.body.size for stream in outbound.streams.values() if stream.body is not None)
         assert bodies == connection.buffered_bytes
 
     def check_answers(self) -> None:

@@ -1,0 +1,202 @@
+"""Tells what became of each request of an arm: one record for those of the sample, and for all where something happened.
+
+Runs on the event loop after the answers are out, once a batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gateway.errors import Code
+from gateway.protocol.tensors import Signature
+from gateway.rollout.records import RECORD, Flag
+from gateway.rollout.ring import ARMS, Ring
+from gateway.serving.batch import Batch, Item, starts_of
+from gateway.serving.batching import Observer
+from gateway.serving.model import Arrays, RunFault, RunLost
+from gateway.serving.splits import Split, limit_of
+from gateway.serving.versions import Version
+
+_log = logging.getLogger(__name__)
+_EVERYBODY = limit_of(1.0)
+_REJECTIONS = (Code.INVALID_ARGUMENT, Code.TOO_LARGE, Code.UNIMPLEMENTED, Code.FAILED_PRECONDITION)
+_FAULTS = (Code.OVERLOADED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL)
+
+
+def flag_of(code: Code) -> int:
+    """What a request that ended with a code says of the version that had it. A caller that went away says nothing but how long it took."""
+    if code in _REJECTIONS:
+        return Flag.REJECTED_INPUT
+    return Flag.SERVER_ERROR if code in _FAULTS else 0
+
+
+class Reading:
+    """The class or the score of a request, from the first row of its answer."""
+
+    def __init__(self, signature: Signature, *, score: bool) -> None:
+        kinds = [_kind(spec.datatype) for spec in signature.outputs]
+        wanted = ("number", "whole", "text") if score else ("whole", "text", "number")
+        self._index = next((kinds.index(kind) for kind in wanted if kind in kinds), -1)
+        self.batched = signature.max_batch_size > 0
+        self._score = score
+
+    def of(self, outputs: Arrays, rows: Sequence[int]) -> np.ndarray:
+        """float32 [len(rows)]: of these rows of `outputs`; NaN where a version has nothing to read."""
+        if self._index < 0:
+            return np.full(len(rows), np.nan, np.float32)
+        output = outputs[self._index]
+        chosen = output[list(rows)] if self.batched else output[None]
+        columns = chosen.reshape(len(rows), -1)
+        if not columns.shape[1]:
+            return np.full(len(rows), np.nan, np.float32)
+        if columns.dtype == object:
+            return np.array([_code(text) for text in columns[:, 0]], np.float32)
+        if columns.dtype.kind != "f" or columns.shape[1] == 1:
+            return np.asarray(columns[:, 0], np.float32)
+        if not self._score:
+            return np.asarray(columns.argmax(axis=1), np.float32)
+        return np.asarray(columns[:, 1] if columns.shape[1] == 2 else columns.max(axis=1), np.float32)
+
+
+def _kind(datatype: str) -> str:
+    if datatype == "BYTES":
+        return "text"
+    return "number" if datatype.startswith(("FP", "BF")) else "whole"
+
+
+def _code(text: object) -> int:
+    """A text as a number that float32 holds exactly; two texts share one rarely."""
+    return zlib.crc32(text if isinstance(text, bytes) else str(text).encode()) & 0xFFFFFF
+
+
+class Recorder:
+    """One arm of one rollout in one worker."""
+
+    def __init__(
+        self, split: Split, arm: int, version: Version, ring: Ring, *, now: Callable[[], float], wall: Callable[[], float]
+    ) -> None:
+        self.arm = arm
+        self._step, self._slot = split.step, split.slot
+        self._place = split.slot * ARMS + arm
+        self._ring, self._now, self._wall = ring, now, wall
+        self._limit = limit_of(split.sample)
+        self._slow_s = min(split.slo_s, default=math.inf)
+        self._reading = Reading(version.signature, score=split.score)
+
+    def served(self, batch: Batch) -> None:
+        """Record a batch whose answers are out."""
+        ended = batch.ended + batch.answering
+        for (items, outputs), arrays in zip(batch.groups, self._chosen(batch), strict=True):
+            self._record([items[at] for at, _ in arrays], ended, batch.rows, outputs, [row for _, row in arrays])
+        if batch.failed:
+            self._record_failed(batch.failed, ended, batch.rows)
+
+    def ended(self, item: Item, code: Code) -> None:
+        """Record a request that ended without a run."""
+        records = self._blank([item], self._now(), 0)
+        records["flags"] = flag_of(code)
+        self._leave(records)
+
+    def _chosen(self, batch: Batch) -> list[list[tuple[int, int]]]:
+        """Of each group, the place and the first row of the items that take part."""
+        found = []
+        for items, _ in batch.groups:
+            starts = starts_of(items, batch.rows if items is batch.items else sum([item.rows for item in items]))
+            found.append([(at, start) for at, (item, start) in enumerate(zip(items, starts, strict=True)) if item.arm == self.arm])
+        return found
+
+    def _record(self, items: list[Item], ended: float, rows: int, outputs: Arrays, firsts: list[int]) -> None:
+        if not items:
+            return
+        records = self._blank(items, ended, rows)
+        records["value"] = self._reading.of(outputs, firsts)
+        flags = [Flag.SERVER_ERROR if item.done else 0 for item in items]
+        bad = _bad_rows(outputs, len(outputs[0]) if self._reading.batched and outputs else 1)
+        if bad is not None:
+            flags = [
+                flag | (Flag.BAD_OUTPUT if bad[row : row + item.rows].any() else 0)
+                for flag, item, row in zip(flags, items, firsts, strict=True)
+            ]
+        records["flags"] = flags
+        self._leave(records)
+
+    def _record_failed(self, failed: Sequence[tuple[Item, RunFault]], ended: float, rows: int) -> None:
+        pairs = [(item, fault) for item, fault in failed if item.arm == self.arm]
+        if not pairs:
+            return
+        records = self._blank([item for item, _ in pairs], ended, rows)
+        records["flags"] = [flag_of(fault.code) | (Flag.CRASHED if isinstance(fault, RunLost) else 0) for _, fault in pairs]
+        self._leave(records)
+
+    def _blank(self, items: list[Item], ended: float, rows: int) -> np.ndarray:
+        """Records of these items, of whom nothing bad is known."""
+        records = np.zeros(len(items), RECORD)
+        records["unit"] = np.array([item.unit for item in items], np.uint64)
+        records["latency_s"] = ended - np.array([item.arrival for item in items])
+        records["value"] = np.nan
+        records["batch_rows"] = rows
+        records["time_s"] = self._wall()
+        records["step"], records["arm"], records["slot"] = self._step, self.arm, self._slot
+        return records
+
+    def _leave(self, records: np.ndarray) -> None:
+        """Into the ring, those that somebody has to know of."""
+        flags = records["flags"]
+        bad = int(np.count_nonzero(flags & np.uint16(Flag.SERVER_ERROR | Flag.REJECTED_INPUT)))
+        self._ring.failed[self._place] += bad
+        self._ring.answered[self._place] += len(records) - bad
+        if self._limit < _EVERYBODY:
+            sampled = mixed_units(records["unit"]) < np.uint64(self._limit)
+            flags[sampled] |= np.uint16(Flag.SAMPLED)
+            records = records[(flags != 0) | (records["latency_s"] > self._slow_s)]
+        else:
+            flags |= np.uint16(Flag.SAMPLED)
+        if len(records):
+            self._ring.append(records)
+
+
+def mixed_units(units: np.ndarray) -> np.ndarray:
+    """`splits.mixed` of units, uint64 [n]."""
+    value = units + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def _bad_rows(outputs: Arrays, rows: int) -> np.ndarray | None:
+    """Which rows have a number that is none, bool [rows]; None where no row has."""
+    bad: np.ndarray | None = None
+    for output in outputs:
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            bad = np.zeros(rows, np.bool_) if bad is None else bad
+            bad |= ~np.isfinite(output.reshape(rows, -1)).all(axis=1)
+    return bad
+
+
+class Recording:
+    """`batching.Observer` that tells the recorders of versions in a rollout of their batches, after `inner`."""
+
+    def __init__(self, inner: Observer) -> None:
+        self._inner = inner
+
+    def batch_done(self, batch: Batch) -> None:
+        """A batch was answered."""
+        self._inner.batch_done(batch)
+        recorder = batch.version.rollout
+        if recorder is not None:
+            try:
+                recorder.served(batch)
+            except Exception:  # a fault of ours costs records, never answers
+                _log.exception("recording failed: %s/%d", batch.version.name, batch.version.number)
+
+    def dropped(self, version: Version, item: Item, code: Code) -> None:
+        """A queued request ended without a run."""
+        self._inner.dropped(version, item, code)
+        recorder = version.rollout
+        if recorder is not None and item.arm == recorder.arm:
+            recorder.ended(item, code)
