@@ -71,8 +71,11 @@ class RestClient:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON that the server answers with. Raises `CallError` for an error status, a broken answer, and where nobody answers."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data, {"content-type": "application/json"}, method=method)  # noqa: S310
+        return self.send(method, path, None if body is None else json.dumps(body).encode(), "application/json")
+
+    def send(self, method: str, path: str, data: bytes | None, content_type: str) -> Any:
+        """As `call`, with a body as it is."""
+        request = urllib.request.Request(self.base + path, data, {"content-type": content_type}, method=method)  # noqa: S310
         if self._token:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")  # whoever is redirected to gets none
         try:

@@ -13,13 +13,13 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import uvloop
 
 from gateway.clock import SystemClock, seeded_random
 from gateway.config import Config, ConfigError, pins, worker_count
+from gateway.control.administration import Administration
 from gateway.control.board import Board
 from gateway.control.certificates import Certificates
 from gateway.control.changes import differences, taken_over
@@ -49,7 +49,7 @@ from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
 from gateway.control.placements import Placements
-from gateway.control.sockets import addresses, bind
+from gateway.control.sockets import SERVED, addresses, bind
 from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
@@ -83,7 +83,8 @@ def run(config: Config, reload: Reload | None = None) -> int:
     logs.configure(config.logging)
     try:
         with contextlib.ExitStack() as held:
-            state = _state_directory(config.processes.state, held)
+            path = config.processes.state
+            state = None if path is None else held.enter_context(contextlib.closing(StateDirectory.hold(path, now_s=SystemClock().wall())))
             return uvloop.run(Supervisor(config, bind(config.server), state, reload).serve())
     except OSError as error:
         _log.error("cannot listen: %s", error)
@@ -122,7 +123,8 @@ class Supervisor:
         metrics = self.certificates.metrics
         self.monitor.listener.listen(self._sockets["metrics_port"], None if metrics is None else metrics.context)
         found = addresses(self._sockets)
-        _log.info("listening: http %s, grpc %s, metrics %s", found["http_port"], found["grpc_port"], found["metrics_port"])
+        _log.info("listening: %s", ", ".join(f"{name.removesuffix('_port')} {address}" for name, address in found.items()))
+        self.administration.open()
         self.lookout.start()
         await self.credentials.look()
         await self.fleet.begin()
@@ -136,7 +138,7 @@ class Supervisor:
 
     def _compose(self) -> None:
         config, cores = self.config, sorted(os.sched_getaffinity(0))
-        self.certificates = Certificates(config.tls, lambda: self.fleet.tell(Renew()))
+        self.certificates = Certificates(config.tls, self._renewed)
         self.credentials = Credentials(config.auth, self.clock, self._know)
         self.credentials.read()
         workers = worker_count(config.processes, len(cores))
@@ -151,7 +153,7 @@ class Supervisor:
         self.board = Board.create(places)
         given = Inheritance(
             place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd, rings=self.rings.fd,
-            sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
+            sockets={name: sock.fileno() for name, sock in self._sockets.items() if name in SERVED},
         )  # fmt: skip
         self.fleet = Fleet(
             config,
@@ -178,6 +180,9 @@ class Supervisor:
         self.counting.tenants = metered(config.tenants, config.default_tenant)
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
+        self.administration = Administration(
+            config, self._sockets.get("admin_port"), self.clock, known=lambda: self.credentials.known, ask=self.credentials.ask
+        )
         self._know(self.credentials.known)
         self.verifying = Verifying(
             lambda: open_repository(config.repository), trials=config.processes.trials, brought=self.overlays.copy,
@@ -305,8 +310,13 @@ class Supervisor:
 
     def _know(self, known: Known) -> None:
         self.fleet.tell(known)
+        self.administration.tell(known)
         if self.gate is not None:
             self.gate.renew(known)
+
+    def _renewed(self) -> None:
+        self.fleet.tell(Renew())
+        self.administration.tell(Renew())
 
     async def _stay_fresh(self) -> None:
         self.certificates.look()
@@ -342,6 +352,7 @@ class Supervisor:
             _log.error("reload: %s: %s; the settings stay as they are until a restart", error.path, error.message)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
+        self.administration.configure(self.config)
         self.drift.observing.configure(self.config)
         self.counting.tenants = metered(self.config.tenants, self.config.default_tenant)
         self.steering.retry()
@@ -376,20 +387,13 @@ class Supervisor:
         self.steering.drain()
         self.verifying.close()
         await asyncio.sleep(processes.drain_delay_s if not self._status else 0.0)
-        for name in ("http_port", "grpc_port"):
+        for name in SERVED:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
+        await self.administration.end()
         await self.drift.end()
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()
         _log.info("stopped")
-
-
-def _state_directory(path: Path | None, held: contextlib.ExitStack) -> StateDirectory | None:
-    if path is None:
-        return None
-    directory = StateDirectory.hold(path, now_s=SystemClock().wall())
-    held.callback(directory.close)
-    return directory
