@@ -1,8 +1,9 @@
-"""A whole registry somewhere else: the same versions, log, policy and identity. A restore is a backup in the other direction.
+"""A whole registry somewhere else: the same versions, log, rollouts, policy and identity. A restore is a backup in the other direction.
 
 Everything but the policy is immutable, so a backup may run beside publishing, may be stopped and repeated, and a repeated one copies only
 what is new. What is written in one moment and what refers to it in a later one are read in the opposite order: logs, then records, then
-blobs; hence nothing in a copy refers to something that is not in it. Left out are leases, triggers and what garbage collection put away.
+blobs; hence nothing in a copy refers to something that is not in it. A rollout that is open goes on where its copy ends. Left out are
+leases, triggers, claims and what garbage collection put away.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from registry.head import Head, Link, fold
 from registry.medium import Medium, Progress, unseen
 from registry.names import MODEL_NAME, blob_key, digest_of
 from registry.policy import POLICY
+from registry.rollout_entries import RolloutJournal, RolloutLink
 from registry.signatures import attached
 from registry.store import MARKER, Store, marker_of
 from registry.transfer import copy_blob
@@ -52,8 +54,10 @@ def copy_onto(source: Store, medium: Medium, *, progress: Progress = unseen) -> 
     for directory in ("tmp", "blobs/sha256", "models"):
         medium.make_directory(directory)
     copy = _Copy(source, medium, progress)
+    rollouts = source.rollouts.all()  # before the versions that they speak of
     for model in filter(MODEL_NAME.fullmatch, source.models()):
         copy.add_model(model)
+    copy.add_rollouts(rollouts)
     copy.add_collections()
     copy.add_signatures()
     copy.add_policy()
@@ -87,6 +91,12 @@ class _Copy:
             self.add_state(versions.key(number), self._read(versions.key(number)))
         self._add_log(model, links, head)
         self.models, self.versions = self.models + 1, self.versions + len(numbers)
+
+    def add_rollouts(self, journals: list[RolloutJournal]) -> None:
+        for journal in journals:
+            self._add_blobs(sorted(journal.blobs))
+            for link in journal.links:
+                self._add_link(link)
 
     def add_collections(self) -> None:
         for name in self._source.medium.names("gc"):
@@ -126,13 +136,16 @@ class _Copy:
 
     def _add_log(self, model: str, links: list[Link], head: Head) -> None:
         for link in links:
-            content = self._read(link.key)
-            if digest_of(content) != link.digest:
-                raise damaged(f"{link.key} changed while it was copied")
-            self.add_state(link.key, content)
-        self.entries += len(links)
+            self._add_link(link)
         if links:
             self._medium.replace(f"models/{model}/head.json", heads.encode(head))
+
+    def _add_link(self, link: Link | RolloutLink) -> None:
+        content = self._read(link.key)
+        if digest_of(content) != link.digest:
+            raise damaged(f"{link.key} changed while it was copied")
+        self.add_state(link.key, content)
+        self.entries += 1
 
     def _read(self, key: str) -> bytes:
         content = self._source.medium.read(key)
@@ -153,5 +166,5 @@ def _check_identity(source: Store, medium: Medium) -> None:
     if medium.read(MARKER) is not None:
         if Store.on(medium).id != source.id:
             raise RegistryError(Kind.CONFLICT, "another registry is there")
-    elif strangers := set(medium.names("")) - {"blobs", "models", "tmp", POLICY, "lost+found", "gc", "signatures"}:
+    elif strangers := set(medium.names("")) - {"blobs", "models", "tmp", POLICY, "lost+found", "gc", "signatures", "rollouts"}:
         raise RegistryError(Kind.CONFLICT, f"'{min(strangers)}' is there, which no registry left")

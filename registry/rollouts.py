@@ -96,6 +96,11 @@ class Rollouts:
         """Those of all models that are not over. Raises `Kind.DAMAGED`; `rollout_tips` goes on past damage."""
         return [journal for model in self.models() for journal in self.open(model)]
 
+    def all(self) -> list[RolloutJournal]:
+        """Every rollout that there ever was. Raises `Kind.DAMAGED`."""
+        every = (self.journal(model, number) for model in self.models() for number in self.numbers(model))
+        return [journal for journal in every if journal.links]
+
     def last(self, model: str) -> RolloutJournal:
         """The newest rollout of a model, which may be over; the one before the first is empty. Raises `Kind.DAMAGED`."""
         for number in reversed(self.numbers(model)):

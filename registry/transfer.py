@@ -1,8 +1,8 @@
 """Versions to and from a directory that somebody carries to another site: content-addressed, checked while leaving and while arriving.
 
 A bundle is a directory with `blobs/sha256/…` and `signatures/…` as in a registry and `tidegate-bundle.json`, which lists versions and their
-signatures. Both directions may be stopped and repeated: what is there already is hashed, not copied. Aliases, approvals and the log stay
-behind; which version serves is decided at each site, and so is whose signatures count.
+signatures. Both directions may be stopped and repeated: what is there already is hashed, not copied. Aliases, approvals, rollouts and the
+log stay behind; which version serves is decided at each site, and so is whose signatures count.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from registry.medium import Progress, hashed, unseen
 from registry.names import MODEL_NAME, blob_key, trash_key
 from registry.parts import read_part
 from registry.policy import POLICY, read_policy
+from registry.rollout_entries import RolloutJournal, directory_of
 from registry.store import Store
 from registry.versions import Versions, entry_of
 
@@ -73,7 +74,7 @@ class _Survey:
 
 
 def verify(store: Store, *, progress: Progress = unseen) -> list[Finding]:
-    """Every blob, record, manifest, part, signature, log, cache, lease and the policy. An empty list: all is as it was published.
+    """Every blob, record, manifest, part, signature, log, cache, lease, trigger, rollout and the policy. An empty list: all is as it was published.
 
     `progress` is told the bytes of blobs as they are hashed. Copies on this machine are not looked at, only what the storage holds.
     """
@@ -86,6 +87,7 @@ def verify(store: Store, *, progress: Progress = unseen) -> list[Finding]:
         else:
             survey.notice(f"models/{name}", "this is no model name; it is passed over")
     _survey_state(survey)
+    _survey_rollouts(survey)
     _survey_signatures(survey)
     for digest in sorted(survey.sizes.keys() - survey.wanted):
         survey.notice(blob_key(digest), "nothing refers to this blob")
@@ -240,6 +242,29 @@ def _survey_state(survey: _Survey) -> None:
                 with survey.noting(f"triggers/{model}/{trigger}.json"):
                     triggers.read(model, trigger)
                     triggers.claimed(model, trigger)
+
+
+def _survey_rollouts(survey: _Survey) -> None:
+    """Each journal is a chain, and what it refers to is there; claims can be read."""
+    rollouts = survey.store.rollouts
+    for name in survey.store.medium.names("rollouts"):
+        if not MODEL_NAME.fullmatch(name):
+            survey.notice(f"rollouts/{name}", "this is no model name; it is passed over")
+            continue
+        for number in rollouts.numbers(name):
+            key = directory_of(name, number)
+            with survey.noting(key):
+                _survey_rollout(survey, rollouts.journal(name, number), key)
+                rollouts.claims(name, number).newest()
+
+
+def _survey_rollout(survey: _Survey, journal: RolloutJournal, key: str) -> None:
+    if not journal.links:
+        survey.notice(key, "the rollout has no first entry; the next one takes its number")
+    for digest in sorted(journal.blobs):
+        _survey_reference(survey, digest, key, "what the journal refers to")
+    # Where counting went on from is not kept for long.
+    survey.wanted |= {link.entry.checkpoint for link in journal.links if link.entry.checkpoint}
 
 
 def _survey_signatures(survey: _Survey) -> None:

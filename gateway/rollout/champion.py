@@ -87,6 +87,7 @@ class Champion:
 
     def _restore(self, standing: Standing, now_s: float) -> str:
         candidate, stable = standing.begun.candidate.version, standing.stable
+        self._spend(standing, "approve", candidate, now_s)  # or who wakes up later takes the mark away that is made now
         if not self._spend(standing, "promote", candidate, now_s):
             return f"alias '{self._alias}' was not moved"
         try:

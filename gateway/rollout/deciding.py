@@ -236,7 +236,7 @@ def _displaced(standing: Standing, seen: Observation) -> Draft | None:
     """Somebody has moved the alias: stable is no longer what serves, and what was compared with it says nothing any more."""
     expected = standing.begun.candidate if standing.phase is Phase.BAKING else standing.stable
     found = seen.champion
-    if standing.is_ab or (found.version if found else None) == (expected.version if expected else None):
+    if (found.version if found else None) == (expected.version if expected else None):
         return None
     alias, wanted = standing.begun.alias, f"version {expected.version}" if expected else "nothing"
     stands = "nothing" if found is None else f"version {found.version}"

@@ -107,7 +107,7 @@ class Operations:
 
     def statuses(self, *, everything: bool = False) -> tuple[Status, ...]:
         """Of all open rollouts by model and number; of all there ever were with `everything`."""
-        journals = self._all() if everything else self._rollouts.active()
+        journals = self._rollouts.all() if everything else self._rollouts.active()
         return tuple(self._status(journal) for journal in journals)
 
     def history(self, which: str) -> History:
@@ -150,10 +150,6 @@ class Operations:
         if not journal.links:
             raise RegistryError(Kind.NOT_FOUND, f"there is no rollout {which[:160]}")
         return journal
-
-    def _all(self) -> list[RolloutJournal]:
-        every = [self._rollouts.journal(model, number) for model in self._rollouts.models() for number in self._rollouts.numbers(model)]
-        return [journal for journal in every if journal.links]
 
     def _status(self, journal: RolloutJournal) -> Status:
         standing = fold(read_plan(self._store, journal), journal.entries)
