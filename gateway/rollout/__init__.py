@@ -2,5 +2,5 @@
 
 Rooms, in reading order: plan, records, ring, recorder, events, metric_rules, rules, advice, hints, spec, machine, standing, directive,
 observation, deciding, verbs, champion, admission, waiting, status, operations, analysis, notices, happenings, seals, posting, outbox,
-controller.
+postman, controller.
 """

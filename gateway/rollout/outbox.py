@@ -130,6 +130,11 @@ class Outbox:
                 self._attempt(index, waiting, by_key.get((waiting.seq, waiting.event)), now_s)
         return min((one.due_s for receiver in receivers for one in receiver.pending), default=None)
 
+    def settled(self, occurrences: Sequence[Occurrence]) -> bool:
+        """Whether there is nothing to send, now or later. Raises as `turn`."""
+        last = max((one.seq for one in occurrences), default=0)
+        return all(receiver.seq >= last and not receiver.pending for receiver in self._load())
+
     # --- the cursor ------------------------------------------------------------------------------------------------------------
 
     def _load(self) -> list[Receiver]:

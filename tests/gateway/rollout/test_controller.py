@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.rollout.observation import Overall
 from gateway.rollout.standing import Trip
-from registry.evidence import proves
 from registry.verify import damages, verify
-from tests.gateway.rollout.rolled import BY_ANN, move, plan, registry
-from tests.gateway.rollout.world import Said, World
+from tests.gateway.rollout.rolled import plan, registry
+from tests.gateway.rollout.world import World
 
 WEIGHT = {"setWeight": 10, "until": {"min_duration": "10s", "max_duration": "100s"}}
 SHADOW = {"shadow": {"percent": 50.0}, "until": {"min_units": 100}}
