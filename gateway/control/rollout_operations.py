@@ -12,7 +12,7 @@ from gateway.control.operations import Operation
 from gateway.control.rollout_work import BODIES, VERBS, Promoting, Resuming, Said
 from gateway.control.schemas import ref, schemas
 from gateway.errors import Code
-from gateway.rollout.analysis import Analysis
+from gateway.rollout.analysis import RolloutAnalysis
 from gateway.rollout.operations import Done
 from gateway.rollout.plan import Plan
 from gateway.rollout.status import History, Status
@@ -37,9 +37,9 @@ _GATE = Operation(
     id="gate",
     tag="rollouts",
     summary="200 where the verdict is PASS, else 403.",
-    answer="Analysis",
+    answer="RolloutAnalysis",
     codes=_FOUND,
-    closed="Analysis",
+    closed="RolloutAnalysis",
 )
 
 OPERATIONS: dict[str, Operation] = {
@@ -66,7 +66,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /v1/rollouts/{rollout}": _get("status", "A rollout as it stands; by its model, the one that may act.", "Status", *_FOUND),
     "GET /v1/rollouts/{rollout}/history": _get("history", "Its journal.", "History", *_FOUND),
-    "GET /v1/rollouts/{rollout}/analysis": _get("analysis", "The verdict, for Argo's web metric provider.", "Analysis", *_FOUND),
+    "GET /v1/rollouts/{rollout}/analysis": _get("analysis", "The verdict, for Argo's web metric provider.", "RolloutAnalysis", *_FOUND),
     "GET /v1/rollouts/{rollout}/gate": _GATE,
     "POST /v1/rollouts/{rollout}/gate": dataclasses.replace(
         _GATE, id="gateHook", summary="The same, as Flagger's webhooks ask.", body="Hook", body_needed=False
@@ -93,7 +93,7 @@ Bodies are JSON, a plan may be YAML, and say so in `Content-Type`: nothing else 
 
 def _schemas() -> dict[str, Any]:
     """As the types have them."""
-    types = [Plan, Status, Done, History, Analysis, Said, Resuming, Promoting]
+    types = [Plan, Status, Done, History, RolloutAnalysis, Said, Resuming, Promoting]
     _, found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     rollouts = {"type": "object", "required": ["rollouts"], "properties": {"rollouts": {"type": "array", "items": ref("Status")}}}
     known = {name: schemas()[name] for name in ("Document", "Error")}

@@ -144,7 +144,7 @@ def _failed(exchange: HttpExchange, error: TidegateError) -> None:
 def _query(exchange: HttpExchange, *known: str) -> dict[str, str]:
     """Parameters by name, each once. Raises INVALID_ARGUMENT for others."""
     try:
-        pairs = parse_qsl(exchange.query.decode("ascii"), keep_blank_values=True, strict_parsing=bool(exchange.query), errors="strict")
+        pairs = parse_qsl(exchange.query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=16)
     except ValueError:
         raise invalid("the query cannot be read") from None
     found = dict(pairs)

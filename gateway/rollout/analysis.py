@@ -21,7 +21,7 @@ _CAUSES = {
 }
 
 
-class Analysis(msgspec.Struct, frozen=True, kw_only=True):
+class RolloutAnalysis(msgspec.Struct, frozen=True, kw_only=True):
     """What Argo's web metric provider and Flagger's webhooks ask for."""
 
     ok: bool  # another system may promote
@@ -40,10 +40,10 @@ class Outcome(enum.Enum):
     OPEN = "open"
 
 
-def analysis(status: Status) -> Analysis:
+def analysis(status: Status) -> RolloutAnalysis:
     """`ok` once it is PASS."""
     found = verdict(status)
-    return Analysis(ok=found is Overall.PASS, verdict=found.value, phase=status.phase, final=status.final, reason=status.reason)
+    return RolloutAnalysis(ok=found is Overall.PASS, verdict=found.value, phase=status.phase, final=status.final, reason=status.reason)
 
 
 def verdict(status: Status) -> Overall:

@@ -38,7 +38,7 @@ PLAN: dict[str, Any] = {
         "model": "m",
         "candidate": {"version": 2},
         "strategy": {"steps": [{"setWeight": 10, "until": {"max_duration": "1h"}}, {"approve": {"by": ["bea", "key boss"]}}]},
-        "analysis": {"metrics": [{"name": "errors", "type": "rate", "event": "server_error", "critical": True}]},
+        "analysis": {"metrics": [{"name": "errors", "type": "rate", "event": "server_error", "critical": True, "pass_if": {"ratio": 1.5}}]},
     },
 }
 YAML = yaml.safe_dump(PLAN).encode()
