@@ -19,6 +19,7 @@ import uvloop
 
 from gateway.clock import SystemClock, seeded_random
 from gateway.config import Config, ConfigError, pins, worker_count
+from gateway.control.administration import Administration
 from gateway.control.board import Board
 from gateway.control.certificates import Certificates
 from gateway.control.changes import differences, taken_over
@@ -48,9 +49,8 @@ from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
 from gateway.control.placements import Placements
-from gateway.control.rollouts import Rollouts
-from gateway.control.sockets import addresses, bind
-from gateway.control.state import ServerState, held_state
+from gateway.control.sockets import SERVED, addresses, bind
+from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
 from gateway.drift.blocks import Blocks
@@ -59,6 +59,7 @@ from gateway.identity.tenants import metered
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
+from gateway.rollout.ring import Rings
 from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import Wanted
 from gateway.serving.sources import Wish, open_repository
@@ -82,7 +83,8 @@ def run(config: Config, reload: Reload | None = None) -> int:
     logs.configure(config.logging)
     try:
         with contextlib.ExitStack() as held:
-            state = held_state(config.processes.state, held, SystemClock().wall())
+            path = config.processes.state
+            state = None if path is None else held.enter_context(contextlib.closing(StateDirectory.hold(path, now_s=SystemClock().wall())))
             return uvloop.run(Supervisor(config, bind(config.server), state, reload).serve())
     except OSError as error:
         _log.error("cannot listen: %s", error)
@@ -121,7 +123,8 @@ class Supervisor:
         metrics = self.certificates.metrics
         self.monitor.listener.listen(self._sockets["metrics_port"], None if metrics is None else metrics.context)
         found = addresses(self._sockets)
-        _log.info("listening: http %s, grpc %s, metrics %s", found["http_port"], found["grpc_port"], found["metrics_port"])
+        _log.info("listening: %s", ", ".join(f"{name.removesuffix('_port')} {address}" for name, address in found.items()))
+        self.administration.open()
         self.lookout.start()
         await self.credentials.look()
         await self.fleet.begin()
@@ -135,26 +138,22 @@ class Supervisor:
 
     def _compose(self) -> None:
         config, cores = self.config, sorted(os.sched_getaffinity(0))
-        self.certificates = Certificates(config.tls, lambda: self.fleet.tell(Renew()))
+        self.certificates = Certificates(config.tls, self._renewed)
         self.credentials = Credentials(config.auth, self.clock, self._know)
         self.credentials.read()
         workers = worker_count(config.processes, len(cores))
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
         blocks = Blocks.create(regions=places, words=config.drift.max_bytes // 8)
-        self.rollouts = Rollouts(
-            config, places, self.clock, table=lambda: self.steering.table,
-            appended=lambda: self._loop.run_in_executor(None, self.lookout.look),
-        )  # fmt: skip
+        self.rings = Rings.create(places)
         triton_names = config.metrics.triton_names
         self.totals = Totals(arena, config.limits.observe, series=series_of(triton_names=triton_names))
         if self._file is not None and (problem := saved.restore(self.totals, self._file)):
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
         given = Inheritance(
-            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd,
-            rings=self.rollouts.rings.fd,
-            sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
+            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd, rings=self.rings.fd,
+            sockets={name: sock.fileno() for name, sock in self._sockets.items() if name in SERVED},
         )  # fmt: skip
         self.fleet = Fleet(
             config,
@@ -175,12 +174,15 @@ class Supervisor:
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
         self.placements = Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, triton_names=triton_names, more=(self.drift.gauges, self.rollouts.gauges),
+            arena, self.totals, config.limits.observe, triton_names=triton_names, drift=self.drift.gauges,
             state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
+        self.administration = Administration(
+            config, self._sockets.get("admin_port"), self.clock, known=lambda: self.credentials.known, ask=self.credentials.ask
+        )
         self._know(self.credentials.known)
         self.verifying = Verifying(
             lambda: open_repository(config.repository), trials=config.processes.trials, brought=self.overlays.copy,
@@ -218,8 +220,6 @@ class Supervisor:
         return min((self._served_by.get(worker, 0) for worker in self.steering.snapshot.serving), default=None)
 
     def _left(self, member: Member) -> None:
-        if not self.state.draining:
-            self.rollouts.died()
         self.totals.fold(member.place)
         self._served_by.pop(member.number, None)
         self.placements.left(member.number)
@@ -270,11 +270,7 @@ class Supervisor:
     def _seen(self, wish: Wish) -> None:
         """In the lookout's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._wish, wish)
-
-    def _wish(self, wish: Wish) -> None:
-        self.steering.wants(wish)
-        self.rollouts.wished(open_=wish.rolls)
+            self._loop.call_soon_threadsafe(self.steering.wants, wish)
 
     def _unseen(self, error: RegistryError) -> None:
         with contextlib.suppress(RuntimeError):
@@ -287,7 +283,6 @@ class Supervisor:
 
     def _routed(self, table: Table) -> None:
         """There is another table; workers have it when they say so."""
-        self._loop.call_soon(self.rollouts.follow)
         if not table.ready:
             self.state.ready = False
         elif not self._ready_from:
@@ -315,8 +310,13 @@ class Supervisor:
 
     def _know(self, known: Known) -> None:
         self.fleet.tell(known)
+        self.administration.tell(known)
         if self.gate is not None:
             self.gate.renew(known)
+
+    def _renewed(self) -> None:
+        self.fleet.tell(Renew())
+        self.administration.tell(Renew())
 
     async def _stay_fresh(self) -> None:
         self.certificates.look()
@@ -352,6 +352,7 @@ class Supervisor:
             _log.error("reload: %s: %s; the settings stay as they are until a restart", error.path, error.message)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
+        self.administration.configure(self.config)
         self.drift.observing.configure(self.config)
         self.counting.tenants = metered(self.config.tenants, self.config.default_tenant)
         self.steering.retry()
@@ -386,11 +387,12 @@ class Supervisor:
         self.steering.drain()
         self.verifying.close()
         await asyncio.sleep(processes.drain_delay_s if not self._status else 0.0)
-        for name in ("http_port", "grpc_port"):
+        for name in SERVED:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        await asyncio.gather(self.drift.end(), self.rollouts.end())
+        await self.administration.end()
+        await self.drift.end()
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()
