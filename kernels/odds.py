@@ -44,7 +44,9 @@ BOTH_SIDES = np.geomspace(1.0 / WIDEST, WIDEST, 2 * ALTERNATIVES)  # alternative
 
 
 @part()
-def _log_ratio(a, b, both, w, r, rho):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba takes no keywords
+def _log_ratio(  # noqa: PLR0917 - numba takes no keywords
+    a: np.ndarray, b: np.ndarray, both: np.ndarray, w: np.ndarray, r: float, rho: float
+) -> float:
     """ln of the likelihood ratio of r to rho, summed over levels."""
     result = 0.0
     for k in range(a.shape[0]):

@@ -7,6 +7,9 @@ are above it and how many are the candidate's. That holds for any split and any 
 odds of being above the edge are ψ times as high in the candidate it is Fisher's noncentral distribution, and likelihood ratios of several
 ψ multiply over blocks and strata to an e-value: exact for ψ = 1 and, since the ratio is monotone, for every candidate that is faster.
 
+Of the difference of rates above an edge, block by block it is at most 1 and in the mean that of its stratum: a bet of λ on its staying
+below δ multiplies capital by 1 + λ (δ − difference), whose mean is at most 1 while it does not.
+
 Assumed is that calls of a stratum and a block are alike but for the arm: within one, load and split must not move together.
 """
 
@@ -18,10 +21,12 @@ import numpy as np
 
 from kernels.jit import kernel, part
 
-__all__ = ["BLOCK", "STRATA", "add_calls", "close_blocks", "strata_of"]
+__all__ = ["BLOCK", "STAKES", "STRATA", "add_calls", "close_blocks", "strata_of"]
 
 BLOCK = 64  # calls; a block of n tells 1 − 1/n of what the true split would
 STRATA = 64
+STAKES = 12  # from a fiftieth to nine tenths of what is ever possible
+_LEAST_STAKE, _GREATEST_STAKE = math.log(0.02), math.log(0.9)
 _EXACT_ROWS = 8  # batch sizes up to here are strata of their own, then there are four to each doubling
 
 
@@ -33,7 +38,9 @@ def strata_of(batch_rows: np.ndarray) -> np.ndarray:
 
 
 @part()
-def _add_edge(calls, ours, above, log_points, log_mass, edge, chances):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba takes no keywords
+def _add_edge(  # noqa: PLR0917 - numba takes no keywords
+    calls: int, ours: int, above: int, log_points: np.ndarray, log_mass: np.ndarray, edge: int, chances: np.ndarray
+) -> None:
     """ln of the mean of ψ^X for each ψ, X hypergeometric: added to log_mass[edge]."""
     least, most = max(0, above - (calls - ours)), min(above, ours)
     chances[0] = 1.0
@@ -50,8 +57,14 @@ def _add_edge(calls, ours, above, log_points, log_mass, edge, chances):  # type:
         log_mass[edge, p] += math.log(value / total) + least * log_points[p]
 
 
-@kernel("void(float64[::1], boolean[::1], int64, float64[::1], float64[::1], float64[::1], float64[:, ::1])", releases_gil=False)
-def _add_block(values, ours, calls, edges, log_points, hits, log_mass):  # type: ignore[no-untyped-def]  # noqa: PLR0917 - numba takes no keywords
+@kernel(
+    "void(float64[::1], boolean[::1], int64, float64[::1], float64[::1], float64, float64[::1], float64[:, ::1], float64[:, ::1])",
+    releases_gil=False,
+)
+def _add_block(  # noqa: PLR0917 - numba takes no keywords
+    values: np.ndarray, ours: np.ndarray, calls: int, edges: np.ndarray, log_points: np.ndarray, margin: float, hits: np.ndarray,
+    log_mass: np.ndarray, log_capital: np.ndarray,
+) -> None:  # fmt: skip
     """One block: values, ours: [at least calls]."""
     chances = np.empty(BLOCK + 1)
     candidates = 0
@@ -65,41 +78,48 @@ def _add_block(values, ours, calls, edges, log_points, hits, log_mass):  # type:
             if values[i] > edges[edge]:
                 above += 1
                 both += ours[i]
+        difference = both / candidates - (above - both) / (calls - candidates)
+        for k in range(log_capital.shape[1]):
+            stake = math.exp(_LEAST_STAKE + k * (_GREATEST_STAKE - _LEAST_STAKE) / (STAKES - 1)) / (1.0 - margin)
+            log_capital[edge, k] += math.log1p(stake * (margin - difference))
         if 0 < above < calls:
             hits[edge] += both
             _add_edge(calls, candidates, above, log_points, log_mass, edge, chances)
 
 
 @kernel(
-    "void(float64[::1], boolean[::1], int64[::1], float64[:, ::1], boolean[:, ::1], int64[::1], float64[::1], float64[::1], float64[::1],"
-    " float64[:, ::1])"
+    "void(float64[::1], boolean[::1], int64[::1], float64[:, ::1], boolean[:, ::1], int64[::1], float64[::1], float64[::1], float64,"
+    " float64[::1], float64[:, ::1], float64[:, ::1])"
 )
 def add_calls(  # noqa: PLR0917 - numba takes no keywords
     values: np.ndarray, ours: np.ndarray, strata: np.ndarray, waiting: np.ndarray, waiting_ours: np.ndarray, filled: np.ndarray,
-    edges: np.ndarray, log_points: np.ndarray, hits: np.ndarray, log_mass: np.ndarray,
+    edges: np.ndarray, log_points: np.ndarray, margin: float, hits: np.ndarray, log_mass: np.ndarray, log_capital: np.ndarray,
 ) -> None:  # fmt: skip
     """Lay calls into their blocks, and count the blocks that are full.
 
     values: [calls] latencies, inf for one that was never answered; ours: [calls] whether it is the candidate's; strata: [calls].
     waiting, waiting_ours: [STRATA, BLOCK] and filled: [STRATA], the open blocks, in place. edges: [edges], a call above counts;
-    log_points: [points] ln ψ. hits: [edges] the candidate's calls above, and log_mass: [edges, points], both added to: the log-likelihood
-    of ψ is hits · ln ψ − log_mass.
+    log_points: [points] ln ψ; margin: δ, above 0 and below 1. Added to: hits [edges], the candidate's calls above, and log_mass [edges,
+    points], such that hits · ln ψ − log_mass is the log-likelihood of ψ; log_capital [edges, STAKES], ln of what each stake has come to.
     """
     for i in range(values.shape[0]):
         k = strata[i]
         waiting[k, filled[k]], waiting_ours[k, filled[k]] = values[i], ours[i]
         filled[k] += 1
         if filled[k] == BLOCK:
-            _add_block(waiting[k], waiting_ours[k], BLOCK, edges, log_points, hits, log_mass)
+            _add_block(waiting[k], waiting_ours[k], BLOCK, edges, log_points, margin, hits, log_mass, log_capital)
             filled[k] = 0
 
 
-@kernel("void(float64[:, ::1], boolean[:, ::1], int64[::1], float64[::1], float64[::1], float64[::1], float64[:, ::1])")
+@kernel(
+    "void(float64[:, ::1], boolean[:, ::1], int64[::1], float64[::1], float64[::1], float64, float64[::1], float64[:, ::1],"
+    " float64[:, ::1])"
+)
 def close_blocks(  # noqa: PLR0917 - numba takes no keywords
-    waiting: np.ndarray, waiting_ours: np.ndarray, filled: np.ndarray, edges: np.ndarray, log_points: np.ndarray, hits: np.ndarray,
-    log_mass: np.ndarray,
+    waiting: np.ndarray, waiting_ours: np.ndarray, filled: np.ndarray, edges: np.ndarray, log_points: np.ndarray, margin: float,
+    hits: np.ndarray, log_mass: np.ndarray, log_capital: np.ndarray,
 ) -> None:  # fmt: skip
     """Count the open blocks as they are, because the split changes now. Arguments as of `add_calls`."""
     for k in range(filled.shape[0]):
-        _add_block(waiting[k], waiting_ours[k], filled[k], edges, log_points, hits, log_mass)
+        _add_block(waiting[k], waiting_ours[k], filled[k], edges, log_points, margin, hits, log_mass, log_capital)
         filled[k] = 0

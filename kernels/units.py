@@ -6,6 +6,8 @@ was, or its marks have been forgotten since: lowering the limit thins the set, a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from kernels.jit import kernel, part
@@ -18,7 +20,7 @@ _STREAM = np.uint64(0x3C6EF372FE94F82A)  # twice the golden ratio of 64 bits: ne
 
 
 @part()
-def _mixed(unit):  # type: ignore[no-untyped-def]
+def _mixed(unit: Any) -> Any:
     """The finaliser of splitmix64 (Steele, Lea and Flood, 2014)."""
     value = np.uint64(unit) + _STREAM
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

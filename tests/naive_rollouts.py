@@ -138,6 +138,23 @@ def log_blocks(calls: Sequence[tuple[float, bool, int]], block: int, edge: float
     return total
 
 
+def log_capitals(calls: Sequence[tuple[float, bool, int]], block: int, edge: float, margin: float) -> list[float]:
+    """What stakes from a fiftieth to nine tenths of the greatest possible one have come to, over all full blocks with both arms."""
+    capitals = [0.0] * 12
+    for stratum in {stratum for _, _, stratum in calls}:
+        own = [(value > edge, mine) for value, mine, where in calls if where == stratum]
+        for start in range(0, len(own) - block + 1, block):
+            ours = [slow for slow, mine in own[start : start + block] if mine]
+            theirs = [slow for slow, mine in own[start : start + block] if not mine]
+            if not ours or not theirs:
+                continue
+            difference = sum(ours) / len(ours) - sum(theirs) / len(theirs)
+            for k in range(12):
+                stake = 0.02 * 45 ** (k / 11) / (1 - margin)
+                capitals[k] += math.log(1 + stake * (margin - difference))
+    return capitals
+
+
 # --- units --------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -149,3 +166,32 @@ def fresh_marks(records: Sequence[tuple[int, int]], first: int) -> list[int]:
         fresh.append(marks & ~seen[unit] if unit in seen else marks | first)
         seen[unit] = seen.get(unit, 0) | marks
     return fresh
+
+
+# --- what a tally counts of flags --------------------------------------------------------------------------------------------------------
+
+
+Call = tuple[int, int, int, int]  # unit, step, arm, flags
+
+
+def first_events(calls: Sequence[Call], flag: int) -> dict[tuple[int, int], int]:
+    """Units with the flag by (step, arm) of their first call that has it."""
+    counts: dict[tuple[int, int], int] = {}
+    seen = set()
+    for unit, step, arm, flags in calls:
+        if flags & flag and unit not in seen:
+            seen.add(unit)
+            counts[step, arm] = counts.get((step, arm), 0) + 1
+    return counts
+
+
+def first_calls(calls: Sequence[Call], sampled: int, flag: int, step: int) -> dict[int, tuple[int, int]]:
+    """By arm: sampled units in a step, and those whose first call in it has the flag."""
+    counts: dict[int, tuple[int, int]] = {}
+    seen = set()
+    for unit, at, arm, flags in calls:
+        if flags & sampled and at == step and unit not in seen:
+            seen.add(unit)
+            looked_at, hit = counts.get(arm, (0, 0))
+            counts[arm] = looked_at + 1, hit + bool(flags & flag)
+    return counts

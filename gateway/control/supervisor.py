@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import uvloop
@@ -49,8 +48,9 @@ from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
 from gateway.control.placements import Placements
+from gateway.control.rollouts import Rollouts
 from gateway.control.sockets import addresses, bind
-from gateway.control.state import ServerState
+from gateway.control.state import ServerState, held_state
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
 from gateway.drift.blocks import Blocks
@@ -59,7 +59,6 @@ from gateway.identity.tenants import metered
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
-from gateway.rollout.ring import Rings
 from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import Wanted
 from gateway.serving.sources import Wish, open_repository
@@ -83,7 +82,7 @@ def run(config: Config, reload: Reload | None = None) -> int:
     logs.configure(config.logging)
     try:
         with contextlib.ExitStack() as held:
-            state = _state_directory(config.processes.state, held)
+            state = held_state(config.processes.state, held, SystemClock().wall())
             return uvloop.run(Supervisor(config, bind(config.server), state, reload).serve())
     except OSError as error:
         _log.error("cannot listen: %s", error)
@@ -143,14 +142,18 @@ class Supervisor:
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
         blocks = Blocks.create(regions=places, words=config.drift.max_bytes // 8)
-        self.rings = Rings.create(places)
+        self.rollouts = Rollouts(
+            config, places, self.clock, table=lambda: self.steering.table,
+            appended=lambda: self._loop.run_in_executor(None, self.lookout.look),
+        )  # fmt: skip
         triton_names = config.metrics.triton_names
         self.totals = Totals(arena, config.limits.observe, series=series_of(triton_names=triton_names))
         if self._file is not None and (problem := saved.restore(self.totals, self._file)):
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
         given = Inheritance(
-            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd, rings=self.rings.fd,
+            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd,
+            rings=self.rollouts.rings.fd,
             sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
         )  # fmt: skip
         self.fleet = Fleet(
@@ -172,7 +175,7 @@ class Supervisor:
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
         self.placements = Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, triton_names=triton_names, drift=self.drift.gauges,
+            arena, self.totals, config.limits.observe, triton_names=triton_names, more=(self.drift.gauges, self.rollouts.gauges),
             state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
@@ -215,6 +218,8 @@ class Supervisor:
         return min((self._served_by.get(worker, 0) for worker in self.steering.snapshot.serving), default=None)
 
     def _left(self, member: Member) -> None:
+        if not self.state.draining:
+            self.rollouts.died()
         self.totals.fold(member.place)
         self._served_by.pop(member.number, None)
         self.placements.left(member.number)
@@ -265,7 +270,11 @@ class Supervisor:
     def _seen(self, wish: Wish) -> None:
         """In the lookout's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self.steering.wants, wish)
+            self._loop.call_soon_threadsafe(self._wish, wish)
+
+    def _wish(self, wish: Wish) -> None:
+        self.steering.wants(wish)
+        self.rollouts.wished(open_=wish.rolls)
 
     def _unseen(self, error: RegistryError) -> None:
         with contextlib.suppress(RuntimeError):
@@ -278,6 +287,7 @@ class Supervisor:
 
     def _routed(self, table: Table) -> None:
         """There is another table; workers have it when they say so."""
+        self._loop.call_soon(self.rollouts.follow)
         if not table.ready:
             self.state.ready = False
         elif not self._ready_from:
@@ -380,16 +390,8 @@ class Supervisor:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        await self.drift.end()
+        await asyncio.gather(self.drift.end(), self.rollouts.end())
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()
         _log.info("stopped")
-
-
-def _state_directory(path: Path | None, held: contextlib.ExitStack) -> StateDirectory | None:
-    if path is None:
-        return None
-    directory = StateDirectory.hold(path, now_s=SystemClock().wall())
-    held.callback(directory.close)
-    return directory

@@ -108,6 +108,7 @@ class Controller:
         self._readiness = readiness
         self._applied = applied
         self._claim_s = claim_s
+        self.standings: dict[str, Standing] = {}  # of rollouts that this server decides about, as it saw them last
         self._claims: dict[str, RolloutClaim] = {}
         self._counting: dict[str, Evidence] = {}
         self._plans: dict[str, Plan] = {}
@@ -153,7 +154,7 @@ class Controller:
             return []
         appended: list[RolloutEntry] = []
         for _ in range(_TURNS):
-            standing = fold(self._plan(journal), journal.entries)
+            standing = self.standings[journal.id] = fold(self._plan(journal), journal.entries)
             if standing.final or standing.token > claim.token:
                 self._lose(journal.id)
                 break
@@ -277,6 +278,7 @@ class Controller:
     def _lose(self, rollout: str) -> None:
         """What this server has counted is not what the next one decides by, so it is not kept."""
         self._claims.pop(rollout, None)
+        self.standings.pop(rollout, None)
         if self._counting.pop(rollout, None) is not None:
             self._evidences.close(rollout)
 

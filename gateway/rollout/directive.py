@@ -43,6 +43,7 @@ class Directive(msgspec.Struct, frozen=True, kw_only=True):
     shadow_qps: float | None = None
     shadow_share: float = 0.0  # of one core of each worker
     isolated: bool  # the candidate runs in a process of its own
+    gives_way: bool = False  # and that gives way to whatever else runs: its step is a shadow
     fallback: bool  # failed canary calls are asked of stable again
     unit_sources: tuple[str, ...]
     sample: float
@@ -74,7 +75,8 @@ def directive(standing: Standing) -> Directive:
         shadow_percent=shadow.percent if shadow else 0.0,
         shadow_qps=shadow.max_qps if shadow else None,
         shadow_share=shadow.max_share_of_capacity if shadow else 0.0,
-        isolated=_is_isolated(standing),
+        isolated=_is_isolated(standing) or _comes_to_shadow(standing),
+        gives_way=_comes_to_shadow(standing),
         fallback=spec.fallback == "stable",
         unit_sources=spec.unit.sources,
         sample=spec.analysis.sample,
@@ -112,6 +114,16 @@ def slo_s(plan: Plan) -> tuple[float, ...]:
 def _shadow(standing: Standing) -> ShadowStep | None:
     steps = standing.plan.steps()
     return steps[standing.step].shadow if standing.phase is Phase.STEP and standing.step < len(steps) else None
+
+
+def _comes_to_shadow(standing: Standing) -> bool:
+    """The step is a shadow, or will be once both versions are ready."""
+    steps = standing.plan.steps()
+    return (
+        standing.phase in {Phase.PREPARING, Phase.STEP, Phase.PAUSED}
+        and standing.step < len(steps)
+        and steps[standing.step].shadow is not None
+    )
 
 
 def _is_isolated(standing: Standing) -> bool:
