@@ -218,6 +218,61 @@ class TestClaims:
         assert f"{blob_key(digest)} is missing" == world.controller.problems["m-1"]
 
 
+class TestLooks:
+    """How often a registry is asked, which may be an object store."""
+
+    @pytest.fixture
+    def asked(self, world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Keys and prefixes that were read or listed, in this order."""
+        found: list[str] = []
+        for name in ("read", "names", "replace", "commit"):
+            call = getattr(world.store.medium, name)
+            monkeypatch.setattr(
+                world.store.medium, name, lambda *args, _call=call, **more: found.append(str(args[0])) or _call(*args, **more)
+            )
+        return found
+
+    def test_between_looks_it_is_not_asked(self, world: World, asked: list[str]) -> None:
+        """Nothing at all is read while nothing follows; what evidence says is decided at once all the same."""
+        world.operations.apply(plan({"setWeight": 10, "until": {"min_duration": "1h"}}), actor="ann")
+        world.restart(look_s=5.0)
+        world.tick()
+        asked.clear()
+        for _ in range(10):
+            world.tick(0.25)
+        assert [] == asked
+        world.said.fast = "the process of version 2 ended"
+        assert ["fast", "rolled"] == [entry.event for entry in world.tick(0.25)]
+        asked.clear()
+        world.tick(0.25)
+        assert [] == asked, "what is over is not claimed again"
+
+    def test_a_verb_between_looks(self, world: World) -> None:
+        """It is seen when something is to be appended, or with the next look; never overwritten."""
+        world.operations.apply(plan({"setWeight": 10, "until": {"min_units": 0, "min_duration": "2s"}}), actor="ann")
+        world.restart(look_s=5.0)
+        world.tick()
+        world.operations.pause("m", actor="bob")
+        assert () == world.tick(3.0)
+        assert "paused" == world.phase()
+        world.operations.abort("m", **BY_ANN)
+        world.tick(5.0)
+        assert "aborted" == world.phase()
+
+    def test_who_follows_asks_with_each_look(self, world: World, asked: list[str]) -> None:
+        """Not with each tick whether the claim is free."""
+        world.operations.apply(plan({"pause": {}}), actor="ann")
+        world.tick()
+        other = World(world.store, clock=world.clock, said=world.said, holder="server-2")
+        other.restart(look_s=60.0)
+        other.tick()
+        asked.clear()
+        other.tick(20.0)
+        assert ([], False) == (asked, other.controller.leads("m-1"))
+        other.tick(40.0)
+        assert other.controller.leads("m-1")
+
+
 def test_nothing_is_asked_of_what_is_over(world: World) -> None:
     """No claim, no evidence, no problem is left of it."""
     world.operations.apply(plan(WEIGHT), actor="ann")
