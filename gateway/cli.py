@@ -25,6 +25,7 @@ from gateway.commands import (
     replay,
     retire,
     rollout,
+    rollout_verbs,
     serve,
     sign,
     verify,
@@ -47,6 +48,8 @@ for one in (
     app.command()(one)
 app.add_typer(config.app, name="config")
 app.add_typer(key.app, name="key")
+for name, one in rollout_verbs.COMMANDS.items():
+    rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")
 
 

@@ -71,17 +71,21 @@ class RestClient:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON that the server answers with. Raises `CallError` for an error status, a broken answer, and where nobody answers."""
+        return self.send(method, path, None if body is None else json.dumps(body).encode(), "application/json")
+
+    def send(self, method: str, path: str, data: bytes | None, content_type: str) -> Any:
+        """As `call`, with a body as it is."""
         try:
-            return json.loads(self._answer(method, path, None if body is None else json.dumps(body).encode()))
+            return json.loads(self._answer(method, path, data, content_type))
         except ValueError:
             raise CallError(Code.INTERNAL, "the answer is no JSON", status="HTTP 200") from None
 
     def text(self, path: str) -> str:
         """A page as the server has it. Raises as `call`."""
-        return self._answer("GET", path, None).decode("utf-8", "replace")
+        return self._answer("GET", path, None, "text/plain").decode("utf-8", "replace")
 
-    def _answer(self, method: str, path: str, data: bytes | None) -> bytes:
-        request = urllib.request.Request(self.base + path, data, {"content-type": "application/json"}, method=method)  # noqa: S310
+    def _answer(self, method: str, path: str, data: bytes | None, content_type: str) -> bytes:
+        request = urllib.request.Request(self.base + path, data, {"content-type": content_type}, method=method)  # noqa: S310
         if self._token:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")  # whoever is redirected to gets none
         try:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
-from pathlib import Path
-
-from registry.state_directory import StateDirectory
 
 # Protocol extensions by their official names: clients look for them before they use a call.
 EXTENSIONS = (
@@ -31,12 +27,3 @@ class ServerState:
     started: bool = False
     draining: bool = False
     extensions: tuple[str, ...] = EXTENSIONS
-
-
-def held_state(path: Path | None, held: contextlib.ExitStack, now_s: float) -> StateDirectory | None:
-    """The server's directory, its alone until `held` is left; None where it has none. Raises `RegistryError`."""
-    if path is None:
-        return None
-    directory = StateDirectory.hold(path, now_s=now_s)
-    held.callback(directory.close)
-    return directory

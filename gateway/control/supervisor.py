@@ -18,10 +18,10 @@ import msgspec
 import uvloop
 
 from gateway.clock import SystemClock, seeded_random
-from gateway.config import Config, ConfigError, pins, worker_count
+from gateway.config import Config, pins, worker_count
+from gateway.control.administration import Administration
 from gateway.control.board import Board
 from gateway.control.certificates import Certificates
-from gateway.control.changes import differences, taken_over
 from gateway.control.chores import every
 from gateway.control.counting import Counting, series_of
 from gateway.control.credentials import Credentials, CredentialsError
@@ -48,9 +48,10 @@ from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
 from gateway.control.placements import Placements
+from gateway.control.rereading import reread
 from gateway.control.rollouts import Rollouts
-from gateway.control.sockets import addresses, bind
-from gateway.control.state import ServerState, held_state
+from gateway.control.sockets import SERVED, addresses, bind
+from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
 from gateway.control.verifying import Verifying
 from gateway.drift.blocks import Blocks
@@ -62,7 +63,6 @@ from gateway.observe.totals import Totals
 from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import Wanted
 from gateway.serving.sources import Wish, open_repository
-from gateway.typed_yaml import MisfitError
 from gateway.wire.tls import TlsError
 from registry.checkpoint import CheckpointFile
 from registry.errors import RegistryError
@@ -82,7 +82,8 @@ def run(config: Config, reload: Reload | None = None) -> int:
     logs.configure(config.logging)
     try:
         with contextlib.ExitStack() as held:
-            state = held_state(config.processes.state, held, SystemClock().wall())
+            path = config.processes.state
+            state = None if path is None else held.enter_context(contextlib.closing(StateDirectory.hold(path, now_s=SystemClock().wall())))
             return uvloop.run(Supervisor(config, bind(config.server), state, reload).serve())
     except OSError as error:
         _log.error("cannot listen: %s", error)
@@ -121,7 +122,8 @@ class Supervisor:
         metrics = self.certificates.metrics
         self.monitor.listener.listen(self._sockets["metrics_port"], None if metrics is None else metrics.context)
         found = addresses(self._sockets)
-        _log.info("listening: http %s, grpc %s, metrics %s", found["http_port"], found["grpc_port"], found["metrics_port"])
+        _log.info("listening: %s", ", ".join(f"{name.removesuffix('_port')} {address}" for name, address in found.items()))
+        self.administration.open()
         self.lookout.start()
         await self.credentials.look()
         await self.fleet.begin()
@@ -135,7 +137,7 @@ class Supervisor:
 
     def _compose(self) -> None:
         config, cores = self.config, sorted(os.sched_getaffinity(0))
-        self.certificates = Certificates(config.tls, lambda: self.fleet.tell(Renew()))
+        self.certificates = Certificates(config.tls, self._renewed)
         self.credentials = Credentials(config.auth, self.clock, self._know)
         self.credentials.read()
         workers = worker_count(config.processes, len(cores))
@@ -154,7 +156,7 @@ class Supervisor:
         given = Inheritance(
             place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd,
             rings=self.rollouts.rings.fd,
-            sockets={name: sock.fileno() for name, sock in self._sockets.items() if name != "metrics_port"},
+            sockets={name: sock.fileno() for name, sock in self._sockets.items() if name in SERVED},
         )  # fmt: skip
         self.fleet = Fleet(
             config,
@@ -181,6 +183,9 @@ class Supervisor:
         self.counting.tenants = metered(config.tenants, config.default_tenant)
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
+        self.administration = Administration(
+            config, self._sockets.get("admin_port"), self.clock, known=lambda: self.credentials.known, ask=self.credentials.ask
+        )
         self._know(self.credentials.known)
         self.verifying = Verifying(
             lambda: open_repository(config.repository), trials=config.processes.trials, brought=self.overlays.copy,
@@ -315,8 +320,13 @@ class Supervisor:
 
     def _know(self, known: Known) -> None:
         self.fleet.tell(known)
+        self.administration.tell(known)
         if self.gate is not None:
             self.gate.renew(known)
+
+    def _renewed(self) -> None:
+        self.fleet.tell(Renew())
+        self.administration.tell(Renew())
 
     async def _stay_fresh(self) -> None:
         self.certificates.look()
@@ -335,23 +345,10 @@ class Supervisor:
     def _hang_up(self) -> None:
         """SIGHUP: read the settings and the repository anew, and try again what failed."""
         notify("RELOADING=1", now_s=self.clock.now())
-        try:
-            config = self.config if self._reload is None else self._reload()
-        except ConfigError as error:
-            for problem in error.problems:
-                _log.error("reload: %s; the settings stay as they are", problem)
-            config = self.config
-        applied, restart = differences(self.config, config)
-        for change in restart:
-            _log.warning("reload: %s needs a restart", change)
-        for change in applied:
-            _log.info("reload: %s", change)
-        try:
-            self.config = taken_over(self.config, config)
-        except MisfitError as error:
-            _log.error("reload: %s: %s; the settings stay as they are until a restart", error.path, error.message)
+        self.config = reread(self.config, self._reload)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
+        self.administration.configure(self.config)
         self.drift.observing.configure(self.config)
         self.counting.tenants = metered(self.config.tenants, self.config.default_tenant)
         self.steering.retry()
@@ -386,11 +383,11 @@ class Supervisor:
         self.steering.drain()
         self.verifying.close()
         await asyncio.sleep(processes.drain_delay_s if not self._status else 0.0)
-        for name in ("http_port", "grpc_port"):
+        for name in SERVED:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        await asyncio.gather(self.drift.end(), self.rollouts.end())
+        await asyncio.gather(self.administration.end(), self.drift.end(), self.rollouts.end())
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()
