@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import enum
-import re
 
 import msgspec
 
+from gateway.rollout.events import slo_s
 from gateway.rollout.machine import Phase
 from gateway.rollout.plan import WEIGHT_UNITS, Plan, ShadowStep, Tolerance
 from gateway.rollout.standing import PinnedArm, Standing
-
-_LATENCY = re.compile(r"latency_ms\s*>\s*([0-9]+(?:\.[0-9]+)?)")
 
 
 class Mode(enum.Enum):
@@ -103,12 +101,6 @@ def pinned(standing: Standing) -> tuple[PinnedArm, ...]:
     stable = () if standing.stable is None else (PinnedArm("stable", standing.stable, 0),)
     arms = standing.begun.arms or (PinnedArm("candidate", standing.begun.candidate, standing.share),)
     return (*stable, *arms)
-
-
-def slo_s(plan: Plan) -> tuple[float, ...]:
-    """Thresholds of latency that some metric counts, in seconds, ascending."""
-    found = (_LATENCY.fullmatch(metric.event.strip()) for metric in plan.spec.analysis.metrics)
-    return tuple(sorted({float(match[1]) / 1000 for match in found if match}))
 
 
 def _shadow(standing: Standing) -> ShadowStep | None:

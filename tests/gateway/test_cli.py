@@ -39,7 +39,7 @@ COMMANDS = (
         "release",
         "gc",
     ),
-    *("export", "pull", "backup", "sign", "infer", "drift", "bench", "demo", "doctor"),
+    *("export", "pull", "backup", "sign", "infer", "drift", "replay", "bench", "demo", "doctor"),
 )
 
 

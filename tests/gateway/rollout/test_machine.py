@@ -12,7 +12,8 @@ import pytest
 
 from gateway.rollout import verbs
 from gateway.rollout.deciding import said
-from gateway.rollout.directive import Mode, directive, pinned, slo_s
+from gateway.rollout.directive import Mode, directive, pinned
+from gateway.rollout.events import slo_s
 from gateway.rollout.machine import FINAL, TABLE, Cause, Event, IllegalTransitionError, Phase, after, diagram
 from gateway.rollout.observation import Attempt, Outcome, Overall, Reading
 from gateway.rollout.standing import Trip, fold
