@@ -12,6 +12,7 @@ import logging
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import msgspec
 import uvloop
@@ -34,6 +35,7 @@ from registry.rollout_entries import RolloutJournal
 
 _log = logging.getLogger(__name__)
 TICK_S = 0.25  # far less than a ring holds
+DIRECTORY_LOOK_S, STORE_LOOK_S = 0.5, 3.0  # between two looks at the registry, where nobody here has written to it
 
 
 class Holdings:
@@ -99,8 +101,9 @@ class Court:
             self._stop()
             return
         holder = f"{config.server.name}@{socket.gethostname()}"[:48] + f"/{self._inheritance.run[:8]}"
+        look_s = DIRECTORY_LOOK_S if isinstance(store.medium.root, Path) else STORE_LOOK_S
         self._controller = Controller(
-            store, holder=holder, evidences=self._benches, readiness=self._holdings, applied=self._applied
+            store, holder=holder, evidences=self._benches, readiness=self._holdings, applied=self._applied, look_s=look_s
         )  # fmt: skip
         self._task = self._loop.create_task(every(TICK_S, self._tick))
 
