@@ -142,7 +142,7 @@ class RssWatch:
 
 def gateway_command(repository: Path, *, http: int, grpc: int, metrics: int) -> list[str]:
     """`tidegate serve` of the environment that runs the bench."""
-    ports = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+    ports = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics), "--admin-port", "0"]
     return [str(Path(sys.executable).parent / "tidegate"), "serve", "--repository", str(repository), *ports]
 
 

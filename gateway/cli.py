@@ -22,8 +22,10 @@ from gateway.commands import (
     profile,
     publish,
     reload,
+    replay,
     retire,
     rollout,
+    rollout_verbs,
     serve,
     sign,
     verify,
@@ -41,11 +43,13 @@ for one in (
     *(aliases.alias, aliases.approve, aliases.reject, log.log),
     *(retire.delete, retire.hold, retire.release, retire.gc),
     *(carry.export, carry.pull, carry.backup, sign.sign),
-    *(infer.infer, drift.drift, bench.bench, demo.demo, doctor.doctor),
+    *(infer.infer, drift.drift, replay.replay, bench.bench, demo.demo, doctor.doctor),
 ):
     app.command()(one)
 app.add_typer(config.app, name="config")
 app.add_typer(key.app, name="key")
+for name, one in rollout_verbs.COMMANDS.items():
+    rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")
 
 

@@ -20,6 +20,7 @@ from gateway.identity.tenants import Tenant, check_names
 from gateway.limits import Limits
 from gateway.model_settings import Count, IsolationPlan, Milliseconds, ModelPlan, ModelSettings, Rows, Versions
 from gateway.typed_yaml import MisfitError, Problem, YamlError
+from gateway.webhook_settings import Webhooks
 from registry.errors import RegistryError
 from registry.names import check_model_name
 from registry.queueing import Queueing
@@ -46,14 +47,16 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where the gateway listens. Port 0 lets the system choose one."""
 
     name: str = "tidegate"  # reported by ServerMetadata and GET /v2
-    host: str = "127.0.0.1"  # address of all three listeners; another than loopback needs `tls` and `auth`, or `insecure: true`
+    host: str = "127.0.0.1"  # address of the first three listeners; another than loopback needs `tls` and `auth`, or `insecure: true`
     http_port: Port = 8000  # REST; recognises gRPC and HTTP/2 too
     grpc_port: Port = 8001  # gRPC; recognises HTTP/1.1 too
     metrics_port: Port = 8002  # Prometheus metrics and health, read-only
+    admin_host: str = "127.0.0.1"  # address of the listener for administrators; another than loopback needs the same
+    admin_port: Port | None = 8003  # rollouts, over HTTP and gRPC; null: no such listener
     insecure: bool = False  # allow a host that others can reach without TLS or without credentials
 
     def __post_init__(self) -> None:
-        ports = {name: getattr(self, name) for name in ("http_port", "grpc_port", "metrics_port")}
+        ports = {name: getattr(self, name) for name in ("http_port", "grpc_port", "metrics_port", "admin_port")}
         for name, port in ports.items():
             twin = next(other for other, taken in ports.items() if taken == port)
             if port and twin != name:
@@ -172,6 +175,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
     drift: Drift = Drift()
+    webhooks: Webhooks = Webhooks()
     batching: Batching = Batching()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     limits: Limits = Limits()
@@ -186,12 +190,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         server, tls, auth = self.server, self.tls, self.auth
         is_alone = is_loopback(server.host) or server.insecure
         missing = [name for name, section in (("tls", tls), ("auth", auth)) if section is None]
-        if missing and not is_alone:
-            sections = " and ".join([f"`{name}`" for name in missing])
-            raise MisfitError(
-                "server.host",
-                f"{server.host!r} can be reached by others: add {sections}, or set server.insecure to true to let in everybody",
-            )
+        for setting, host in (("host", server.host), *([] if server.admin_port is None else [("admin_host", server.admin_host)])):
+            if missing and not (is_loopback(host) or server.insecure):
+                sections = " and ".join([f"`{name}`" for name in missing])
+                raise MisfitError(
+                    f"server.{setting}",
+                    f"{host!r} can be reached by others: add {sections}, or set server.insecure to true to let in everybody",
+                )
         if auth is None and self.repository.load_files and not is_loopback(server.host):
             raise MisfitError(
                 "repository.load_files", "on a host that others can reach it needs `auth`: nobody else tells who may bring a model"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 MODEL, ALIAS, PERSON = "flights", "champion", "demo"
 HOST = "127.0.0.1"
-PORTS = (8000, 8001, 8002)  # the server's defaults; others are chosen where they are taken
+PORTS = (8000, 8001, 8002, 8003)  # the server's defaults; others are chosen where they are taken
 BATCH_ROWS = 256
 READY_TIMEOUT_S = 60.0
 COUNT_TIMEOUT_S = 5.0
@@ -199,8 +199,8 @@ def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Sto
 def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitStack, clock: Clock) -> Server:
     with story.step("Serve") as done:
         ports = choose(HOST, PORTS)
-        http, grpc, metrics = (f"{HOST}:{port}" for port in ports)
-        flags = [f"--{name}-port={port}" for name, port in zip(("http", "grpc", "metrics"), ports, strict=True)]
+        http, grpc, metrics, admin = (f"{HOST}:{port}" for port in ports)
+        flags = [f"--{name}-port={port}" for name, port in zip(("http", "grpc", "metrics", "admin"), ports, strict=True)]
         log = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-demo-"))) / "server.log"
         start = clock.now()
         settings = ["--set", f"drift.evaluate_s={EVALUATE_S}"]
@@ -208,7 +208,7 @@ def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitSta
         client = stack.enter_context(Client(grpc))
         _wait_ready(child, client, clock)
         took = clock.now() - start
-        summary["server"] = {"http": http, "grpc": grpc, "metrics": metrics, "ready_s": round(took, 2)}
+        summary["server"] = {"http": http, "grpc": grpc, "metrics": metrics, "admin": admin, "ready_s": round(took, 2)}
         moved = "" if tuple(ports) == PORTS else " (the usual ports are taken)"
         done(f"HTTP {http}, gRPC {grpc}, metrics {metrics}{moved}; ready after {took:.1f} s")
     return Server(child, http, grpc, metrics, client)

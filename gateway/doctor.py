@@ -63,7 +63,8 @@ def subject(path: Path | None, repository: str | None) -> Subject:
 def examine(case: Subject) -> list[Finding]:
     """All checks, in order. A check that raises is itself a finding."""
     server = case.config.server
-    ports = (server.http_port, server.grpc_port, server.metrics_port)
+    ports = [(server.host, port) for port in (server.http_port, server.grpc_port, server.metrics_port)]
+    ports += [] if server.admin_port is None else [(server.admin_host, server.admin_port)]
     checks: list[tuple[str, Callable[[], Finding]]] = [
         ("python", lambda: python(sys.version_info[:2], sys.platform)),
         ("packages", lambda: packages(PACKAGES)),
@@ -75,7 +76,7 @@ def examine(case: Subject) -> list[Finding]:
         ("memory", lambda: memory(Path("/proc/meminfo"), Path("/sys/fs/cgroup"))),
         ("files", lambda: open_files(resource.getrlimit(resource.RLIMIT_NOFILE), case.config.limits.wire.max_connections)),
         ("kernels", kernels),
-        *((f"port {port}", lambda port=port: listening(server.host, port)) for port in ports),
+        *((f"port {port}", lambda host=host, port=port: listening(host, port)) for host, port in ports),
         ("access", lambda: access(case.config)),
     ]
     if case.config.tls is not None or case.config.auth is not None:

@@ -21,12 +21,17 @@ def exposure(config: Config) -> list[str]:
         found += [f"{ports}: {line}" for line in _allowed(config.auth)]
     if config.repository.model_control == "explicit":
         found.append(f"{ports}: {_loading(config)}")
-    return [*found, f"{server.host} port {server.metrics_port}: {_monitor(config)}"]
+    found.append(f"{server.host} port {server.metrics_port}: {_monitor(config)}")
+    if server.admin_port is not None:
+        found.append(f"{server.admin_host} port {server.admin_port}: {_administration(config)}")
+    return found
 
 
 def is_careless(config: Config) -> bool:
     """Whether somebody who can reach a port from elsewhere may do everything, or can be listened to."""
-    return not is_loopback(config.server.host) and (config.auth is None or config.tls is None)
+    server = config.server
+    hosts = [server.host, *([] if server.admin_port is None else [server.admin_host])]
+    return not all(map(is_loopback, hosts)) and (config.auth is None or config.tls is None)
 
 
 def _encryption(config: Config) -> str:
@@ -52,6 +57,12 @@ def _allowed(auth: Auth) -> list[str]:
 def _loading(config: Config) -> str:
     files = ", with files that nobody has signed" if config.repository.load_files else ""
     return f"loading and unloading of models{files}, {'without a credential' if config.auth is None else 'with the scope admin'}"
+
+
+def _administration(config: Config) -> str:
+    reach = "this machine" if is_loopback(config.server.admin_host) else "everybody who can reach it"
+    needs = "without a credential" if config.auth is None else "with the scopes meta, operate, approve and audit"
+    return f"rollouts {needs}, open to {reach}, {_encryption(config)}"
 
 
 def _monitor(config: Config) -> str:

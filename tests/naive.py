@@ -178,6 +178,11 @@ _KEYWORDS: dict[str, Callable[..., str]] = {
     "minItems": _bound(lambda value, said: len(value) >= said, list),
     "maxItems": _bound(lambda value, said: len(value) <= said, list),
     "minimum": _bound(lambda value, said: value >= said, (int, float)),
+    "maximum": _bound(lambda value, said: value <= said, (int, float)),
+    "exclusiveMinimum": _bound(lambda value, said: value > said, (int, float)),
+    "exclusiveMaximum": _bound(lambda value, said: value < said, (int, float)),
+    "pattern": _bound(lambda value, said: bool(re.search(said, value)), str),
+    "format": lambda value, said, schema, root, at: "" if said == "date-time" else f"{at}: unknown format {said}",
 }
 
 

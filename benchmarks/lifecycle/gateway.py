@@ -122,7 +122,7 @@ def serving(folder: Path, repository: Path, settings: str = "", *, cores: int | 
     names = ("http_port", "grpc_port", "metrics_port")
     lines = "".join(f"  {name}: {port}\n" for name, port in zip(names, ports, strict=True))
     config, log = folder / f"gateway-{ports[0]}.yaml", folder / f"gateway-{ports[0]}.log"
-    config.write_text(f"server:\n{lines}repository:\n  path: {repository}\nlogging:\n  format: json\n{settings}")
+    config.write_text(f"server:\n{lines}  admin_port: 0\nrepository:\n  path: {repository}\nlogging:\n  format: json\n{settings}")
     with Server([python, *CLI, str(config)], core=cores, ready=says_ready(ports[2]), log=log, ready_s=READY_S) as server:
         yield Gateway(server, ports, log)
 

@@ -28,6 +28,7 @@ def serve(
     http_port: Annotated[int | None, typer.Option(help="REST [8000]; 0 lets the system choose.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC [8001].")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Metrics and health [8002].")] = None,
+    admin_port: Annotated[int | None, typer.Option(help="Rollouts, for administrators of this machine [8003].")] = None,
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Allow a host that others can reach without TLS or credentials.")
     ] = None,
@@ -48,6 +49,7 @@ def serve(
         "server.http_port": http_port,
         "server.grpc_port": grpc_port,
         "server.metrics_port": metrics_port,
+        "server.admin_port": admin_port,
         "server.insecure": insecure,
         "processes.workers": workers,
         "logging.level": log_level,

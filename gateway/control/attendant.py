@@ -18,6 +18,7 @@ import msgspec
 from gateway.clock import Clock
 from gateway.control.channel import Channel
 from gateway.control.respawn import Respawn
+from gateway.control.spawning import ended
 
 _log = logging.getLogger(__name__)
 _END_S = 10.0  # that a last look and a save may take
@@ -94,7 +95,7 @@ class Attendant(Generic[M]):
         await asyncio.gather(*self._starting, return_exceptions=True)
         self.send(self._last)
         for process in self._started:
-            if not await _ended(process, _END_S):
+            if not await ended(process, _END_S):
                 _log.error("the process that %s did not end in time: killed", self._does)
 
     def _begin(self, delay_s: float, before: subprocess.Popen[bytes] | None = None) -> None:
@@ -108,7 +109,7 @@ class Attendant(Generic[M]):
     async def _open(self, delay_s: float, before: subprocess.Popen[bytes] | None) -> None:
         """Start one, when the one `before` it has ended: two would write the same files."""
         if before is not None:
-            await _ended(before, _REAP_S)
+            await ended(before, _REAP_S)
         self._waiting = asyncio.current_task()
         await self._sleep(delay_s)
         self._waiting = None
@@ -122,7 +123,7 @@ class Attendant(Generic[M]):
             return
         if self._ending:
             sock.close()
-            await _ended(process, _REAP_S)
+            await ended(process, _REAP_S)
             return
         self._started = [one for one in self._started if one.returncode is None] + [process]
         self._process, self._beginning = process, False
@@ -139,14 +140,3 @@ class Attendant(Generic[M]):
         if not self._ending:
             _log.error("the process that %s is gone: another one takes its place", self._does)
             self._begin(self._respawn.after(self._clock.now() - self._started_s), process)
-
-
-async def _ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
-    """Wait until a process has ended; whether it did by itself. It is killed after a while."""
-    try:
-        await asyncio.to_thread(process.wait, patience_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        await asyncio.to_thread(process.wait)
-        return False
-    return True

@@ -29,6 +29,7 @@ class Guidance:
     def __init__(self, store: Store) -> None:
         self.guides: tuple[Guide, ...] = ()
         self.problems: tuple[str, ...] = ()  # one sentence each
+        self.open = False  # any rollout is not over, whether it asks anything yet or not
         self._store = store
         self._tips = RolloutTips(store.rollouts)
         self._seen: tuple[RolloutJournal, ...] = ()
@@ -53,6 +54,7 @@ class Guidance:
                     raise
                 problems.append(f"rollout {journal.id} stands still: {error.message}")
         self.guides, self.problems, self._seen = tuple(guides), tuple(problems), journals
+        self.open = bool(journals)
         return True
 
     def _standing(self, journal: RolloutJournal, plans: dict[str, Plan]) -> Standing:
@@ -97,9 +99,8 @@ def guide_of(asked: Directive, slots: Slots) -> list[Guide]:
     if asked.mode is Mode.OVER:
         return []
     stable = (Pin(asked.stable, asked.stable_manifest),) if asked.stable else ()
-    others = tuple(
-        Pin(version, manifest, asked.isolated) for (_, version, _), manifest in zip(asked.arms, asked.arm_manifests, strict=True)
-    ) or (Pin(asked.candidate, asked.candidate_manifest, asked.isolated),)
+    named = [(version, manifest) for (_, version, _), manifest in zip(asked.arms, asked.arm_manifests, strict=True)]
+    others = [Pin(*one, asked.isolated, asked.gives_way) for one in named or [(asked.candidate, asked.candidate_manifest)]]
     return [Guide(rollout=asked.rollout, model=asked.model, pins=(*stable, *others), split=_split(asked, slots))]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.config import Config
 from gateway.control.guidance import Guidance, guidance_of
@@ -129,6 +130,7 @@ class Lookout:
     def _found(self, listing: Listing, check: Callable[[Wish], None] | None = None) -> None:
         with self._lock:
             made = wish(self._config, listing, self._guidance.guides if self._guidance is not None else ())
+            made = replace(made, rolls=self._guidance is not None and self._guidance.open)
             if check is not None:
                 check(made)
             problems = (*made.problems, *(self._guidance.problems if self._guidance is not None else ()))

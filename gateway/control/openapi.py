@@ -5,8 +5,10 @@ Source: spec.openapis.org/oas/v3.1.0.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.control.operations import METRICS, OPERATIONS, TAGS, Operation
@@ -26,7 +28,7 @@ VERSION = "3.1.0"
 TRANSPORT = (400, 408, 413, 414, 415, 417, 431, 500, 501, 505)  # what the transport, or a fault of ours, may answer to any request
 _BEARER, _CERTIFICATE = "bearer", "certificate"
 _LENGTH = LENGTH_HEADER.decode().title()
-_JSON, _BINARY = "application/json", "application/octet-stream"
+_JSON, _BINARY, _YAML = "application/json", "application/octet-stream", "application/yaml"
 
 _DESCRIPTION = """\
 The Open Inference Protocol v2 with Triton's extensions, and TensorFlow Serving's REST API beside it, on either port, over HTTP/1.1
@@ -42,37 +44,56 @@ _PLACES = {  # component: its name in a path, what it is, its schema
     "version": ("version", "A version's number, or an alias.", _TEXT),
     "number": ("version", "A version's number.", {**_TEXT, "pattern": "^[0-9]+$"}),
     "label": ("label", "An alias.", {**_TEXT, "pattern": f"^{ALIAS_NAME.pattern}$"}),
+    "rollout": ("rollout", "A rollout by what it is called, `<model>-<number>`.", _TEXT),
 }
+_REFERENCE = re.compile(r'"#/components/(\w+)/([^"]+)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What is said of a surface beside its routes."""
+
+    operations: Mapping[str, Operation]
+    tags: Mapping[str, str]
+    text: str
+    schemas: Callable[[], dict[str, Any]]
+    more: tuple[Route, ...] = ()  # of other ports
+
+
+INFERENCE = Described(operations=OPERATIONS, tags=TAGS, text=_DESCRIPTION, schemas=schemas, more=(METRICS,))
 
 
 class Description:
     """The document of one server, written when somebody asks for it and again where other credentials are good."""
 
-    def __init__(self, state: ServerState, routes: Callable[[], Iterable[Route]], auth: Callable[[], Auth | None]) -> None:
+    def __init__(
+        self, state: ServerState, routes: Callable[[], Iterable[Route]], auth: Callable[[], Auth | None], described: Described = INFERENCE
+    ) -> None:
         """`auth()` None: everybody may call everything."""
+        self._described = described
         self._state = state
         self._routes = routes
         self._auth = auth
         self._written: tuple[Auth | None, bytes] | None = None
 
     def http(self, exchange: HttpExchange) -> None:
-        """GET /v2/openapi.json."""
+        """The document."""
         auth = self._auth()
         if self._written is None or self._written[0] is not auth:
-            self._written = auth, json_text(document(self._routes(), self._state, auth))
+            self._written = auth, json_text(document(self._routes(), self._state, auth, self._described))
         exchange.respond(200, [JSON_TYPE], self._written[1])
 
 
-def document(routes: Iterable[Route], state: ServerState, auth: Auth | None) -> dict[str, Any]:
-    """The document of a server with these routes, and of the port of metrics."""
-    paths = {_template(route): _path(route, auth) for route in (*routes, METRICS)}
+def document(routes: Iterable[Route], state: ServerState, auth: Auth | None, described: Described = INFERENCE) -> dict[str, Any]:
+    """The document of a server with these routes, and of what is said beside them."""
+    paths = {_template(route): _path(route, auth, described) for route in (*routes, *described.more)}
     return {
         "openapi": VERSION,
-        "info": {"title": state.name, "version": state.version, "description": _DESCRIPTION},
+        "info": {"title": state.name, "version": state.version, "description": described.text},
         "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "tags": [{"name": name, "description": text} for name, text in described.tags.items()],
         "paths": paths,
-        "components": _components(paths, auth),
+        "components": _components(paths, auth, described),
     }
 
 
@@ -80,7 +101,7 @@ def _template(route: Route) -> str:
     return next(iter(route.names.values())).partition(" ")[2]
 
 
-def _path(route: Route, auth: Auth | None) -> dict[str, Any]:
+def _path(route: Route, auth: Auth | None, described: Described) -> dict[str, Any]:
     """One path with its methods."""
     template = _template(route)
     names = re.findall(r"{(\w+)}", template)
@@ -92,7 +113,7 @@ def _path(route: Route, auth: Auth | None) -> dict[str, Any]:
         host, port = ({"default": default} for default in ("127.0.0.1", "8002"))
         item["servers"] = [{"url": "http://{host}:{port}", "variables": {"host": host, "port": port}}]
     for method, name in route.names.items():
-        item[method.lower()] = _operation(method, name, OPERATIONS[name], auth)
+        item[method.lower()] = _operation(method, name, described.operations[name], auth)
     return item
 
 
@@ -108,6 +129,8 @@ def _operation(method: str, name: str, operation: Operation, auth: Auth | None) 
         written["requestBody"] = _body(operation)
     if operation.binary:
         written["parameters"] = [{"$ref": "#/components/parameters/binaryHeader"}]
+    if operation.query:
+        written["parameters"] = [{"name": name, "in": "query", "required": False, "schema": _TEXT} for name in operation.query]
     answers = _answers(operation, guarded=bool(scope))
     if is_head:
         answers = {status: {"description": f"{REASONS[int(status)].decode()}, without a body."} for status in answers}
@@ -121,6 +144,8 @@ def _body(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {_JSON: {"schema": ref(operation.body)}}
     if operation.binary:
         content[_BINARY] = {"schema": {"type": "string", "contentMediaType": _BINARY}}
+    if operation.yaml:
+        content[_YAML] = {"schema": ref(operation.body)}
     return {"required": operation.body_needed, "content": content}
 
 
@@ -133,6 +158,8 @@ def _answers(operation: Operation, *, guarded: bool) -> dict[str, Any]:
         answers[200] = _good(operation)
     if operation.unavailable:
         answers[503] = {"description": "Not so.", "content": {_JSON: {"schema": ref(operation.unavailable)}}}
+    if operation.closed:
+        answers[403] = {"description": "Not so.", "content": {_JSON: {"schema": {"anyOf": [ref(operation.closed), ref("Error")]}}}}
     return {str(status): answers[status] for status in sorted(answers)}
 
 
@@ -172,15 +199,26 @@ def _schemes(auth: Auth) -> dict[str, dict[str, str]]:
     return schemes
 
 
-def _components(paths: dict[str, Any], auth: Auth | None) -> dict[str, Any]:
+def _components(paths: dict[str, Any], auth: Auth | None, described: Described) -> dict[str, Any]:
+    """What the paths refer to, and what that refers to."""
     parameters = {component: _parameter(name, "path", text, schema) for component, (name, text, schema) in _PLACES.items()}
     text = "Bytes of JSON before the tensors, which follow in the order of the inputs; 0: the body is the data of the only input."
     parameters["binaryHeader"] = _parameter(_LENGTH, "header", text, {"type": "integer", "minimum": 0})
     methods = [one for item in paths.values() for method, one in item.items() if method.upper() in ("GET", "POST")]
     failures = sorted({int(status) for one in methods for status, answer in one["responses"].items() if "$ref" in answer})
     responses = {_response_name(status): _failure(status) for status in failures}
-    components = {"schemas": schemas(), "parameters": parameters, "responses": responses}
+    components = _referred(paths, {"schemas": described.schemas(), "parameters": parameters, "responses": responses})
     return components if auth is None else components | {"securitySchemes": _schemes(auth)}
+
+
+def _referred(paths: dict[str, Any], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Of the components that are known, those that are referred to, in their order."""
+    used: set[tuple[str, str]] = set()
+    new = set(_REFERENCE.findall(json.dumps(paths)))
+    while new:
+        used |= new
+        new = {found for kind, name in new for found in _REFERENCE.findall(json.dumps(known[kind][name]))} - used
+    return {kind: {name: one for name, one in members.items() if (kind, name) in used} for kind, members in known.items()}
 
 
 def _parameter(name: str, place: str, text: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,9 @@ class Operation:
     answer: str | None = ""  # the schema of a 200; "": an empty body; None: it is never answered with 200
     text: tuple[str, ...] = ()  # the media types of an answer that is no JSON
     unavailable: str = ""  # the schema of a 503 that is no error but the answer
+    closed: str = ""  # the same of a 403
+    query: tuple[str, ...] = ()  # parameters behind the path, none needed
+    yaml: bool = False  # the body may be YAML too
     codes: tuple[Code, ...] = ()  # what may go wrong, beside what may with every request
 
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from gateway.wire.exchange import Headers, HttpExchange, HttpHandler, HttpRefusal
+from gateway.wire.exchange import Headers, HttpApplication, HttpExchange, HttpHandler, HttpRefusal
 
 READ, WRITE = ("GET", "HEAD"), ("POST",)
 _ACCEPTED_TYPES = frozenset((b"", b"application/json", b"application/octet-stream", b"application/x-www-form-urlencoded", b"text/json"))
+JSON_ONLY = frozenset((b"application/json", b"text/json"))  # no page that a browser shows can have it send these elsewhere (CORS)
+YAML_TOO = JSON_ONLY | {b"application/yaml", b"application/x-yaml", b"text/yaml", b"text/x-yaml"}
+_WORDS = {
+    _ACCEPTED_TYPES: "application/json or application/octet-stream", JSON_ONLY: "application/json",
+    YAML_TOO: "application/yaml or application/json",
+}  # fmt: skip
 
 
 class Route:
     """A path with names in it, `/v2/models/{model}`, and the methods that it takes. `names` are those of the access table, by method."""
 
-    __slots__ = ("names",)
+    __slots__ = ("_types", "names")
 
-    def __init__(self, methods: tuple[str, ...], template: str) -> None:
+    def __init__(self, methods: tuple[str, ...], template: str, types: frozenset[bytes] = _ACCEPTED_TYPES) -> None:
+        """`types`: what a body may be."""
+        self._types = types
         self.names = {method: f"{'GET' if method == 'HEAD' else method} {template}" for method in methods}
 
     def check(self, method: str, headers: Headers) -> str:
@@ -25,8 +33,14 @@ class Route:
         if name is None:
             raise HttpRefusal(405, "Method Not Allowed", [(b"allow", ", ".join(self.names).encode())])
         if method == "POST":
-            _check_type(headers)
+            self._check_type(headers)
         return name
+
+    def _check_type(self, headers: Headers) -> None:
+        """Where nothing else is said, curl's default type passes; forms with parts and pickles never do (CVE-2024-47874, CVE-2024-2912)."""
+        kind = next((value for name, value in headers if name == b"content-type"), b"")
+        if kind.partition(b";")[0].strip().lower() not in self._types:
+            raise HttpRefusal(415, f"content-type is not supported; use {_WORDS[self._types]}")
 
 
 Action = Callable[[HttpExchange, str, str], None]  # (exchange, model, version)
@@ -46,8 +60,5 @@ class Surface(Protocol):
         ...
 
 
-def _check_type(headers: Headers) -> None:
-    """curl's default type passes, forms with parts and pickles do not (CVE-2024-47874, CVE-2024-2912)."""
-    kind = next((value for name, value in headers if name == b"content-type"), b"")
-    if kind.partition(b";")[0].strip().lower() not in _ACCEPTED_TYPES:
-        raise HttpRefusal(415, "content-type is not supported; use application/json or application/octet-stream")
+class Application(Surface, HttpApplication, Protocol):
+    """A surface that can also be used as it is, by everybody."""

@@ -11,20 +11,19 @@ import importlib.metadata
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
 from gateway.clock import Clock, seeded_random
 from gateway.config import Config
 from gateway.control.balance import Balance
+from gateway.control.behind import behind_of
 from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.crossings import Crossings
 from gateway.control.drift_questions import DriftQuestions
 from gateway.control.extensions import Extensions
-from gateway.control.guard import GuardedHttp
-from gateway.control.guarded_calls import GuardedCalls, Personal
 from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.index import RepositoryIndex
@@ -46,7 +45,6 @@ from gateway.control.statistics import Statistics
 from gateway.control.watches import Watches
 from gateway.drift.watching import Watching
 from gateway.errors import Code
-from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate, Known
 from gateway.identity.settings import Auth
 from gateway.identity.tenants import Weights
@@ -63,14 +61,8 @@ from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader, Say
 from gateway.serving.sources import content_of, gives_way, is_isolated, open_repository, overlaid
 from gateway.serving.versions import Version
-from gateway.wire.blocks import Router
-from gateway.wire.exchange import HttpApplication
 from gateway.wire.grpc import GrpcRouter
-from gateway.wire.head import RequestHead
-from gateway.wire.http_stream import route_http
-from gateway.wire.listener import Behind, Listener
-from gateway.wire.stream import Acceptor
-from gateway.wire.timeouts import TimedHttp2
+from gateway.wire.listener import Listener
 from gateway.wire.tls import TlsContext, TlsError
 from registry.compiled import Compiled
 from registry.discovery import Source
@@ -343,27 +335,3 @@ def _settle_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY, 20, 20)
-
-
-def behind_of(calls: GrpcRouter, rest: Rest, limits: WireLimits, gate: Gate | None, personal: Mapping[bytes, Personal]) -> Behind:
-    """What stands behind the ports: everything for everybody, or through a gate, for callers with a certificate of their own too."""
-    if gate is None:
-        return Behind(rest, _router(calls, rest, limits), TimedHttp2)
-
-    def guarded(certificate: Certificate | None = None) -> Behind:
-        calls_of = GuardedCalls(calls, gate, personal, certificate)
-        route = _router(calls_of, GuardedHttp(rest, gate, certificate), limits)
-        return Behind(GuardedHttp(rest, gate, certificate), route, TimedHttp2, known=guarded)
-
-    return guarded()
-
-
-def _router(calls: GrpcRouter | GuardedCalls, rest: HttpApplication, limits: WireLimits) -> Router:
-    """gRPC by content type, everything else is HTTP: on either port."""
-
-    def route(head: RequestHead) -> Acceptor:
-        if head.content_type.startswith(b"application/grpc") and head.content_type[16:17] in (b"", b"+", b";"):
-            return calls.route(head)
-        return route_http(rest, head, limits)
-
-    return route

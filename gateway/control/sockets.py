@@ -6,19 +6,22 @@ import socket
 
 from gateway.config import Server
 
-PORTS = ("http_port", "grpc_port", "metrics_port")
+SERVED = ("http_port", "grpc_port")  # by workers
+PORTS = (*SERVED, "metrics_port", "admin_port")
 _BACKLOG = 1024  # connections that the kernel holds until they are accepted
 
 
 def bind(server: Server) -> dict[str, socket.socket]:
-    """The three sockets by the names of their settings, listening. Without SO_REUSEPORT, so that a second server on a port fails loudly.
+    """The sockets by the names of their settings, listening. Without SO_REUSEPORT, so that a second server on a port fails loudly.
 
     Raises `OSError` naming host and port.
     """
     bound: dict[str, socket.socket] = {}
     try:
         for name in PORTS:
-            bound[name] = _bound(server.host, getattr(server, name))
+            port = getattr(server, name)
+            if port is not None:
+                bound[name] = _bound(server.admin_host if name == "admin_port" else server.host, port)
     except OSError:
         for sock in bound.values():
             sock.close()

@@ -1,7 +1,8 @@
-"""Starting a worker's process: a fresh interpreter, never a fork, with exactly the descriptors that it is given."""
+"""Processes: a worker's is a fresh interpreter, never a fork, with exactly the descriptors that it is given; and the end of any."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -35,3 +36,14 @@ def spawn(inheritance: Inheritance) -> Spawned:
             ours.close()
             raise
     return Spawned(child, ours)
+
+
+async def ended(process: subprocess.Popen[bytes], patience_s: float) -> bool:
+    """Wait until a process has ended; whether it did by itself. It is killed after a while."""
+    try:
+        await asyncio.to_thread(process.wait, patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait)
+        return False
+    return True

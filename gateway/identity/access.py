@@ -13,6 +13,7 @@ from gateway.identity.principals import Principal
 
 _INFERENCE = "/inference.GRPCInferenceService/"
 _HEALTH = "/grpc.health.v1.Health/"
+_ROLLOUTS = "/tidegate.Rollouts/"
 _REFLECTION = "ServerReflection/ServerReflectionInfo"
 OF_A_MODEL = " model/{model}"  # behind a route of the health service: a question about one model
 
@@ -28,6 +29,7 @@ class Need(msgspec.Struct, frozen=True):
 
 
 NOTHING, META, ADMIN = Need(), Need("meta"), Need("admin")
+OPERATE, APPROVE, AUDIT = Need("operate"), Need("approve"), Need("audit")
 INFER = Need("infer", of_model=True)
 
 TABLE: dict[str, Need] = {
@@ -99,6 +101,21 @@ TABLE: dict[str, Need] = {
     "POST /v2/trace/setting": ADMIN,
     "POST /v2/models/{model}/trace/setting": ADMIN,
     "POST /v2/models/{model}/versions/{version}/trace/setting": ADMIN,
+    # rollouts, on the port for administrators
+    "GET /v1/openapi.json": NOTHING,  # it says nothing of the rollouts
+    "GET /v1/rollouts": META,
+    "GET /v1/rollouts/{rollout}": META,
+    "GET /v1/rollouts/{rollout}/analysis": META,
+    "GET /v1/rollouts/{rollout}/gate": META,
+    "POST /v1/rollouts/{rollout}/gate": META,
+    "GET /v1/rollouts/{rollout}/history": AUDIT,
+    "POST /v1/rollouts": OPERATE,
+    **{f"POST /v1/rollouts/{{rollout}}/{verb}": OPERATE for verb in ("pause", "resume", "promote", "abort")},
+    "POST /v1/rollouts/{rollout}/approve": APPROVE,
+    **{f"{_ROLLOUTS}{call}": META for call in ("List", "Status", "Watch")},
+    f"{_ROLLOUTS}History": AUDIT,
+    **{f"{_ROLLOUTS}{call}": OPERATE for call in ("Apply", "Pause", "Resume", "Promote", "Abort")},
+    f"{_ROLLOUTS}Approve": APPROVE,
     # refused to everybody, by name
     **{f"{_INFERENCE}{kind}SharedMemory{verb}": NOTHING for kind in ("System", "Cuda") for verb in ("Status", "Register", "Unregister")},
 }

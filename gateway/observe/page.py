@@ -62,6 +62,7 @@ _HISTOGRAM_FAMILIES = (
     Family("tidegate_compute_duration_seconds", "histogram", "Seconds of a run, counted once a batch"),
     Family("tidegate_batch_rows", "histogram", "Rows of a batch"),
 )
+_ROLLOUT = ("rollout", "model")
 _SHADOW_FAMILY = Family(
     "tidegate_rollout_shadow", "counter", "Requests that a shadow ran too, or why it did not", ("model", "version", "outcome")
 )
@@ -107,6 +108,19 @@ GAUGES = {
         ),
         Family("tidegate_feature_bin", "counter", "Values in a bin of a feature", (*_FEATURE, "bin")),
         Family("tidegate_feature_reference_ratio", "gauge", "Share of the reference in a bin of a feature", (*_FEATURE, "bin")),
+        Family("tidegate_rollout_phase", "gauge", "1 for the phase that a rollout is in", (*_ROLLOUT, "phase")),
+        Family("tidegate_rollout_step", "gauge", "Which of its plan's steps a rollout is at, from 0", _ROLLOUT),
+        Family("tidegate_rollout_weight_ratio", "gauge", "Share of units that go to the candidate, or to all arms beside stable", _ROLLOUT),
+        Family("tidegate_rollout_requests", "counter", "Requests of an arm since the rollout began", (*_ROLLOUT, "arm", "outcome")),
+        Family("tidegate_rollout_units", "gauge", "Units of the smaller arm in this step", _ROLLOUT),
+        Family("tidegate_rollout_verdict", "gauge", "1 for the verdict on the step as it is now", (*_ROLLOUT, "verdict")),
+        Family(
+            "tidegate_rollout_log_e",
+            "gauge",
+            "Logarithm of the evidence of a metric at its strongest, against the candidate and for it",
+            (*_ROLLOUT, "metric", "arm", "side"),
+        ),
+        Family("tidegate_rollout_records_lost", "counter", "Records of requests that nobody had the time to read"),
         Family("tidegate_worker_connections", "gauge", "Open client connections of a worker", ("worker",)),
         Family("tidegate_worker_inflight_requests", "gauge", "Requests that are queued or running in a worker", ("worker",)),
         Family("tidegate_worker_inflight_bytes", "gauge", "Bytes of decoded inputs of a worker", ("worker",)),

@@ -39,3 +39,4 @@ def _rpc(method: MethodDescriptor) -> Rpc:
 
 RPCS: dict[str, Rpc] = {method.name: _rpc(method) for method in inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods}
 MODEL_DRIFT = _rpc(tidegate_pb2.DESCRIPTOR.services_by_name["Monitoring"].methods_by_name["ModelDrift"])
+ROLLOUTS: dict[str, Rpc] = {method.name: _rpc(method) for method in tidegate_pb2.DESCRIPTOR.services_by_name["Rollouts"].methods}

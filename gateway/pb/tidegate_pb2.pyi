@@ -268,3 +268,251 @@ class Findings(_message.Message):
     violations: _containers.RepeatedCompositeFieldContainer[Violations]
     hours: _containers.RepeatedCompositeFieldContainer[HourFinding]
     def __init__(self, version: _Optional[str] = ..., state: _Optional[str] = ..., since_s: _Optional[float] = ..., sentence: _Optional[str] = ..., rows: _Optional[int] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., reference: _Optional[_Union[Reference, _Mapping]] = ..., alpha: _Optional[float] = ..., log_e: _Optional[float] = ..., log_e_windows: _Optional[float] = ..., log_e_needed: _Optional[float] = ..., together: _Optional[_Union[Scope, _Mapping]] = ..., predictions: _Optional[_Union[Scope, _Mapping]] = ..., features: _Optional[_Iterable[_Union[FeatureFinding, _Mapping]]] = ..., performance: _Optional[_Union[PerformanceFinding, _Mapping]] = ..., segments: _Optional[_Iterable[_Union[SegmentFinding, _Mapping]]] = ..., violations: _Optional[_Iterable[_Union[Violations, _Mapping]]] = ..., hours: _Optional[_Iterable[_Union[HourFinding, _Mapping]]] = ...) -> None: ...
+
+class ListRolloutsRequest(_message.Message):
+    __slots__ = ("model", "all")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    all: bool
+    def __init__(self, model: _Optional[str] = ..., all: _Optional[bool] = ...) -> None: ...
+
+class ListRolloutsResponse(_message.Message):
+    __slots__ = ("rollouts",)
+    ROLLOUTS_FIELD_NUMBER: _ClassVar[int]
+    rollouts: _containers.RepeatedCompositeFieldContainer[RolloutStatus]
+    def __init__(self, rollouts: _Optional[_Iterable[_Union[RolloutStatus, _Mapping]]] = ...) -> None: ...
+
+class ApplyRolloutRequest(_message.Message):
+    __slots__ = ("plan", "force", "reason", "actor", "operation_id", "commit")
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    plan: bytes
+    force: bool
+    reason: str
+    actor: str
+    operation_id: str
+    commit: str
+    def __init__(self, plan: _Optional[bytes] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., operation_id: _Optional[str] = ..., commit: _Optional[str] = ...) -> None: ...
+
+class PauseRolloutRequest(_message.Message):
+    __slots__ = ("rollout", "reason", "actor", "operation_id")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    rollout: str
+    reason: str
+    actor: str
+    operation_id: str
+    def __init__(self, rollout: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., operation_id: _Optional[str] = ...) -> None: ...
+
+class ResumeRolloutRequest(_message.Message):
+    __slots__ = ("rollout", "reason", "actor", "operation_id", "accept_evidence")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    rollout: str
+    reason: str
+    actor: str
+    operation_id: str
+    accept_evidence: bool
+    def __init__(self, rollout: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., operation_id: _Optional[str] = ..., accept_evidence: _Optional[bool] = ...) -> None: ...
+
+class ApproveRolloutRequest(_message.Message):
+    __slots__ = ("rollout", "reason", "actor", "operation_id")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    rollout: str
+    reason: str
+    actor: str
+    operation_id: str
+    def __init__(self, rollout: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., operation_id: _Optional[str] = ...) -> None: ...
+
+class PromoteRolloutRequest(_message.Message):
+    __slots__ = ("rollout", "reason", "actor", "operation_id", "full", "step")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    FULL_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    rollout: str
+    reason: str
+    actor: str
+    operation_id: str
+    full: bool
+    step: int
+    def __init__(self, rollout: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., operation_id: _Optional[str] = ..., full: _Optional[bool] = ..., step: _Optional[int] = ...) -> None: ...
+
+class AbortRolloutRequest(_message.Message):
+    __slots__ = ("rollout", "reason", "actor", "operation_id")
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    rollout: str
+    reason: str
+    actor: str
+    operation_id: str
+    def __init__(self, rollout: _Optional[str] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., operation_id: _Optional[str] = ...) -> None: ...
+
+class RolloutRequest(_message.Message):
+    __slots__ = ("rollout",)
+    ROLLOUT_FIELD_NUMBER: _ClassVar[int]
+    rollout: str
+    def __init__(self, rollout: _Optional[str] = ...) -> None: ...
+
+class RolloutDone(_message.Message):
+    __slots__ = ("status", "new")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    NEW_FIELD_NUMBER: _ClassVar[int]
+    status: RolloutStatus
+    new: bool
+    def __init__(self, status: _Optional[_Union[RolloutStatus, _Mapping]] = ..., new: _Optional[bool] = ...) -> None: ...
+
+class RolloutArm(_message.Message):
+    __slots__ = ("name", "version", "manifest", "percent")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    manifest: str
+    percent: float
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., manifest: _Optional[str] = ..., percent: _Optional[float] = ...) -> None: ...
+
+class RolloutTrip(_message.Message):
+    __slots__ = ("metric", "critical", "sentence")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    CRITICAL_FIELD_NUMBER: _ClassVar[int]
+    SENTENCE_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    critical: bool
+    sentence: str
+    def __init__(self, metric: _Optional[str] = ..., critical: _Optional[bool] = ..., sentence: _Optional[str] = ...) -> None: ...
+
+class RolloutStatus(_message.Message):
+    __slots__ = ("id", "model", "name", "phase", "final", "cause", "reason", "waiting", "step", "steps", "step_kind", "mode", "percent", "arms", "alias", "skip", "elapsed_s", "started", "changed", "starter", "publisher", "approvals", "approvals_wanted", "tripped", "accepted", "passed", "waived", "held", "plan", "salt", "commit", "forced", "report", "controller", "entries", "ahead")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    STEP_KIND_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    SKIP_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    STARTER_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHER_FIELD_NUMBER: _ClassVar[int]
+    APPROVALS_FIELD_NUMBER: _ClassVar[int]
+    APPROVALS_WANTED_FIELD_NUMBER: _ClassVar[int]
+    TRIPPED_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    PASSED_FIELD_NUMBER: _ClassVar[int]
+    WAIVED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    SALT_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    FORCED_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    CONTROLLER_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    model: str
+    name: str
+    phase: str
+    final: bool
+    cause: str
+    reason: str
+    waiting: str
+    step: int
+    steps: int
+    step_kind: str
+    mode: str
+    percent: float
+    arms: _containers.RepeatedCompositeFieldContainer[RolloutArm]
+    alias: str
+    skip: str
+    elapsed_s: float
+    started: str
+    changed: str
+    starter: str
+    publisher: str
+    approvals: _containers.RepeatedScalarFieldContainer[str]
+    approvals_wanted: int
+    tripped: _containers.RepeatedCompositeFieldContainer[RolloutTrip]
+    accepted: _containers.RepeatedScalarFieldContainer[str]
+    passed: _containers.RepeatedScalarFieldContainer[int]
+    waived: _containers.RepeatedScalarFieldContainer[int]
+    held: bool
+    plan: str
+    salt: str
+    commit: str
+    forced: bool
+    report: str
+    controller: str
+    entries: int
+    ahead: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., name: _Optional[str] = ..., phase: _Optional[str] = ..., final: _Optional[bool] = ..., cause: _Optional[str] = ..., reason: _Optional[str] = ..., waiting: _Optional[str] = ..., step: _Optional[int] = ..., steps: _Optional[int] = ..., step_kind: _Optional[str] = ..., mode: _Optional[str] = ..., percent: _Optional[float] = ..., arms: _Optional[_Iterable[_Union[RolloutArm, _Mapping]]] = ..., alias: _Optional[str] = ..., skip: _Optional[str] = ..., elapsed_s: _Optional[float] = ..., started: _Optional[str] = ..., changed: _Optional[str] = ..., starter: _Optional[str] = ..., publisher: _Optional[str] = ..., approvals: _Optional[_Iterable[str]] = ..., approvals_wanted: _Optional[int] = ..., tripped: _Optional[_Iterable[_Union[RolloutTrip, _Mapping]]] = ..., accepted: _Optional[_Iterable[str]] = ..., passed: _Optional[_Iterable[int]] = ..., waived: _Optional[_Iterable[int]] = ..., held: _Optional[bool] = ..., plan: _Optional[str] = ..., salt: _Optional[str] = ..., commit: _Optional[str] = ..., forced: _Optional[bool] = ..., report: _Optional[str] = ..., controller: _Optional[str] = ..., entries: _Optional[int] = ..., ahead: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RolloutEntry(_message.Message):
+    __slots__ = ("seq", "time", "actor", "event", "from_phase", "to_phase", "step", "reason", "evidence", "checkpoint", "token", "counts", "details")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    FROM_PHASE_FIELD_NUMBER: _ClassVar[int]
+    TO_PHASE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    time: str
+    actor: str
+    event: str
+    from_phase: str
+    to_phase: str
+    step: int
+    reason: str
+    evidence: _containers.RepeatedScalarFieldContainer[str]
+    checkpoint: str
+    token: int
+    counts: bool
+    details: str
+    def __init__(self, seq: _Optional[int] = ..., time: _Optional[str] = ..., actor: _Optional[str] = ..., event: _Optional[str] = ..., from_phase: _Optional[str] = ..., to_phase: _Optional[str] = ..., step: _Optional[int] = ..., reason: _Optional[str] = ..., evidence: _Optional[_Iterable[str]] = ..., checkpoint: _Optional[str] = ..., token: _Optional[int] = ..., counts: _Optional[bool] = ..., details: _Optional[str] = ...) -> None: ...
+
+class RolloutHistory(_message.Message):
+    __slots__ = ("id", "model", "entries")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    model: str
+    entries: _containers.RepeatedCompositeFieldContainer[RolloutEntry]
+    def __init__(self, id: _Optional[str] = ..., model: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[RolloutEntry, _Mapping]]] = ...) -> None: ...

@@ -16,7 +16,6 @@ from gateway.rollout.agreement import Agreement
 from gateway.rollout.events import Condition, parse
 from gateway.rollout.hits import Hits, sides_of
 from gateway.rollout.labels import Labels
-from gateway.rollout.metric_rules import is_latency
 from gateway.rollout.mixes import Mixes
 from gateway.rollout.plan import Metric, seconds
 from gateway.rollout.queries import Queries
@@ -24,6 +23,7 @@ from gateway.rollout.records import CANDIDATE, STABLE, Flag, Kind
 from gateway.rollout.slowness import Slowness
 from gateway.rollout.stage import Stage
 from gateway.rollout.streaks import Streak
+from gateway.rollout.thresholds import is_latency
 from gateway.rollout.units import FIRST, Units
 from gateway.rollout.verdict import Found, Rule, Top
 

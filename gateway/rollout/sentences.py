@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from gateway.rollout.metric_rules import is_latency
 from gateway.rollout.plan import Metric
+from gateway.rollout.thresholds import is_latency
 from gateway.rollout.verdict import Found, MetricVerdict, Rule, SampleRatio, Top, Verdict
 
 _ODDS = "the odds at equal batch sizes"

@@ -68,6 +68,11 @@ class Tally:
         self.assigned_calls, self.ended_calls = np.zeros(self._stage.arms, np.int64), np.zeros(self._stage.arms, np.int64)
 
     @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of the arms beside stable."""
+        return tuple(self._stage.names)
+
+    @property
     def step(self) -> int:
         """The one that was entered last; −1 before any."""
         return self._stage.step

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 
-from gateway.rollout.metric_rules import can_pass
+from gateway.rollout.events import parse
 from gateway.rollout.plan import Analysis, Metric
 from gateway.rollout.verdict import Rule
+
+
+def is_latency(metric: Metric) -> bool:
+    """Whether calls are compared by how long they took, at equal batch sizes."""
+    return metric.type == "dominance" or (metric.type == "rate" and math.isfinite(parse(metric.event).above_s))
 
 
 def is_decisive(metric: Metric) -> bool:
@@ -27,6 +32,20 @@ def rule_of(metric: Metric, analysis: Analysis, arm: str, *, arms: int, shadow: 
         arm=arm,
         fail_at=math.log(max(len(alike), 1) * arms / analysis.alpha.fail),
         pass_at=math.log(ways * arms / analysis.alpha.passes),
-        has_say=can_pass(metric, shadow=shadow),
+        has_say=has_say(metric, shadow=shadow),
         pauses=not is_decisive(metric),
     )
+
+
+def has_say(metric: Metric, *, shadow: bool) -> bool:
+    """Whether a PASS of a shadow, or of a weight, asks this metric too.
+
+    A shadow's time is not what callers would wait, and without a shadow there is nothing to agree with.
+    """
+    if metric.dry_run:
+        return False
+    if metric.type == "agreement":
+        return shadow
+    if metric.type == "query":
+        return True
+    return metric.pass_if is not None and metric.type != "distribution" and not (shadow and is_latency(metric))

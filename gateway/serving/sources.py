@@ -52,6 +52,7 @@ class Wish:
     problems: tuple[str, ...] = ()  # one sentence each
     notes: tuple[str, ...] = ()  # what is fine as it is and ought to be known
     splits: tuple[Split, ...] = ()  # of rollouts; each holds once its versions are ready
+    rolls: bool = False  # there is a rollout that is not over
 
     @classmethod
     def nothing(cls) -> Wish:

@@ -66,7 +66,7 @@ class Gateway(Process):
     def __init__(self, repository: Path, *, log: Path, settings: Sequence[str] = ()) -> None:
         http, grpc, metrics = free_ports(3)
         self.http, self.grpc, self.metrics = (f"127.0.0.1:{port}" for port in (http, grpc, metrics))
-        ports = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+        ports = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics), "--admin-port", "0"]
         assignments = [part for setting in settings for part in ("--set", setting)]
         command = [Path(sys.executable).with_name("tidegate"), "serve", "--repository", repository, *ports, *assignments]
         super().__init__(command, ready_url=f"http://{self.metrics}/v2/health/ready", log=log)

@@ -97,7 +97,7 @@ def running(folder: Path, arguments: list[str], models: str = "/models") -> Iter
     ports = free_ports()
     names = ("--http-port", "--grpc-port", "--metrics-port")
     flags = [word for name, port in zip(names, ports, strict=True) for word in (name, str(port))]
-    command = [*PROGRAM, *arguments, *flags, "--set", "processes.drain_delay_s=0"]
+    command = [*PROGRAM, *arguments, *flags, "--admin-port", "0", "--set", "processes.drain_delay_s=0"]
     log = folder / "server.log"
     with Container(cell(folder, models, command), log) as container:
         server = Server(container, ports, log)

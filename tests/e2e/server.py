@@ -62,6 +62,13 @@ class Server:
             self.child.wait(0.02)
         raise AssertionError("not ready in time: " + "\n".join(self.child.last_lines(20)))
 
+    @property
+    def admin_port(self) -> int:
+        """The one that the system has chosen, by the log."""
+        found = re.search(r"listening: .*admin [^:]+:(\d+)", self.log.read_text("utf-8", "replace"))
+        assert found
+        return int(found[1])
+
     # --- metrics ---------------------------------------------------------------------------------------------------------------
 
     def page(self) -> str:
@@ -146,7 +153,7 @@ def starting(folder: Path, repository: Path, settings: str = "", context: ssl.SS
     server = "".join(f"  {name}: {port}\n" for name, port in zip(names, ports, strict=True))
     config = folder / "server.yaml"
     place = "" if "repository:" in settings else f"repository:\n  path: {repository}\n"
-    config.write_text(f"server:\n{server}{place}logging:\n  format: json\n{processes}{settings}")
+    config.write_text(f"server:\n{server}  admin_port: 0\n{place}logging:\n  format: json\n{processes}{settings}")
     log = folder / "server.log"
     with Child(["serve", "--config", str(config)], log=log) as child:
         yield Server(child, ports, log, context)

@@ -51,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     for line in lines[:2]:
         subprocess.run(shell(line), cwd=folder, check=True, capture_output=True)
     http, grpc, metrics = choose("127.0.0.1", [8000, 8001, 8002])
-    flags = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics)]
+    flags = ["--http-port", str(http), "--grpc-port", str(grpc), "--metrics-port", str(metrics), "--admin-port", "0"]
     old = Path.cwd()
     os.chdir(folder)
     try:

@@ -49,7 +49,7 @@ def main(program: str, models: Path) -> None:
     ports = [free_port() for _ in range(3)]
     names = ("--http-port", "--grpc-port", "--metrics-port")
     flags = [part for name, port in zip(names, ports, strict=True) for part in (name, str(port))]
-    server = subprocess.Popen([program, "serve", "--repository", str(models), *flags])
+    server = subprocess.Popen([program, "serve", "--repository", str(models), *flags, "--admin-port", "0"])
     try:
         url = f"http://127.0.0.1:{ports[0]}"
         wait_ready(server, url)

@@ -36,6 +36,7 @@ def test_a_healthy_machine_has_nothing_to_do(tmp_path: Path) -> None:
         "port 8000",
         "port 8001",
         "port 8002",
+        "port 8003",
         "access",
         "repository",
     ] == list(findings)

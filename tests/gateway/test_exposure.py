@@ -26,7 +26,9 @@ def test_a_server_as_it_starts_without_settings() -> None:
         "127.0.0.1 ports 8000 and 8001: open to this machine, not encrypted",
         "127.0.0.1 ports 8000 and 8001: inference and all else without a credential",
         "127.0.0.1 port 8002: health and metrics without a credential, not encrypted",
+        "127.0.0.1 port 8003: rollouts without a credential, open to this machine, not encrypted",
     ] == exposure(config())
+    assert not any("8003" in line for line in exposure(config(**{"server.admin_port": None}))[:-1])
 
 
 def test_who_may_load_and_bring_what(tmp_path: Path) -> None:
@@ -65,6 +67,8 @@ auth:
         f"{ports}: client certificates cn:a: infer:*, meta",
         f"{ports}: client certificates *: nothing",
         "10.0.0.1 port 8002: health and metrics with the scope meta, encrypted",
+        "127.0.0.1 port 8003: rollouts with the scopes meta, operate, approve and audit, open to this machine, encrypted, "
+        "client certificates are taken",
     ] == exposure(load(path))
 
 

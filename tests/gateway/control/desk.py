@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gateway.config import Repository, Versions
+from gateway.control.behind import behind_of
 from gateway.control.calls import inference_methods, personal_inference
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.drift_questions import DriftQuestions
@@ -25,7 +26,6 @@ from gateway.control.rest_infer import RestInference
 from gateway.control.rest_predict import RestPrediction
 from gateway.control.rest_v1 import RestV1
 from gateway.control.service import Service
-from gateway.control.serving import behind_of
 from gateway.control.standard_calls import personal_health, standard_methods
 from gateway.control.state import ServerState
 from gateway.control.statistics import Statistics

@@ -26,6 +26,7 @@ from gateway.limits import WireLimits
 from gateway.pb import inference_pb2 as pb
 from gateway.wire.grpc import Method
 from gateway.wire.status import grpc_status, http_status
+from tests.gateway.control.counter import Counter
 from tests.gateway.control.desk import INFER, STREAM, Desk, body, infer
 from tests.gateway.drift.told import told
 from tests.gateway.identity.issuing import BAD, NOW_S, api_key, auth, key_set, token
@@ -52,11 +53,19 @@ def monitor_routes() -> list[Route]:
     return asyncio.run(made())
 
 
+def is_administration(route: str) -> bool:
+    """Whether a route is of the port for administrators."""
+    return "/v1/rollouts" in route or route.endswith("/v1/openapi.json") or route.startswith("/tidegate.Rollouts/")
+
+
 def routed(desk: Desk) -> set[str]:
     """Everything that a server routes by."""
-    calls = {path.decode() for path in desk.calls.methods}
+    administration = Counter()
+    assert all(map(is_administration, (name for route in administration.rest.routes for name in route.names.values())))
+    calls = {path.decode() for one in (desk, administration) for path in one.calls.methods}
     of_models = {path.decode() + OF_A_MODEL for path in (health.CHECK, health.WATCH)}
-    return calls | of_models | {name for route in [*desk.rest.routes, *monitor_routes()] for name in route.names.values()}
+    routes = [*desk.rest.routes, *administration.rest.routes, *monitor_routes()]
+    return calls | of_models | {name for route in routes for name in route.names.values()}
 
 
 def test_every_route_of_the_server_is_in_the_table_and_the_table_has_no_other() -> None:
@@ -67,11 +76,11 @@ def test_every_route_of_the_server_is_in_the_table_and_the_table_has_no_other() 
 def test_the_table_is_the_one_of_the_design() -> None:
     """Nothing for health and server metadata; scopes that exist for all else; whatever changes a server is an administrator's."""
     words = {need.scope for need in TABLE.values()}
-    assert {"", "meta", "infer", "admin"} == words
+    assert {"", "meta", "infer", "admin", "operate", "approve", "audit"} == words
     assert all(need.of_model == (need.scope in scopes.OF_MODELS) for need in TABLE.values())
     probes = {"GET /v2/health/live", "GET /v2/health/ready", "GET /v2/health/startup"}
     probes |= {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
-    server = {"GET /", "GET /v2", "GET /v2/", "GET /v2/openapi.json"}
+    server = {"GET /", "GET /v2", "GET /v2/", "GET /v2/openapi.json", "GET /v1/openapi.json"}
     server |= {f"{SERVICE}{name}" for name in ("ServerLive", "ServerReady", "ServerMetadata")}
     assert probes | server == {route for route, need in TABLE.items() if not need.scope and "SharedMemory" not in route}
     inference = {"POST /v2/models/{model}/infer", "POST /v2/models/{model}/versions/{version}/infer", INFER, STREAM}
@@ -79,7 +88,15 @@ def test_the_table_is_the_one_of_the_design() -> None:
     assert inference == {route for route, need in TABLE.items() if need.scope == "infer"}
     changing = {route for route in TABLE if route.startswith("POST") and not route.endswith(("/infer", "/index", ":predict"))}
     changing |= {route for route in TABLE if "ModelLoad" in route or "ModelUnload" in route}
+    changing = {route for route in changing if not is_administration(route)}
     assert {"admin"} == {TABLE[route].scope for route in changing}
+    verbs = {route.rpartition("/")[2].lower(): TABLE[route].scope for route in TABLE if is_administration(route)}
+    reading = dict.fromkeys(("openapi.json",), "") | dict.fromkeys(
+        ("rollouts", "{rollout}", "analysis", "gate", "list", "status", "watch"), "meta"
+    )
+    operating = dict.fromkeys(("apply", "pause", "resume", "promote", "abort"), "operate")
+    assert reading | operating | {"approve": "approve", "history": "audit", "rollouts": "operate"} == verbs
+    assert ("meta", "operate") == (TABLE["GET /v1/rollouts"].scope, TABLE["POST /v1/rollouts"].scope)
 
 
 def test_a_route_that_is_not_in_the_table_is_closed_to_everybody() -> None:
@@ -188,6 +205,23 @@ def desk_of(shown: Shown) -> Desk:
     return desk
 
 
+class Idle:
+    """Work that is never there: a question of rights comes before it."""
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def refuse(*_: object, **__: object) -> object:
+            raise TidegateError(Code.NOT_FOUND, "nothing is here")
+
+        return refuse
+
+
+def counter_of(shown: Shown) -> Counter:
+    """The port for administrators, with nothing behind it."""
+    counter = Counter(work=Idle(), auth=SETTINGS, certificate=shown.certificate)  # type: ignore[arg-type]
+    counter.gate.renew(KNOWN)
+    return counter
+
+
 def denial(status: int, number_of: Callable[[Code], int], text: str) -> tuple[Code, str]:
     """What an answer says of rights: OK for everything else, also for what is refused to everybody by a handler."""
     of_rights = text in (UNIDENTIFIED, CLOSED) or text.startswith("the credential lacks the scope")
@@ -218,9 +252,12 @@ def over_grpc(desk: Desk, path: str, model: str, shown: Shown) -> tuple[Code, st
     return denial(reply.status, grpc_status, reply.text)
 
 
+JSON = "application/json"
+
+
 def asked_over_http(template: str, model: str) -> tuple[str, bytes]:
     """A path of a route, and a good body where it needs one."""
-    target = template.replace("{model}", model).replace("{version}", "3").replace("{label}", "champion")
+    target = template.replace("{model}", model).replace("{version}", "3").replace("{label}", "champion").replace("{rollout}", "m-1")
     sent = b'{"instances":[[1.0,2.0]]}' if template.endswith(":predict") else body([[1.0, 2.0]]) if template.endswith("/infer") else b""
     return target, sent
 
@@ -230,7 +267,8 @@ def over_http(desk: Desk, route: str, model: str, shown: Shown) -> tuple[Code, s
     method, _, template = route.partition(" ")
     target, sent = asked_over_http(template, model)
     sent = None if method == "GET" else sent
-    answer = desk.http.ask(method, target, sent, *[f"Authorization: {value}" for value in shown.fields])
+    kind = [f"Content-Type: {JSON}"] if sent is not None else []
+    answer = desk.http.ask(method, target, sent, *kind, *[f"Authorization: {value}" for value in shown.fields])
     assert (401 == answer.status) == ("www-authenticate" in answer.headers)
     return denial(answer.status, http_status, json.loads(answer.body).get("error", "") if answer.status >= 400 else "")
 
@@ -239,7 +277,7 @@ def over_http2(desk: Desk, route: str, model: str, shown: Shown) -> tuple[Code, 
     """The same for HTTP/2."""
     method, _, template = route.partition(" ")
     target, sent = asked_over_http(template, model)
-    fields = [("authorization", value) for value in shown.fields]
+    fields = [("content-type", JSON), *(("authorization", value) for value in shown.fields)]
     stream_id, desk._next = desk._next, desk._next + 2
     block = desk.wire.block(http2_wire.request(target, *fields, method=method))
     desk.wire.send(http2_wire.head(stream_id, block) + http2_wire.data(stream_id, sent, last=True))
@@ -254,8 +292,9 @@ def over_http2(desk: Desk, route: str, model: str, shown: Shown) -> tuple[Code, 
 def test_case_107_108_every_route_with_this_credential_answers_as_the_table_says(what: str) -> None:
     """Twice each, because the second answer may come from what was remembered of the first; models with and without a right, and none."""
     shown = CREDENTIALS[what]
-    desk = desk_of(shown)
+    inference, administration = desk_of(shown), counter_of(shown)
     for route in sorted(set(TABLE) - {"GET /metrics"}):
+        desk = administration if is_administration(route) else inference
         ways = [over_grpc] if route.startswith("/") else [over_http, over_http2]
         for model in (ROWS, TEXTS, "nobody") if "odel" in route else (ROWS,):
             refusal = decide(route, model, shown.principal)

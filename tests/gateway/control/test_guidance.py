@@ -49,23 +49,39 @@ def test_a_rollout_is_followed_from_its_admission_to_its_end(tmp_path: Path) -> 
     go_on(store, rollout, (Event.PREPARE, 0, None))
     assert guidance.look()
     (guide,) = guidance.guides
-    assert ([(1, False), (2, True)], None) == ([(pin.version, pin.isolated) for pin in guide.pins], guide.split)
+    held = [(pin.version, pin.isolated, pin.gives_way) for pin in guide.pins]
+    assert ([(1, False, False), (2, True, True)], None) == (held, guide.split)
     go_on(store, rollout, (Event.READY, 0, None))
     guidance.look()
     split = guidance.guides[0].split
     assert split is not None
     assert ("shadow", 20.0, (Arm(CANARY, 2, 0),)) == (split.mode, split.shadow_percent, split.arms)
+    assert held == [(pin.version, pin.isolated, pin.gives_way) for pin in guidance.guides[0].pins]
     go_on(store, rollout, (Event.PASS, 1, None))
     guidance.look()
     (guide,) = guidance.guides
     assert guide.split is not None
     assert ("canary", (Arm(CANARY, 2, 1234),), ("header:x-user",)) == (guide.split.mode, guide.split.arms, guide.split.sources)
-    assert [False, False] == [pin.isolated for pin in guide.pins]
+    assert [(False, False)] * 2 == [(pin.isolated, pin.gives_way) for pin in guide.pins]
     assert (split.salt, split.slot) == (guide.split.salt, guide.split.slot)
     assert not guidance.look()
     operations(store).abort(rollout, **BY_ANN)
     guidance.look()
     assert guidance.guides[0].split is None
+
+
+def test_a_candidate_that_begins_with_traffic_gives_way_to_nobody(tmp_path: Path) -> None:
+    """It has a process of its own all the same, the same one from when it is made ready."""
+    store = registry(tmp_path / "r")
+    rollout = operations(store).apply(plan({"setWeight": 5}), **BY_ANN).status.id
+    guidance = Guidance(store)
+    go_on(store, rollout, (Event.PREPARE, 0, None))
+    guidance.look()
+    before = guidance.guides[0].pins
+    go_on(store, rollout, (Event.READY, 0, None))
+    guidance.look()
+    assert before == guidance.guides[0].pins
+    assert [(False, False), (True, False)] == [(pin.isolated, pin.gives_way) for pin in before]
 
 
 def test_another_server_comes_to_the_same(tmp_path: Path) -> None:
