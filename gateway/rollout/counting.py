@@ -78,7 +78,8 @@ class Counting:
         self.warm, self.warmed_up = False, 0  # whether the warm-up is over, and calls of the arms beside stable in it
         self.elsewhere = self.warm_up = self.repeated = self.thinned = 0
         self.known = np.zeros((2, 256), np.bool_)  # calls and pairs of which steps count
-        self.streaks = [Streak(analysis.consecutive_failures) for _ in stage.names]
+        tolerated = max((metric.tolerate.ratio for metric in analysis.metrics), default=1.0)
+        self.streaks = [Streak(analysis.consecutive_failures, tolerated) for _ in stage.names]
         self.counters: list[Counter] = [self._counter(metric) for metric in analysis.metrics]
         flagged = [(parse(metric.event), one) for metric, one in self._each() if isinstance(one, Hits)]
         if len(flagged) > RATES:
@@ -157,9 +158,10 @@ class Counting:
         self._follow_ordered(told["unit"], told["arm"], (told["flags"] & _FAILED) != 0, (told["flags"] & _CRASHED) != 0)
 
     def _follow_ordered(self, units: np.ndarray, arms: np.ndarray, failed: np.ndarray, crashed: np.ndarray) -> None:
+        alone = self.stage.in_shadow or not self.stage.weights[self.stage.step, STABLE]
         for arm, streak in enumerate(self.streaks, CANDIDATE):
             compared = (arms == STABLE) | (arms == arm)
-            streak.add(units[compared], arms[compared] == arm, failed[compared], crashed[compared])
+            streak.add(units[compared], arms[compared] == arm, failed[compared], crashed[compared], alone=alone)
 
     def _add_events(self, calls: np.ndarray) -> None:
         marks = self._marks[calls["flags"] & 7]

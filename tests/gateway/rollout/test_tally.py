@@ -95,7 +95,8 @@ def test_the_warm_up_is_not_counted_in_either_arm() -> None:
     assert ({"warm_up": 3}, (1, 1)) == (late.verdicts(1102.0).excluded, metric(late.verdicts(1102.0), "errors").found.units)
     crashing = entered(plan(warmup={"requests": 300, "duration": "60s"}), now_s=1000.0)
     crashing.add(records(range(50), time_s=1001.0))
-    crashing.add(records(range(50, 55), arm=1, flags=Flag.SAMPLED | Flag.SERVER_ERROR, time_s=1002.0))
+    failing = np.arange(400) % 50 == 0
+    crashing.add(records(range(50, 450), arm=failing, flags=Flag.SAMPLED | np.where(failing, Flag.SERVER_ERROR, 0), time_s=1002.0))
     assert crashing.verdicts(1003.0).fast is not None
 
 
