@@ -130,13 +130,27 @@ def start(stack: ExitStack, store: Store, log: Path, core: int, more: Sequence[s
     http, grpc, metrics = free_ports(3)
     command = [*gateway_command(store.medium.root, http=http, grpc=grpc, metrics=metrics), *more]
     server = stack.enter_context(Server(command, core=core, ready=says_ready(metrics), log=log))
+    if not more:
+        _await_evaluation(metrics)
     return Ledger(Target(HOST, grpc, server.cpu_s, metrics, log), watched=not more)
+
+
+def _await_evaluation(metrics_port: int) -> None:
+    """Until the evaluating process has begun: it imports for seconds while it gives way to a server under load, once in a server's life."""
+    end = time.monotonic() + PATIENCE_S
+    while not _COUNTED.search(_page(metrics_port)) and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def rows_counted(metrics_port: int) -> int:
     """What the metrics page says of all versions."""
+    return sum(int(float(value)) for value in _COUNTED.findall(_page(metrics_port)))
+
+
+def _page(metrics_port: int) -> str:
     with urllib.request.urlopen(f"http://{HOST}:{metrics_port}/metrics", timeout=5) as answer:
-        return sum(int(float(value)) for value in _COUNTED.findall(answer.read().decode()))
+        page: bytes = answer.read()
+        return page.decode()
 
 
 def _measure_width(folder: Path, features: int, cores: Cores, *, pairs: int, seed: int) -> dict[str, list[dict[str, Any]]]:

@@ -22,6 +22,7 @@ from gateway.commands import (
     profile,
     publish,
     reload,
+    replay,
     retire,
     rollout,
     rollout_verbs,
@@ -42,7 +43,7 @@ for one in (
     *(aliases.alias, aliases.approve, aliases.reject, log.log),
     *(retire.delete, retire.hold, retire.release, retire.gc),
     *(carry.export, carry.pull, carry.backup, sign.sign),
-    *(infer.infer, drift.drift, bench.bench, demo.demo, doctor.doctor),
+    *(infer.infer, drift.drift, replay.replay, bench.bench, demo.demo, doctor.doctor),
 ):
     app.command()(one)
 app.add_typer(config.app, name="config")

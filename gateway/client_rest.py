@@ -75,18 +75,26 @@ class RestClient:
 
     def send(self, method: str, path: str, data: bytes | None, content_type: str) -> Any:
         """As `call`, with a body as it is."""
+        try:
+            return json.loads(self._answer(method, path, data, content_type))
+        except ValueError:
+            raise CallError(Code.INTERNAL, "the answer is no JSON", status="HTTP 200") from None
+
+    def text(self, path: str) -> str:
+        """A page as the server has it. Raises as `call`."""
+        return self._answer("GET", path, None, "text/plain").decode("utf-8", "replace")
+
+    def _answer(self, method: str, path: str, data: bytes | None, content_type: str) -> bytes:
         request = urllib.request.Request(self.base + path, data, {"content-type": content_type}, method=method)  # noqa: S310
         if self._token:
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")  # whoever is redirected to gets none
         try:
             with urllib.request.urlopen(request, timeout=self._timeout_s, context=self._context) as response:  # noqa: S310
-                return json.load(response)
+                return bytes(response.read())
         except urllib.error.HTTPError as error:
             raise CallError(_CODES.get(error.code, Code.INTERNAL), _message(error), status=f"HTTP {error.code}") from None
         except TimeoutError:
             raise CallError(Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout_s:g} s", status="timeout") from None
-        except ValueError:
-            raise CallError(Code.INTERNAL, "the answer is no JSON", status="HTTP 200") from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise CallError(Code.UNAVAILABLE, f"{self.base}: {reason}", status="unreachable") from None

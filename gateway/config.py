@@ -244,8 +244,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             provider_options=own.provider_options.over(said.provider_options),
             memory_pattern=_first(own.memory_pattern, said.memory_pattern, True),
             entries=dict(said.entries) | own.session_entries,
-            isolation=IsolationPlan(own.isolation_memory_bytes, own.run_timeout_s) if own.isolation == "process" else None,
+            isolation=self.isolation(model) if own.isolation == "process" else None,
         )
+
+    def isolation(self, model: str) -> IsolationPlan:
+        """The bounds of a model's process, where one of its versions has a process of its own."""
+        own = self.model(model)
+        return IsolationPlan(own.isolation_memory_bytes, own.run_timeout_s)
 
 
 class ConfigError(Exception):

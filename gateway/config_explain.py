@@ -63,7 +63,7 @@ class Section:
 
 def sections(cls: type[msgspec.Struct] = Config, path: str = "") -> Iterator[Section]:
     """All sections in the order of the declarations; those without settings of their own are left out."""
-    comments = _comments(cls)
+    comments = comments_of(cls)
     settings: list[Setting] = []
     below: list[tuple[type[msgspec.Struct], str]] = []
     for info in msgspec.structs.fields(cls):
@@ -149,7 +149,7 @@ def _unit(name: str) -> str:
     return _UNITS.get(name.rpartition("_")[2], "")
 
 
-def _comments(cls: type) -> dict[str, str]:
+def comments_of(cls: type) -> dict[str, str]:
     """The comment on the declaring line of each field of a class."""
     source = textwrap.dedent(inspect.getsource(cls))
     by_line = {

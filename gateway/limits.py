@@ -85,7 +85,7 @@ class ObserveLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What is counted by name. Past these, versions are counted together, as `_overflow`, and `tidegate_metrics_overflow_total` says so."""
 
     max_versions: Slots = 4_096  # loaded at once with counters of their own; each costs 1 KiB a worker from its first request on
-    max_series: int = 200_000  # of the metrics page; a version has up to 106, 118 with metrics.triton_names; an unloaded one keeps them
+    max_series: int = 200_000  # of the metrics page; a version has up to 115, 127 with metrics.triton_names; an unloaded one keeps them
     max_labelled: Slots = 20_000  # series of one gauge, or one counter that is not of requests; what is over is left out and counted
     max_series_per_model: int = 5_000  # of all versions of a model, so that one that changes daily leaves room for the others
 

@@ -20,8 +20,8 @@ from kernels.jit import kernel
 from kernels.stirling import deviance, remainder
 
 __all__ = [
-    "EARLIEST_AGE", "LEVELS", "dyadic_starts", "e_bh", "log_any", "log_any_each", "log_detector", "log_detector_each", "log_mean_exp",
-    "log_rate", "log_tolerance", "log_tolerance_each", "reference_error", "urn_gaps",
+    "EARLIEST_AGE", "LEVELS", "dyadic_starts", "e_bh", "log_against", "log_any", "log_any_each", "log_detector", "log_detector_each",
+    "log_mean_exp", "log_rate", "log_tolerance", "log_tolerance_each", "reference_error", "urn_gaps",
 ]  # fmt: skip
 
 LEVELS = 14  # of starts of the e-detector; a start is kept for 2 to the power of its level, times EARLIEST_AGE, windows
@@ -33,7 +33,7 @@ _LOG_PRIORS = math.log(7.0)  # of test A
 
 
 @kernel("float64(float64[::1], float64[::1], float64[::1], float64, float64)", releases_gil=False)
-def _against(n: np.ndarray, rho: np.ndarray, theta: np.ndarray, flat: float, scale: float) -> float:
+def log_against(n: np.ndarray, rho: np.ndarray, theta: np.ndarray, flat: float, scale: float) -> float:
     """ln [DirMult_a(n) / Π θ_k^n_k] of a sequence with counts n, for a_k = flat + scale ρ_k: a prior's predictions against a fixed point.
 
     n, rho, theta: [bins]; rho and theta sum to 1. Stirling's formula for every Γ; what cancels over bins is left out.
@@ -78,10 +78,10 @@ def _log_sum_against_urn(  # noqa: PLR0917 - numba takes no keywords
         rows += n[k]
     for k in range(n.shape[0]):
         pooled[k] = (mass * rho[k] + n[k]) / (mass + rows)
-    urn = _against(n, rho, pooled, 0.0, mass)
-    first = _against(n, rho, pooled, 0.0, wide) if wide < mass else urn
-    second = _against(n, rho, pooled, 0.0, narrow) if narrow < mass else urn
-    third = _against(n, rho, pooled, flat, 0.0) if flat > 0.0 else -math.inf
+    urn = log_against(n, rho, pooled, 0.0, mass)
+    first = log_against(n, rho, pooled, 0.0, wide) if wide < mass else urn
+    second = log_against(n, rho, pooled, 0.0, narrow) if narrow < mass else urn
+    third = log_against(n, rho, pooled, flat, 0.0) if flat > 0.0 else -math.inf
     return _log_sum_of_three(first - urn, second - urn, third - urn)
 
 
@@ -244,8 +244,8 @@ def _log_ball(n: np.ndarray, rho: np.ndarray, epsilon: float, tau: float, room: 
             else:
                 low = middle
         _divergence_of_mixture(live, reference, theta, high)
-    wide, near = _against(counts, reference, theta, 0.5, 0.0), _against(counts, reference, theta, 0.5, 100.0)
-    return _log_sum_of_three(wide, near, _against(counts, reference, theta, 0.5, 1000.0)) - _LOG_3
+    wide, near = log_against(counts, reference, theta, 0.5, 0.0), log_against(counts, reference, theta, 0.5, 100.0)
+    return _log_sum_of_three(wide, near, log_against(counts, reference, theta, 0.5, 1000.0)) - _LOG_3
 
 
 @kernel("float64(float64[::1], float64[::1], float64, float64)", releases_gil=False)
@@ -285,7 +285,7 @@ def log_rate(hits: float, rows: float, limit: float, tau: float) -> float:
     theta[1] = 1.0 - theta[0]
     if n[0] > 0.0 and theta[0] <= 0.0:
         return math.inf
-    return _against(n, theta, theta, 0.5, 0.0)
+    return log_against(n, theta, theta, 0.5, 0.0)
 
 
 def urn_gaps(counts: np.ndarray) -> np.ndarray:

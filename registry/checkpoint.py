@@ -30,6 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     requests: dict[str, Count]  # by outcome
     counts: dict[str, tuple[Count, ...]]  # by histogram: one for each edge, and one for what is above all
     sums: dict[str, float]  # by histogram, and by what else is summed
+    shadow: dict[str, Count] = {}  # of requests whose shadow it was, by outcome
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

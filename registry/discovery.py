@@ -43,6 +43,10 @@ class Source(Protocol):
         """Where it is asked for new versions. Raises `Kind.UNSUPPORTED` where nobody looks."""
         ...
 
+    def registry(self) -> Store:
+        """Where decisions about versions are kept. Raises `Kind.UNSUPPORTED` where there are none."""
+        ...
+
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""
         ...
@@ -85,6 +89,10 @@ class RegistrySource:
     def triggers(self) -> Triggers:
         """Of the registry."""
         return Triggers(self._store.medium)
+
+    def registry(self) -> Store:
+        """It is one."""
+        return self._store
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Hand over the listing whenever it has changed, until `stop` is set. Blocks."""

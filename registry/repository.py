@@ -26,6 +26,7 @@ from registry.names import MAX_VERSION, MODEL_NAME, check_model_name
 from registry.overlay import Overlay
 from registry.ports import CONFIG_FILE
 from registry.sealed import SealedFile, seal_copy
+from registry.store import Store
 from registry.triggers import Triggers
 from registry.verified import Listing, ModelVersionRef, Reference, VerifiedModel, VersionPolicy
 from registry.warmup import MAX_FILES_BYTES
@@ -100,6 +101,10 @@ class Repository:
     def triggers(self) -> Triggers:
         """There is no place for them. Raises `Kind.UNSUPPORTED`."""
         raise RegistryError(Kind.UNSUPPORTED, "a Triton-style repository has no place for retrain triggers")
+
+    def registry(self) -> Store:
+        """It is none. Raises `Kind.UNSUPPORTED`."""
+        raise RegistryError(Kind.UNSUPPORTED, "a Triton-style repository keeps no decisions: rollouts need a registry")
 
     def watch(self, changed: Callable[[Listing], None], stop: threading.Event) -> None:
         """Wait for `stop`: a directory that people copy into is read when they say so, not while they copy. `config.pbtxt` is no other."""

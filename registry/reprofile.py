@@ -55,7 +55,7 @@ def with_reference(
             data_fds = {title: sealed.fd for title, sealed in files.external_data.items()}
             return answers_of(Submitted(files.file.fd, data_fds, files.size_bytes), contract, rows, store.medium.limits, trial)
 
-    found = profile_of_file(reference, _schema(store, manifest, contract), ask)
+    found = profile_of_file(reference, schema_of(store, manifest, contract), ask)
     done = with_profile(store, model, version, found.profile, publisher=publisher, now_s=now_s, publish_id=publish_id)
     return replace(done, notes=found.notes)
 
@@ -83,7 +83,7 @@ def with_profile(
     return Published(model, number, made.manifest, manifest.model.digest, publish_id, new)
 
 
-def _schema(store: Store, manifest: Manifest, contract: Contract) -> Schema:
+def schema_of(store: Store, manifest: Manifest, contract: Contract) -> Schema:
     """What its author said, or else what the graph says."""
     said = read_parts(manifest, store.read_blob, only=(_SCHEMA,)).schema
     return said or schemas.merge(contract, ContractFile())

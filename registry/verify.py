@@ -74,7 +74,7 @@ class _Survey:
 
 
 def verify(store: Store, *, progress: Progress = unseen) -> list[Finding]:
-    """Every blob, record, manifest, part, signature, log, cache, lease, trigger, rollout and the policy. An empty list: all is as it was published.
+    """Every blob, record, manifest, part, signature, log, cache, lease, trigger, rollout and the policy. An empty list: all is whole.
 
     `progress` is told the bytes of blobs as they are hashed. Copies on this machine are not looked at, only what the storage holds.
     """

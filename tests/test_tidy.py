@@ -39,12 +39,7 @@ OWNERS = {
         "gateway/commands/reaching.py",
     },  # the last as a client
     "prometheus_client": set(),  # the witness in tests; the page is written by our own
-    "uvloop": {
-        "gateway/control/administrator.py",
-        "gateway/control/evaluator.py",
-        "gateway/control/supervisor.py",
-        "gateway/control/worker.py",
-    },
+    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "referee", "supervisor", "worker")},
     "structlog": {"gateway/observe/logs.py"},
     "time": {"gateway/clock.py"},
     "random": {"gateway/clock.py"},

@@ -1,4 +1,4 @@
-"""Progress of long hashing and copying: a bar on standard error where somebody looks at it, else nothing."""
+"""Progress of long work, such as hashing and copying: a bar on standard error where somebody looks at it, else nothing."""
 
 from __future__ import annotations
 
@@ -28,4 +28,24 @@ def watched(title: str, *, as_json: bool, total_bytes: Callable[[], int] | None 
         task = bar.add_task(title, total=None)
         if total_bytes is not None:
             bar.update(task, total=total_bytes())
+        yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def counted(title: str, total: int, *, as_json: bool) -> Iterator[Callable[[int], object]]:
+    """Something to tell how many more of `total` are done."""
+    if as_json or not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(bar_width=None),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
         yield lambda count: bar.advance(task, count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway import runtimes
 from gateway.clock import Clock
@@ -27,10 +27,11 @@ class Counting:
 
     def __init__(
         self, arena: Arena, totals: Totals, limits: ObserveLimits,
-        *, triton_names: bool, drift: Callable[[], Mapping[str, Values]], state: ServerState, fleet: Fleet, steering: Steering,
+        *, triton_names: bool, more: Sequence[Callable[[], Mapping[str, Values]]], state: ServerState, fleet: Fleet, steering: Steering,
         placements: Placements, board: Board, clock: Clock,
     ) -> None:  # fmt: skip
-        self._arena, self._placements, self._drift = arena, placements, drift
+        """`more`: what others show."""
+        self._arena, self._placements, self._more = arena, placements, more
         self._totals, self._state, self._fleet, self._steering, self._board, self._clock = totals, state, fleet, steering, board, clock
         self.tenants: Collection[str] | None = None  # whose requests are shown by name; None: nobody has a quota
         page = Page(
@@ -59,7 +60,7 @@ class Counting:
             "tidegate_denied_total": {(code.name,): counters[code.name.lower()] for code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED)},
             "tidegate_ready": float(self._state.ready),
             **self._of_tenants(),
-            **self._drift(),
+            **{name: values for gauges in self._more for name, values in gauges().items()},
             **self._workers(),
         }
 

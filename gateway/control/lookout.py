@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from gateway.config import Config
+from gateway.control.guidance import Guidance, guidance_of
 from gateway.serving.sources import Wish, open_repository, wish
 from registry.discovery import Source
 from registry.errors import Kind, RegistryError
@@ -19,6 +21,7 @@ from registry.verified import Listing
 
 _log = logging.getLogger(__name__)
 _AGAIN_S = 2.0  # between attempts to reach a repository
+FOLLOW_S = 0.5  # between two looks at rollouts, where nobody asks for one
 
 
 class Lookout:
@@ -33,6 +36,7 @@ class Lookout:
         self._lock = threading.Lock()
         self._looking = threading.Lock()  # what is handed over last was seen last
         self.source: Source | None = None  # once there is one
+        self._guidance: Guidance | None = None  # where the source is a registry
         self._told: frozenset[str] = frozenset()
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
 
@@ -57,6 +61,7 @@ class Lookout:
             return
         try:
             with self._looking:
+                self._look_at_rollouts()
                 self._found(source.listing())
         except RegistryError as error:
             _log.error("repository: %s; what was seen last still holds", error.message)
@@ -88,12 +93,32 @@ class Lookout:
         except RegistryError as error:
             self._failed(error)
 
+    def _follow(self) -> None:
+        """Look again whenever a rollout has gone on."""
+        give_way()
+        while not self._stop.wait(FOLLOW_S):
+            try:
+                with self._looking:
+                    if self.source is not None and self._look_at_rollouts():
+                        self._found(self.source.listing())
+            except RegistryError as error:
+                _log.error("rollouts: %s; what was seen last still holds", error.message)
+
+    def _look_at_rollouts(self) -> bool:
+        return self._guidance is not None and self._guidance.look()
+
     def _opened(self) -> Source | None:
         """The source with its first listing handed over; None where the server stops before it was reached."""
         while not self._stop.is_set():
             try:
-                self.source = source = open_repository(self._config.repository)
-                self._found(source.listing())
+                source = open_repository(self._config.repository)
+                self._guidance = guidance_of(source)
+                self.source = source
+                with self._looking:
+                    self._look_at_rollouts()
+                    self._found(source.listing())
+                if self._guidance is not None:
+                    threading.Thread(target=self._follow, name="rollouts", daemon=True).start()
                 return source
             except RegistryError as error:
                 if error.kind is not Kind.STORAGE:
@@ -104,12 +129,14 @@ class Lookout:
 
     def _found(self, listing: Listing, check: Callable[[Wish], None] | None = None) -> None:
         with self._lock:
-            made = wish(self._config, listing)
+            made = wish(self._config, listing, self._guidance.guides if self._guidance is not None else ())
+            made = replace(made, rolls=self._guidance is not None and self._guidance.open)
             if check is not None:
                 check(made)
-            self._tell(logging.WARNING, made.problems)
+            problems = (*made.problems, *(self._guidance.problems if self._guidance is not None else ()))
+            self._tell(logging.WARNING, problems)
             self._tell(logging.INFO, made.notes)
-            self._told = frozenset((*made.problems, *made.notes))
+            self._told = frozenset((*problems, *made.notes))
         self._seen(made)
 
     def _tell(self, level: int, sentences: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gateway.control.child import Process
 from registry.confinement import bare_environment
+from registry.niceness import give_way
 
 _PROGRAM = ("-m", "gateway.serving.isolated_child")
 
@@ -29,3 +30,10 @@ def start_model_child(argument: str, fds: Sequence[int], *, program: Sequence[st
             start_new_session=True,
         )
     )
+
+
+def start_model_child_behind(argument: str, fds: Sequence[int], *, program: Sequence[str] = _PROGRAM) -> Process:
+    """One that gives way to whatever else runs, from before it loads anything, with all the threads that it will have. Raises OSError."""
+    process = start_model_child(argument, fds, program=program)
+    give_way(process.pid)
+    return process

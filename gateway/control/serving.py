@@ -29,7 +29,7 @@ from gateway.control.holding import Holding, routes_of
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
 from gateway.control.messages import Asked, AskedDrift, Change, Held, Report, Table, UnknownKey
-from gateway.control.model_child import start_model_child
+from gateway.control.model_child import start_model_child, start_model_child_behind
 from gateway.control.model_control import ModelControl
 from gateway.control.parking import Parking
 from gateway.control.quotas import Quotas
@@ -38,6 +38,7 @@ from gateway.control.rest_infer import RestInference
 from gateway.control.rest_predict import RestPrediction
 from gateway.control.rest_v1 import RestV1
 from gateway.control.service import Service
+from gateway.control.shadows import Shadows
 from gateway.control.standard_calls import personal_health, standard_methods
 from gateway.control.state import ServerState
 from gateway.control.statistics import Statistics
@@ -54,10 +55,11 @@ from gateway.observe.arena import Region
 from gateway.observe.metrics import Metrics
 from gateway.rollout.recorder import Recording
 from gateway.rollout.ring import Ring
+from gateway.rollout.shadowing import Shadowing
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher, Observer
 from gateway.serving.loading import Loader, Say
-from gateway.serving.sources import content_of, open_repository, overlaid
+from gateway.serving.sources import content_of, gives_way, is_isolated, open_repository, overlaid
 from gateway.serving.versions import Version
 from gateway.wire.grpc import GrpcRouter
 from gateway.wire.listener import Listener
@@ -105,6 +107,7 @@ class Serving:
         self.quotas = quotas
         self.watches = watches
         self.crossings = Crossings(ring, clock)
+        self.shadows = Shadows(ring, metrics, asyncio.get_running_loop(), clock)
         self.balance = balance
         self.clock = clock
         self.health = Health()
@@ -165,7 +168,7 @@ class Serving:
         """What is told of every batch: the metrics, the access log where one is wanted, and what is kept of versions' traffic."""
         share = self.config.logging.access_share
         counting = AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics
-        return Recording(Watching(counting))
+        return Shadowing(Recording(Watching(counting)))
 
     def configure(self, config: Config) -> None:
         """New settings. What is bound to sockets and sessions stays as it is; versions with other settings come as other versions."""
@@ -209,16 +212,20 @@ class Serving:
         if self.state.started and not self._gives_way:
             self._gives_way = True
             give_way()
+        if gives_way(held.identity):
+            import gateway.rollout.shadow  # noqa: F401 - kernels, before anybody on the event loop wants them
+
         config = self.config
         self._source = source = self._source or open_repository(config.repository)
         cores = len(os.sched_getaffinity(os.getpid()))  # of the main thread, and so of those that run models; this one has more
         compiled = None if config.processes.compiled is None else Compiled(config.processes.compiled)
+        start = start_model_child_behind if gives_way(held.identity) else start_model_child
         loader = Loader(
-            config, self.service.batcher.release, self.clock.now, start_model_child, cores, compiled, self._weights.of,
+            config, self.service.batcher.release, self.clock.now, start, cores, compiled, self._weights.of,
             prepare=self.watches.preparing(held, config),
         )  # fmt: skip
         with overlaid(source, held.model, _brought(held)):
-            version, size = loader.load(_wanted(source, held), say)
+            version, size = loader.load(_wanted(source, held), say, isolated=is_isolated(held.identity))
             try:
                 _wanted(source, held)
             except RegistryError:
@@ -234,6 +241,7 @@ class Serving:
         """Serve by a table, whole."""
         routes = routes_of(table, self.holding.find)
         self.service.set_routes(routes, self.crossings.of(routes, self.service.batcher.submit))
+        self.shadows.follow(routes)
         first = table.ready and not self.state.ready
         self.state.ready = table.ready
         self.state.started |= table.ready
@@ -279,6 +287,7 @@ class Serving:
             listener.sweep()
             await asyncio.sleep(_LOOK_S)
         await listener.close()
+        self.shadows.close()
         self.holding.close()
         self.watches.settle(max(0.1, until - self.clock.now()))
 

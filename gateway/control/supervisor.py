@@ -18,11 +18,10 @@ import msgspec
 import uvloop
 
 from gateway.clock import SystemClock, seeded_random
-from gateway.config import Config, ConfigError, pins, worker_count
+from gateway.config import Config, pins, worker_count
 from gateway.control.administration import Administration
 from gateway.control.board import Board
 from gateway.control.certificates import Certificates
-from gateway.control.changes import differences, taken_over
 from gateway.control.chores import every
 from gateway.control.counting import Counting, series_of
 from gateway.control.credentials import Credentials, CredentialsError
@@ -49,6 +48,8 @@ from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
 from gateway.control.placements import Placements
+from gateway.control.rereading import reread
+from gateway.control.rollouts import Rollouts
 from gateway.control.sockets import SERVED, addresses, bind
 from gateway.control.state import ServerState
 from gateway.control.steering import Outcome, Steering
@@ -59,11 +60,9 @@ from gateway.identity.tenants import metered
 from gateway.observe import logs, saved
 from gateway.observe.arena import Arena
 from gateway.observe.totals import Totals
-from gateway.rollout.ring import Rings
 from gateway.serving.explicit import Explicit
 from gateway.serving.lifecycle import Wanted
 from gateway.serving.sources import Wish, open_repository
-from gateway.typed_yaml import MisfitError
 from gateway.wire.tls import TlsError
 from registry.checkpoint import CheckpointFile
 from registry.errors import RegistryError
@@ -145,14 +144,18 @@ class Supervisor:
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
         blocks = Blocks.create(regions=places, words=config.drift.max_bytes // 8)
-        self.rings = Rings.create(places)
+        self.rollouts = Rollouts(
+            config, places, self.clock, table=lambda: self.steering.table,
+            appended=lambda: self._loop.run_in_executor(None, self.lookout.look),
+        )  # fmt: skip
         triton_names = config.metrics.triton_names
         self.totals = Totals(arena, config.limits.observe, series=series_of(triton_names=triton_names))
         if self._file is not None and (problem := saved.restore(self.totals, self._file)):
             _log.error("totals: %s", problem)
         self.board = Board.create(places)
         given = Inheritance(
-            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd, rings=self.rings.fd,
+            place=0, workers=workers, board=self.board.fd, bells=self.board.bells, arena=arena.fd, blocks=blocks.fd,
+            rings=self.rollouts.rings.fd,
             sockets={name: sock.fileno() for name, sock in self._sockets.items() if name in SERVED},
         )  # fmt: skip
         self.fleet = Fleet(
@@ -174,7 +177,7 @@ class Supervisor:
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
         self.placements = Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, triton_names=triton_names, drift=self.drift.gauges,
+            arena, self.totals, config.limits.observe, triton_names=triton_names, more=(self.drift.gauges, self.rollouts.gauges),
             state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
@@ -220,6 +223,8 @@ class Supervisor:
         return min((self._served_by.get(worker, 0) for worker in self.steering.snapshot.serving), default=None)
 
     def _left(self, member: Member) -> None:
+        if not self.state.draining:
+            self.rollouts.died()
         self.totals.fold(member.place)
         self._served_by.pop(member.number, None)
         self.placements.left(member.number)
@@ -270,7 +275,11 @@ class Supervisor:
     def _seen(self, wish: Wish) -> None:
         """In the lookout's thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self.steering.wants, wish)
+            self._loop.call_soon_threadsafe(self._wish, wish)
+
+    def _wish(self, wish: Wish) -> None:
+        self.steering.wants(wish)
+        self.rollouts.wished(open_=wish.rolls)
 
     def _unseen(self, error: RegistryError) -> None:
         with contextlib.suppress(RuntimeError):
@@ -283,6 +292,7 @@ class Supervisor:
 
     def _routed(self, table: Table) -> None:
         """There is another table; workers have it when they say so."""
+        self._loop.call_soon(self.rollouts.follow)
         if not table.ready:
             self.state.ready = False
         elif not self._ready_from:
@@ -335,21 +345,7 @@ class Supervisor:
     def _hang_up(self) -> None:
         """SIGHUP: read the settings and the repository anew, and try again what failed."""
         notify("RELOADING=1", now_s=self.clock.now())
-        try:
-            config = self.config if self._reload is None else self._reload()
-        except ConfigError as error:
-            for problem in error.problems:
-                _log.error("reload: %s; the settings stay as they are", problem)
-            config = self.config
-        applied, restart = differences(self.config, config)
-        for change in restart:
-            _log.warning("reload: %s needs a restart", change)
-        for change in applied:
-            _log.info("reload: %s", change)
-        try:
-            self.config = taken_over(self.config, config)
-        except MisfitError as error:
-            _log.error("reload: %s: %s; the settings stay as they are until a restart", error.path, error.message)
+        self.config = reread(self.config, self._reload)
         logs.configure(self.config.logging)
         self.fleet.configure(self.config)
         self.administration.configure(self.config)
@@ -391,8 +387,7 @@ class Supervisor:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        await self.administration.end()
-        await self.drift.end()
+        await asyncio.gather(self.administration.end(), self.drift.end(), self.rollouts.end())
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gateway.errors import Code
-from gateway.observe.slabs import BINS, EDGES, INTS, PROTOCOLS, REQUESTS
+from gateway.observe.slabs import BINS, EDGES, INTS, PROTOCOLS, REQUESTS, SHADOW, SHADOWED
 from gateway.observe.totals import OVERFLOW, UNKNOWN, Key, Snapshot, Totals
 from gateway.observe.triton_names import TritonNames
 
@@ -62,6 +62,10 @@ _HISTOGRAM_FAMILIES = (
     Family("tidegate_compute_duration_seconds", "histogram", "Seconds of a run, counted once a batch"),
     Family("tidegate_batch_rows", "histogram", "Rows of a batch"),
 )
+_ROLLOUT = ("rollout", "model")
+_SHADOW_FAMILY = Family(
+    "tidegate_rollout_shadow", "counter", "Requests that a shadow ran too, or why it did not", ("model", "version", "outcome")
+)
 _OVERFLOW_FAMILY = Family(
     "tidegate_metrics_overflow", "counter", "What has no series of its own, by what ran out: versions are in the row _overflow", ("reason",)
 )
@@ -104,6 +108,19 @@ GAUGES = {
         ),
         Family("tidegate_feature_bin", "counter", "Values in a bin of a feature", (*_FEATURE, "bin")),
         Family("tidegate_feature_reference_ratio", "gauge", "Share of the reference in a bin of a feature", (*_FEATURE, "bin")),
+        Family("tidegate_rollout_phase", "gauge", "1 for the phase that a rollout is in", (*_ROLLOUT, "phase")),
+        Family("tidegate_rollout_step", "gauge", "Which of its plan's steps a rollout is at, from 0", _ROLLOUT),
+        Family("tidegate_rollout_weight_ratio", "gauge", "Share of units that go to the candidate, or to all arms beside stable", _ROLLOUT),
+        Family("tidegate_rollout_requests", "counter", "Requests of an arm since the rollout began", (*_ROLLOUT, "arm", "outcome")),
+        Family("tidegate_rollout_units", "gauge", "Units of the smaller arm in this step", _ROLLOUT),
+        Family("tidegate_rollout_verdict", "gauge", "1 for the verdict on the step as it is now", (*_ROLLOUT, "verdict")),
+        Family(
+            "tidegate_rollout_log_e",
+            "gauge",
+            "Logarithm of the evidence of a metric at its strongest, against the candidate and for it",
+            (*_ROLLOUT, "metric", "arm", "side"),
+        ),
+        Family("tidegate_rollout_records_lost", "counter", "Records of requests that nobody had the time to read"),
         Family("tidegate_worker_connections", "gauge", "Open client connections of a worker", ("worker",)),
         Family("tidegate_worker_inflight_requests", "gauge", "Requests that are queued or running in a worker", ("worker",)),
         Family("tidegate_worker_inflight_bytes", "gauge", "Bytes of decoded inputs of a worker", ("worker",)),
@@ -172,6 +189,8 @@ class Page:
         for which, family in enumerate(_HISTOGRAM_FAMILIES):
             yield family.head(openmetrics)
             yield from _histogram_lines(snapshot.words[shown], which, [of_row[which] for of_row in templates])
+        if shadows := _shadow_values(snapshot):
+            yield _SHADOW_FAMILY.head(openmetrics) + _SHADOW_FAMILY.text(shadows)
         if self._triton is not None:
             yield from self._triton.lines(snapshot, openmetrics=openmetrics)
 
@@ -225,6 +244,16 @@ def _request_lines(snapshot: Snapshot, texts: Sequence[_Texts]) -> Iterable[str]
     rows, columns = np.nonzero(requests)
     counts = requests[rows, columns].tolist()
     return [f"{texts[row].requests[column]}{count}\n" for row, column, count in zip(rows.tolist(), columns.tolist(), counts, strict=True)]
+
+
+def _shadow_values(snapshot: Snapshot) -> dict[tuple[str, ...], float]:
+    """All outcomes of versions that are a shadow, or were one."""
+    counts = snapshot.words[:, SHADOWED:INTS]
+    return {
+        (*snapshot.keys[row], outcome): float(count)
+        for row in np.flatnonzero(counts.any(axis=1)).tolist()
+        for outcome, count in zip(SHADOW, counts[row].tolist(), strict=True)
+    }
 
 
 def _histogram_lines(words: np.ndarray, which: int, templates: Sequence[str]) -> Iterable[str]:

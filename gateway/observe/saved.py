@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.errors import Code
-from gateway.observe.slabs import EDGES, HISTOGRAMS, PROTOCOLS, SUMS, Slab, empty
+from gateway.observe.slabs import EDGES, HISTOGRAMS, PROTOCOLS, SHADOW, SUMS, Slab, empty
 from gateway.observe.totals import Key, Totals
 from registry.checkpoint import Checkpoint, CheckpointFile, Row, moment
 
@@ -44,6 +44,7 @@ def _row(key: Key, slab: Slab) -> Row:
         requests={name: requests[row][column] for name, (row, column) in _OUTCOMES.items() if requests[row][column]},
         counts={name: tuple(of_one[: len(_EDGES[name]) + 1]) for name, of_one in zip(HISTOGRAMS, counts, strict=True)},
         sums=dict(zip(SUMS, sums, strict=True)),
+        shadow={name: count for name, count in zip(SHADOW, slab.shadow.tolist(), strict=True) if count},
     )
 
 
@@ -55,6 +56,8 @@ def _slab(row: Row) -> Slab:
     for index, name in enumerate(HISTOGRAMS):
         slab.counts[index, : len(_EDGES[name]) + 1] = _of_length(row.counts, name)
     slab.sums[:] = [row.sums[name] for name in SUMS]
+    for name, count in row.shadow.items():
+        slab.shadow[SHADOW.index(name)] = count
     return slab
 
 

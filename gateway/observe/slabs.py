@@ -29,28 +29,37 @@ SUMS = (*HISTOGRAMS, "assembling", "answering", "last")
 REQUEST, QUEUE, COMPUTE, ROWS, ASSEMBLING, ANSWERING, LAST = range(7)
 EDGES = (DURATION_EDGES_S, DURATION_EDGES_S, DURATION_EDGES_S, ROWS_EDGES)
 
+# What became of requests that a shadow might have run too, counted under the shadow's version. Each has one outcome.
+SHADOW = (
+    "mirrored", "percent", "qps", "capacity", "queue", "crowded", "candidate_failed", "candidate_slow", "over_bytes",
+)  # fmt: skip
+MIRRORED, PERCENT, QPS, CAPACITY, QUEUE_FULL, CROWDED, CANDIDATE_FAILED, CANDIDATE_SLOW, OVER_BYTES = range(len(SHADOW))
+
 REQUESTS = len(PROTOCOLS) * len(Code)
 BINS = len(DURATION_EDGES_S) + 1
-INTS = REQUESTS + len(HISTOGRAMS) * BINS
+SHADOWED = REQUESTS + len(HISTOGRAMS) * BINS  # the first word of `Slab.shadow`
+INTS = SHADOWED + len(SHADOW)
 _WORDS = INTS + len(SUMS)
 SLAB_WORDS = -(-_WORDS // 8) * 8  # whole cache lines
-LAYOUT = zlib.crc32(repr((PROTOCOLS, [code.name for code in Code], SUMS, [edges.tolist() for edges in EDGES])).encode())
+LAYOUT = zlib.crc32(repr((PROTOCOLS, [code.name for code in Code], SHADOW, SUMS, [edges.tolist() for edges in EDGES])).encode())
 
 
 class Slab:
     """What one version did, in `SLAB_WORDS` int64 words that somebody else owns."""
 
-    __slots__ = ("counts", "requests", "sums")
+    __slots__ = ("counts", "requests", "shadow", "sums")
 
     def __init__(self, words: np.ndarray) -> None:
         self.requests = words[:REQUESTS].reshape(len(PROTOCOLS), len(Code))
-        self.counts = words[REQUESTS:INTS].reshape(len(HISTOGRAMS), BINS)
+        self.counts = words[REQUESTS:SHADOWED].reshape(len(HISTOGRAMS), BINS)
+        self.shadow = words[SHADOWED:INTS]
         self.sums = words[INTS:_WORDS].view(np.float64)
 
     def add(self, other: Slab) -> None:
         """Everything of `other`, once more."""
         self.requests += other.requests
         self.counts += other.counts
+        self.shadow += other.shadow
         merge_sums(self.sums, other.sums)
 
 

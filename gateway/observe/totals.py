@@ -16,7 +16,7 @@ import numpy as np
 from gateway.limits import ObserveLimits
 from gateway.observe.arena import COUNTERS, Arena, Region
 from gateway.observe.ledger import Tallies
-from gateway.observe.slabs import BINS, INTS, REQUESTS, ROWS_EDGES, SLAB_WORDS, SUMS, Slab, merge_sums
+from gateway.observe.slabs import BINS, INTS, REQUESTS, ROWS_EDGES, SHADOW, SLAB_WORDS, SUMS, Slab, merge_sums
 
 Key = tuple[str, str]  # model, version
 
@@ -25,8 +25,9 @@ OVERFLOW: Key = ("_overflow", "")  # versions without a row of their own
 UNKNOWN_SLOT, OVERFLOW_SLOT = 0, 1
 _SUMS = slice(INTS, INTS + len(SUMS))
 REASONS = ("slots", "series")  # why a version counts in `OVERFLOW`
-# Of one version, at most: three histograms of durations, one of rows, every protocol with every code, whether it is loaded, its state.
-SERIES_PER_VERSION = 3 * (BINS + 2) + len(ROWS_EDGES) + 3 + REQUESTS + 2
+# Of one version, at most: three histograms of durations, one of rows, every protocol with every code, whether it is loaded, its state,
+# and what became of requests whose shadow it was.
+SERIES_PER_VERSION = 3 * (BINS + 2) + len(ROWS_EDGES) + 3 + REQUESTS + 2 + len(SHADOW)
 
 
 class Slots:

@@ -11,7 +11,21 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gateway.errors import Code
-from gateway.observe.slabs import ANSWERING, ASSEMBLING, BINS, COMPUTE, HISTOGRAMS, INTS, PROTOCOLS, QUEUE, REQUEST, REQUESTS, ROWS, SUMS
+from gateway.observe.slabs import (
+    ANSWERING,
+    ASSEMBLING,
+    BINS,
+    COMPUTE,
+    HISTOGRAMS,
+    INTS,
+    PROTOCOLS,
+    QUEUE,
+    REQUEST,
+    REQUESTS,
+    ROWS,
+    SHADOWED,
+    SUMS,
+)
 from gateway.observe.totals import OVERFLOW, UNKNOWN, Key, Snapshot
 
 FAILURES = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
@@ -71,7 +85,7 @@ class TritonNames:
 def _values(words: np.ndarray) -> np.ndarray:
     """int64 [rows, `SERIES`] of slabs int64 [rows, SLAB_WORDS]."""
     requests = words[:, :REQUESTS].reshape(-1, len(PROTOCOLS), len(Code)).sum(axis=1)
-    runs = words[:, REQUESTS:INTS].reshape(-1, len(HISTOGRAMS), BINS)[:, COMPUTE].sum(axis=1)
+    runs = words[:, REQUESTS:SHADOWED].reshape(-1, len(HISTOGRAMS), BINS)[:, COMPUTE].sum(axis=1)
     sums = words[:, INTS : INTS + len(SUMS)].view(np.float64)
     waited, assembled, answered = sums[:, QUEUE], sums[:, ASSEMBLING], sums[:, ANSWERING]
     ran = np.maximum(sums[:, REQUEST] - waited - assembled, 0.0)

@@ -170,7 +170,7 @@ class Champion:
 
 def _operation(standing: Standing, deed: str) -> str:
     """An operation id, never that of another rollout: the salt tells apart two with one name, should a registry have lost its rollouts."""
-    return f"{standing.rollout} {standing.begun.salt[:8]} {deed}"
+    return f"{standing.rollout} {standing.begun.salt} {deed}"
 
 
 def _by(standing: Standing, reason: str, now_s: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ after a restart, goes on from there, and what was counted since then is lost: th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -97,8 +98,12 @@ class Controller:
         readiness: Readiness,
         applied: Callable[[RolloutJournal], None],
         claim_s: float = CLAIM_S,
+        look_s: float = 0.0,
     ) -> None:
-        """`holder` is this server's name, and the actor of what it decides; `applied` is told after entries were appended."""
+        """`holder` is this server's name, and the actor of what it decides; `applied` is told after entries were appended.
+
+        The registry is looked at every `look_s` seconds, evidence and readiness in every tick: an object store need not be asked as often.
+        """
         self.problems: dict[str, str] = {}  # rollout → what went wrong in the last tick; "" for the registry itself
         self._store = store
         self._rollouts = store.rollouts
@@ -108,6 +113,12 @@ class Controller:
         self._readiness = readiness
         self._applied = applied
         self._claim_s = claim_s
+        self._look_s = look_s
+        self._looked_s = -math.inf
+        self._fresh = True  # whether this tick has looked at the registry
+        self._journals: dict[str, RolloutJournal] = {}  # that were open in the last look, with what was appended here since
+        self._champions: dict[tuple[str, str], Pin | None] = {}  # model, alias → what it stood for in the last look
+        self.standings: dict[str, Standing] = {}  # of rollouts that this server decides about, as it saw them last
         self._claims: dict[str, RolloutClaim] = {}
         self._counting: dict[str, Evidence] = {}
         self._plans: dict[str, Plan] = {}
@@ -116,11 +127,10 @@ class Controller:
         """Look at every open rollout and do what follows: what was appended. Raises nothing that a registry raises; see `problems`."""
         self.problems = {}
         try:
-            journals = self._tips.look()
+            journals = self._look(now_s)
         except RegistryError as error:
             self.problems[""] = error.message
             return ()
-        self._forget(journals)
         appended: list[RolloutEntry] = []
         for journal in journals:
             try:
@@ -146,6 +156,16 @@ class Controller:
             except RegistryError as error:
                 self.problems[rollout] = error.message
 
+    def _look(self, now_s: float) -> tuple[RolloutJournal, ...]:
+        """Every open rollout, as of the last look at the registry. Raises `Kind.STORAGE`."""
+        self._fresh = not 0.0 <= now_s - self._looked_s < self._look_s
+        if self._fresh:
+            journals = self._tips.look()
+            self._looked_s, self._journals = now_s, {journal.id: journal for journal in journals}
+            self._champions = {}
+            self._forget(journals)
+        return tuple(self._journals.values())
+
     def _tend(self, journal: RolloutJournal, journals: tuple[RolloutJournal, ...], now_s: float) -> list[RolloutEntry]:
         claim = self._claimed(journal, now_s)
         if claim is None:
@@ -153,16 +173,17 @@ class Controller:
             return []
         appended: list[RolloutEntry] = []
         for _ in range(_TURNS):
-            standing = fold(self._plan(journal), journal.entries)
+            standing = self.standings[journal.id] = fold(self._plan(journal), journal.entries)
             if standing.final or standing.token > claim.token:
                 self._lose(journal.id)
+                self._journals.pop(journal.id)
                 break
             drafts = self._drafts(standing, claim, journals, now_s)
             if not drafts:
                 break
             before = journal.seq
-            journal = self._append(journal, standing, drafts, claim, now_s)
-            appended += [link.entry for link in journal.links[before:]]
+            journal = self._journals[journal.id] = self._append(journal, standing, drafts, claim, now_s)
+            appended += [link.entry for link in journal.links[before:] if link.entry.token == claim.token]  # others may write as well
             self._applied(journal)
         return appended
 
@@ -209,12 +230,18 @@ class Controller:
             first=first,
             ready=ready,
             load_failure=next((failure for failure in failures if failure), None),
-            champion=champion.pin(),
+            champion=self._champion(standing, champion, fresh=outcome is not None),
             recent=bool(window) and standing.begun.candidate.version in champion.before(window),
             replaced_by=next((journal.id for journal in others if journal.number > number and self._replaces(journal)), None),
             reading=self._read(standing, now_s),
             outcome=outcome,
         )
+
+    def _champion(self, standing: Standing, champion: Champion, *, fresh: bool) -> Pin | None:
+        place = (standing.model, standing.begun.alias)
+        if fresh or place not in self._champions:
+            self._champions[place] = champion.pin()
+        return self._champions[place]
 
     def _attempt(self, standing: Standing, champion: Champion, now_s: float, *, ready: bool) -> Outcome | None:
         """What this phase is for, done. It is in the journal already that it shall be."""
@@ -264,6 +291,8 @@ class Controller:
         claims, claim = self._rollouts.claims(journal.model, journal.number), self._claims.get(journal.id)
         if claim is not None and claim.expires.timestamp() - now_s > self._claim_s * _RENEWED:
             return claim
+        if claim is None and not self._fresh:
+            return None
         if claim is not None and claim.expires.timestamp() > now_s:
             renewed = claims.renew(claim, now_s=now_s, ttl_s=self._claim_s)
         else:
@@ -277,6 +306,7 @@ class Controller:
     def _lose(self, rollout: str) -> None:
         """What this server has counted is not what the next one decides by, so it is not kept."""
         self._claims.pop(rollout, None)
+        self.standings.pop(rollout, None)
         if self._counting.pop(rollout, None) is not None:
             self._evidences.close(rollout)
 

@@ -144,9 +144,9 @@ def _stepping(standing: Standing, seen: Observation, now_s: float) -> Draft | No
 def _paused(standing: Standing, seen: Observation, now_s: float) -> Draft | None:
     """What speaks against the candidate is heard in a pause too."""
     against = _fast(standing, seen) or _tripping(standing, seen) or _displaced(standing, seen) or _replaced(standing, seen)
-    if against or standing.cause is Cause.FAILED:
-        return against
-    return _failing(standing, now_s) or (None if standing.cause is Cause.INVALID else _invalid(standing, seen, now_s))
+    if against or (against := _failing(standing, now_s)):
+        return against if against.event is not Event.PAUSE or standing.cause is not Cause.FAILED else None
+    return None if standing.cause is Cause.INVALID else _invalid(standing, seen, now_s)
 
 
 def _watching(standing: Standing, step: Step, seen: Observation, now_s: float) -> Draft | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import enum
-import re
 
 import msgspec
 
+from gateway.rollout.events import slo_s
 from gateway.rollout.machine import Phase
 from gateway.rollout.plan import WEIGHT_UNITS, Plan, ShadowStep, Tolerance
 from gateway.rollout.standing import PinnedArm, Standing
-
-_LATENCY = re.compile(r"latency_ms\s*>\s*([0-9]+(?:\.[0-9]+)?)")
 
 
 class Mode(enum.Enum):
@@ -43,10 +41,12 @@ class Directive(msgspec.Struct, frozen=True, kw_only=True):
     shadow_qps: float | None = None
     shadow_share: float = 0.0  # of one core of each worker
     isolated: bool  # the candidate runs in a process of its own
+    gives_way: bool = False  # and that gives way to whatever else runs, because nobody waits for its answers
     fallback: bool  # failed canary calls are asked of stable again
     unit_sources: tuple[str, ...]
     sample: float
     slo_s: tuple[float, ...]  # every threshold of the plan, ascending
+    score: bool = False  # scores of outputs are compared rather than classes
     atol: float
     rtol: float
 
@@ -73,11 +73,13 @@ def directive(standing: Standing) -> Directive:
         shadow_percent=shadow.percent if shadow else 0.0,
         shadow_qps=shadow.max_qps if shadow else None,
         shadow_share=shadow.max_share_of_capacity if shadow else 0.0,
-        isolated=_is_isolated(standing),
+        isolated=_is_isolated(standing) or _gives_way(standing),
+        gives_way=_gives_way(standing),
         fallback=spec.fallback == "stable",
         unit_sources=spec.unit.sources,
         sample=spec.analysis.sample,
         slo_s=slo_s(standing.plan),
+        score=any(metric.type == "distribution" and metric.of == "score" for metric in spec.analysis.metrics),
         atol=tolerance.atol,
         rtol=tolerance.rtol,
     )
@@ -101,15 +103,16 @@ def pinned(standing: Standing) -> tuple[PinnedArm, ...]:
     return (*stable, *arms)
 
 
-def slo_s(plan: Plan) -> tuple[float, ...]:
-    """Thresholds of latency that some metric counts, in seconds, ascending."""
-    found = (_LATENCY.fullmatch(metric.event.strip()) for metric in plan.spec.analysis.metrics)
-    return tuple(sorted({float(match[1]) / 1000 for match in found if match}))
-
-
 def _shadow(standing: Standing) -> ShadowStep | None:
     steps = standing.plan.steps()
     return steps[standing.step].shadow if standing.phase is Phase.STEP and standing.step < len(steps) else None
+
+
+def _gives_way(standing: Standing) -> bool:
+    """From before its shadow begins, so that the process that is made ready is the one that it needs, until the step is over."""
+    steps = standing.plan.steps()
+    here = standing.step < len(steps) and steps[standing.step].shadow is not None
+    return here and standing.phase in {Phase.PREPARING, Phase.STEP, Phase.PAUSED} and not standing.skip
 
 
 def _is_isolated(standing: Standing) -> bool:

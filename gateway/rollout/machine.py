@@ -121,7 +121,9 @@ def after(phase: Phase | None, event: Event) -> Phase:
     """The next phase. Raises `IllegalTransitionError`."""
     found = TABLE.get((phase, event))
     if found is None:
-        raise IllegalTransitionError(f"'{event.value}' cannot happen to a rollout that {'has not begun' if phase is None else phase.value}")
+        raise IllegalTransitionError(
+            f"'{event.value}' cannot happen {'before a rollout has begun' if phase is None else f'in phase {phase.value}'}"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""What must hold of one metric of a plan, and where a metric has a say. Pure."""
+"""What must hold of one metric of a plan. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OWNERS = {
     "event": ("rate",),
     "of": ("distribution",),
     "tolerate": ("rate", "dominance", "label"),
-    "pass_if": ("rate", "label"),
+    "pass_if": ("rate", "dominance", "label"),
     "min": ("agreement",),
     "tolerance": ("agreement",),
     "label": ("label",),
@@ -30,13 +30,6 @@ _OWNERS = {
     "above": ("query",),
 }
 _DEFAULTS = Metric(name="", type="rate")
-
-
-def can_pass(metric: Metric, *, shadow: bool) -> bool:
-    """Whether a PASS of a shadow, or of a weight, asks this metric too."""
-    if metric.dry_run:
-        return False
-    return metric.type == "query" or (metric.type == "agreement" and shadow) or metric.pass_if is not None
 
 
 def mistakes(metric: Metric) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ def printed(seconds: float) -> str:
             parts.append(f"{count:,.0f}{unit}")
         if len(parts) == 2 or (parts and unit == "d" and count > 100):
             break
-    return " ".join(parts) or f"{seconds * 1e3:.0f}ms"
+    return " ".join(parts) or (f"{seconds * 1e3:.0f}ms" if seconds else "0s")
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,7 +192,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     critical: bool = False  # a failure ends the rollout; else it is reported and pauses
     dry_run: bool = msgspec.field(default=False, name="dryRun")  # reported only
     tolerate: Tolerate = Tolerate()  # of a rate, a dominance, a label
-    pass_if: Margin | None = None  # of a rate or a label; null: this metric has no say in passing
+    pass_if: Margin | None = None  # of a rate, a dominance, a label; null: this metric has no say in passing
     min: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.98  # of an agreement: the rate at least
     tolerance: Tolerance = Tolerance()  # of an agreement
     label: str = ""  # of a label: its name
@@ -242,7 +242,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     model: str  # its name in the registry
     stable: Target = Target(alias="champion")  # what serves now, and what the candidate is held against
-    candidate: Target | None = None  # what an A/B compares is named by its arms
+    candidate: Target | None = None  # what is tried; an A/B has none, what it compares is named by its arms
     unit: Unit = Unit()  # whose requests stay together
     fallback: Literal["stable", "none"] = "stable"  # failed canary calls are asked of stable, and count against the canary all the same
     inline: bool = False  # without a shadow step before, the candidate serves in a process of its own, unless this is set

@@ -160,9 +160,9 @@ class Recorder:
             self._ring.append(records)
 
 
-def mixed_units(units: np.ndarray) -> np.ndarray:
+def mixed_units(units: np.ndarray, stream: int = 1) -> np.ndarray:
     """`splits.mixed` of units, uint64 [n]."""
-    value = units + np.uint64(0x9E3779B97F4A7C15)
+    value = units + np.uint64(stream * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from gateway import typed_yaml
-from gateway.rollout import advice, rules
+from gateway.rollout import advice, plan_rules
 from gateway.rollout.hints import HINTS
 from gateway.rollout.plan import Plan
 from gateway.typed_yaml import Problem, YamlError
@@ -45,7 +45,7 @@ def read(data: bytes, *, source: str) -> Read:
         problems = [typed_yaml.problem_at(root, path, message) for path, message in findings]
         return sorted(problems, key=lambda problem: (problem.line, problem.column))
 
-    problems = found(list(rules.mistakes(plan)))
+    problems = found(list(plan_rules.mistakes(plan)))
     if problems:
         raise SpecError(problems)
     return Read(plan, tuple(found(list(advice.warnings(plan)))))
@@ -62,8 +62,8 @@ def load(path: Path) -> Read:
 
 
 def canonical(plan: Plan) -> bytes:
-    """The plan as one JSON text in which every default is written out and keys are sorted."""
-    return msgspec.json.encode(plan, order="sorted")
+    """The plan as one JSON text in which every default is written out, as the registry keeps it."""
+    return msgspec.json.encode(plan, order="deterministic")
 
 
 def digest(plan: Plan) -> str:

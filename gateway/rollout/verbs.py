@@ -102,5 +102,5 @@ def _may_not(standing: Standing, step: ApproveStep, actor: str) -> str:
 
 
 def _conflict(standing: Standing, what: str) -> RegistryError:
-    state = standing.phase.value.replace("_", " ")
+    state = f"at step {standing.step}" if standing.phase is Phase.STEP else standing.phase.value.replace("_", " ")
     return RegistryError(Kind.CONFLICT, f"rollout {standing.rollout} is {state}: it {what}")

@@ -45,7 +45,8 @@ def _step(standing: Standing, now_s: float) -> str:
         return "the candidate to be ready to be promoted"
     step, elapsed_s = steps[standing.step], standing.elapsed_s(now_s)
     if step.approve is not None:
-        return f"{step.approve.count - len(standing.approvals)} more approvals"
+        missing = step.approve.count - len(standing.approvals)
+        return f"{missing} more approval{'s' if missing > 1 else ''}" if missing > 0 else "both versions to be ready"
     if step.pause is not None:
         return f"{span(seconds(step.pause.duration or '0s') - elapsed_s)} to go by"
     until = step.until or Until()

@@ -19,6 +19,7 @@ from gateway.serving.splits import UNASSIGNED
 _log = logging.getLogger(__name__)
 
 Payload = bytes | memoryview | list[str]
+Shapes = tuple[tuple[int, ...], ...]
 
 
 class Caller(Protocol):
@@ -290,12 +291,17 @@ def _put(piece: Arrays, whole: Arrays, at: int, size: int) -> None:
 def _columns(batch: Batch, signature: Signature, items: list[Item], rows: int, now: Callable[[], float]) -> list[np.ndarray]:
     """All inputs of these items, as arrays."""
     begun = now()
-    arrays = [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, batch.shapes, strict=True))]
+    arrays = assembled(signature, batch.shapes, items, rows)
     batch.assembling += now() - begun
     return arrays
 
 
-def _column(spec: TensorSpec, shape: tuple[int, ...], items: list[Item], k: int, rows: int) -> np.ndarray:
+def assembled(signature: Signature, shapes: Shapes, items: Sequence[Item], rows: int) -> list[np.ndarray]:
+    """The inputs of items of these row shapes, each an array [rows of all items, *shape]."""
+    return [_column(spec, shape, items, k, rows) for k, (spec, shape) in enumerate(zip(signature.inputs, shapes, strict=True))]
+
+
+def _column(spec: TensorSpec, shape: tuple[int, ...], items: Sequence[Item], k: int, rows: int) -> np.ndarray:
     """Input `k` of all items as one array [rows, *shape]."""
     if spec.datatype == "BYTES":
         texts = [text for item in items for text in item.data[k]]

@@ -26,7 +26,7 @@ MAX_RANK = 32
 _MAX_DIMENSION = 1 << 40
 MAX_TEXT_BYTES = 4 << 20
 _ALIGN = 64
-_HEADER = struct.Struct("<4sBBHQII8x")  # magic, kind, flags, tensors, number, bytes of descriptions, inline bytes
+_HEADER = struct.Struct("<4sBBHQIId")  # magic, kind, flags, tensors, number, bytes of descriptions, inline bytes, seconds
 _TENSOR = struct.Struct("<BBB5xQQ")  # datatype, rank, place, offset, bytes
 _MAGIC = b"TgF1"
 _LAST, _REGION = 1, 2  # flags
@@ -67,6 +67,7 @@ class Frame:
     kind: Kind
     number: int = 0  # of the run
     last: bool = False  # the process ends after this
+    seconds: float = 0.0  # that the run took, without what it waited for a core
     text: bytes = b""
     datatypes: Sequence[str] = ()
     tensors: list[np.ndarray] = field(default_factory=list)
@@ -82,13 +83,14 @@ class Head(NamedTuple):
     number: int
     descriptions: int
     inline: int
+    seconds: float
     size: int  # bytes of the whole frame
 
 
 def encode(frame: Frame, reserve: Callable[[int], tuple[np.ndarray, bool]], max_bytes: int) -> bytes:
     """The frame. `reserve(size)` gives the region for large tensors and whether its reader does not know it yet. Raises TooLargeFault."""
     if not frame.tensors:
-        return _HEADER.pack(_MAGIC, frame.kind, _LAST * frame.last, 0, frame.number, 0, len(frame.text)) + frame.text
+        return _HEADER.pack(_MAGIC, frame.kind, _LAST * frame.last, 0, frame.number, 0, len(frame.text), frame.seconds) + frame.text
     raws = [_raw(datatype, tensor) for datatype, tensor in zip(frame.datatypes, frame.tensors, strict=True)]
     if sum(map(len, raws)) > max_bytes or len(raws) > MAX_TENSORS:
         raise TooLargeFault(f"{len(raws)} tensors of {sum(map(len, raws))} bytes")
@@ -111,7 +113,7 @@ def encode(frame: Frame, reserve: Callable[[int], tuple[np.ndarray, bool]], max_
             at[place] += len(raw) + padding
     flags = _LAST * frame.last | _REGION * _shared(shared, at[_SHARED], reserve)
     described = b"".join(descriptions)
-    header = _HEADER.pack(_MAGIC, frame.kind, flags, len(raws), frame.number, len(described), at[_INLINE])
+    header = _HEADER.pack(_MAGIC, frame.kind, flags, len(raws), frame.number, len(described), at[_INLINE], frame.seconds)
     return b"".join([header, described, *inline])  # type: ignore[list-item]
 
 
@@ -135,13 +137,15 @@ def _raw(datatype: str, tensor: np.ndarray) -> np.ndarray | bytes:
 
 def decode_head(octets: bytes | memoryview) -> Head:
     """A header with lengths that may be believed. Raises FrameFault."""
-    magic, kind, flags, tensors, number, descriptions, inline = _HEADER.unpack_from(octets)
+    magic, kind, flags, tensors, number, descriptions, inline, seconds = _HEADER.unpack_from(octets)
     if magic != _MAGIC or kind not in _KINDS or flags > _LAST | _REGION:
         raise FrameFault("it does not begin as a frame does")
     if tensors > MAX_TENSORS or descriptions > _MAX_DESCRIPTIONS or inline > _MAX_INLINE:
         raise FrameFault(f"it announces {tensors} tensors and {descriptions + inline} bytes")
+    if not 0.0 <= seconds < math.inf:
+        raise FrameFault("it took no time that can be")
     size = HEADER_BYTES + descriptions + inline
-    return Head(_KINDS[kind], bool(flags & _LAST), bool(flags & _REGION), tensors, number, descriptions, inline, size)
+    return Head(_KINDS[kind], bool(flags & _LAST), bool(flags & _REGION), tensors, number, descriptions, inline, seconds, size)
 
 
 def decode(head: Head, octets: bytes, region: np.ndarray | None, *, copy: bool) -> Frame:
@@ -151,7 +155,7 @@ def decode(head: Head, octets: bytes, region: np.ndarray | None, *, copy: bool) 
     if not head.tensors:
         if head.descriptions:
             raise FrameFault("it describes no tensor")
-        return Frame(head.kind, head.number, head.last, text=octets[HEADER_BYTES:])
+        return Frame(head.kind, head.number, head.last, head.seconds, text=octets[HEADER_BYTES:])
     inline = np.frombuffer(octets, np.uint8, offset=HEADER_BYTES + head.descriptions)
     at, end = HEADER_BYTES, HEADER_BYTES + head.descriptions
     datatypes: list[str] = []
@@ -173,7 +177,7 @@ def decode(head: Head, octets: bytes, region: np.ndarray | None, *, copy: bool) 
         made.append(_tensor(_TYPES[number], shape, raw.copy() if copy and place == _SHARED else raw))
     if at != end:
         raise FrameFault("it describes more than it announces")
-    return Frame(head.kind, head.number, head.last, datatypes=datatypes, tensors=made)
+    return Frame(head.kind, head.number, head.last, head.seconds, datatypes=datatypes, tensors=made)
 
 
 def _tensor(kind: Datatype, shape: tuple[int, ...], raw: np.ndarray) -> np.ndarray:

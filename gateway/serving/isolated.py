@@ -65,7 +65,7 @@ class HostStatus:
 
 
 class IsolatedModel:
-    """One model in one process at a time. `run` is called from one thread at a time, `close` and `status` from any."""
+    """One model in one process at a time. Runs of several threads wait for each other; everything may be called from any."""
 
     never_inline = True  # whatever the graph holds: a process can always take its time
     options = staticmethod(RunHandle)
@@ -99,6 +99,7 @@ class IsolatedModel:
         self._last_end = ""
         self._closed = False
         self._changing = threading.Lock()  # which process there is
+        self._running = threading.Lock()  # held for a run
         self._model_fd = os.dup(files.model_fd)
         self._external_fds = {file: os.dup(fd) for file, fd in files.external_fds.items()}
         try:
@@ -126,6 +127,19 @@ class IsolatedModel:
 
         RunLost where the process ended with the run, UNAVAILABLE while there is none.
         """
+        return self.timed(arrays, options)[0]
+
+    def timed(self, arrays: Sequence[np.ndarray], options: Terminable | None = None) -> tuple[Arrays, float]:
+        """As `run`, and the seconds that the run took in the process, without the way there and back and without waiting for a core.
+
+        The process says so itself; it is not believed beyond what passed here.
+        """
+        with self._running:
+            began_s = self._now()
+            answer = self._answer(arrays, options)
+            return answer.tensors, min(answer.seconds, self._now() - began_s)
+
+    def _answer(self, arrays: Sequence[np.ndarray], options: Terminable | None) -> Frame:
         host = self._serving()
         self._runs += 1
         handle = options if isinstance(options, RunHandle) else RunHandle()
@@ -140,7 +154,7 @@ class IsolatedModel:
             self._ended(host, "gave its memory back", at_once=False)
         if answer.kind == Kind.FAULT:
             raise _run_fault(answer)
-        return answer.tensors
+        return answer
 
     def zeros(self, rows: int) -> Arrays:
         """Inputs of zeros (empty strings) with free dimensions set to 1 and `rows` rows."""

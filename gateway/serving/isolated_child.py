@@ -21,8 +21,11 @@ import msgspec
 
 from gateway.serving.hosting import OUT_OF_MEMORY, Fault, Ready, Task
 from registry.confinement import forsake_network, limit
+from registry.niceness import Waits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.serving.channel import Channel
     from gateway.serving.frames import Frame
     from gateway.serving.model import Model, RunOptions
@@ -57,12 +60,14 @@ def confine(task: Task) -> None:
 class Host:
     """The model, and the run that is under way."""
 
-    def __init__(self, task: Task, channel: Channel) -> None:
+    def __init__(self, task: Task, channel: Channel, now: Callable[[], float]) -> None:
         self._task = task
         self._channel = channel
         self._stopped = 0  # runs up to this one are not waited for
         self._running: tuple[int, RunOptions] | None = None
         self._statm = os.open("/proc/self/statm", os.O_RDONLY)
+        self._waits = Waits()
+        self._now = now
 
     def serve(self) -> None:
         """Until the worker closes the channel, or the memory is used up."""
@@ -124,8 +129,10 @@ class Host:
         self._running = request.number, options
         if self._stopped >= request.number:
             options.terminate = True
+        waited_s, began_s = self._waits.seconds(), self._now()
         try:
             outputs = model.run(request.tensors, options)
+            took_s = self._now() - began_s - (self._waits.seconds() - waited_s)
             if model.signature.max_batch_size:
                 check_rows(model.signature, outputs, len(request.tensors[0]))
         except RunFault as fault:
@@ -134,7 +141,8 @@ class Host:
             return _fault(request.number, fault.code, fault.message)
         finally:
             self._running = None
-        return Frame(Kind.OUTPUTS, request.number, datatypes=[spec.datatype for spec in model.signature.outputs], tensors=outputs)
+        datatypes = [spec.datatype for spec in model.signature.outputs]
+        return Frame(Kind.OUTPUTS, request.number, seconds=max(took_s, 0.0), datatypes=datatypes, tensors=outputs)
 
     def _memory_share(self) -> float:
         """Of the limit, in use."""
@@ -166,7 +174,7 @@ def main(argument: str, host: type[Host] = Host) -> None:
 
     sock = socket.socket(fileno=task.frames_fd)
     channel = Channel(sock, max_bytes=task.frame_bytes, now=SystemClock.now, copy=False)
-    host(task, channel).serve()
+    host(task, channel, SystemClock.now).serve()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,11 +54,14 @@ class Loader:
     weight: Weight = alike  # of a tenant
     prepare: Prepare = unprepared  # called with a version that is made, before it is warmed up, and what it was made of
 
-    def load(self, ref: ModelVersionRef, say: Say) -> tuple[Version, int]:
-        """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault."""
+    def load(self, ref: ModelVersionRef, say: Say, *, isolated: bool = False) -> tuple[Version, int]:
+        """The version and the bytes of its files. `say(state)` tells how far it is. Raises RegistryError, ModelFault, RunFault.
+
+        `isolated`: in a process of its own, whatever the model's settings say.
+        """
         with ref.open() as verified:
             say(State.LOAD)
-            version = self._version(ref.version, verified)
+            version = self._version(ref.version, verified, isolated=isolated)
             try:
                 self.prepare(version, verified)
                 say(State.WARM)
@@ -72,8 +75,15 @@ class Loader:
                 raise
             return version, verified.size_bytes
 
-    def _version(self, number: int, verified: VerifiedModel) -> Version:
+    def _plan(self, verified: VerifiedModel, *, isolated: bool) -> ModelPlan:
+        """A process of its own runs once at a time, so where it was not the settings that wanted it, instances are given up for it."""
         plan = self.config.plan(verified.model, verified.serving)
+        if not isolated or plan.isolation:
+            return plan
+        return replace(plan, isolation=self.config.isolation(verified.model), instances=1)
+
+    def _version(self, number: int, verified: VerifiedModel, *, isolated: bool) -> Version:
+        plan = self._plan(verified, isolated=isolated)
         _check_plan(verified, plan)
         self._check_options(verified.model, plan)
         settings = SessionSettings(

@@ -13,7 +13,7 @@ from gateway.config import Config, Repository
 from gateway.model_settings import Versions
 from gateway.serving.lifecycle import Desired, Wanted
 from gateway.serving.selection import effective, remedy, select
-from gateway.serving.splits import Guide, Split
+from gateway.serving.splits import Guide, Pin, Split
 from registry.discovery import Source, open_source
 from registry.overlay import Overlay
 from registry.verified import Listing, ModelVersionRef
@@ -37,6 +37,7 @@ def by_model(listing: Listing) -> dict[str, dict[int, ModelVersionRef]]:
 
 
 ISOLATED = "+process"  # at the end of an identity: the version runs in a process of its own
+BEHIND = "+behind"  # in one that gives way to whatever else runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Wish:
     problems: tuple[str, ...] = ()  # one sentence each
     notes: tuple[str, ...] = ()  # what is fine as it is and ought to be known
     splits: tuple[Split, ...] = ()  # of rollouts; each holds once its versions are ready
+    rolls: bool = False  # there is a rollout that is not over
 
     @classmethod
     def nothing(cls) -> Wish:
@@ -111,9 +113,13 @@ def _guided(config: Config, listing: Listing, guides: Iterable[Guide]) -> tuple[
             )
             continue
         settings = settings_key(config, guide.model)
-        pinned |= {Wanted(guide.model, pin.version, f"{pin.manifest}/{settings}{ISOLATED if pin.isolated else ''}") for pin in guide.pins}
+        pinned |= {Wanted(guide.model, pin.version, f"{pin.manifest}/{settings}{_suffix(pin)}") for pin in guide.pins}
         splits += [guide.split] if guide.split is not None else []
     return pinned, tuple(splits), problems
+
+
+def _suffix(pin: Pin) -> str:
+    return BEHIND if pin.gives_way else ISOLATED if pin.isolated else ""
 
 
 def settings_key(config: Config, model: str) -> str:
@@ -121,6 +127,16 @@ def settings_key(config: Config, model: str) -> str:
     own = msgspec.structs.replace(config.model(model), versions=Versions(), allow_empty=False, lazy=None)
     content = msgspec.json.encode((config.batching, own, config.limits.serving))
     return hashlib.sha256(content).hexdigest()[:12]
+
+
+def is_isolated(identity: str) -> bool:
+    """Whether a version of this identity runs in a process of its own, whatever the settings of its model say."""
+    return identity.endswith((ISOLATED, BEHIND))
+
+
+def gives_way(identity: str) -> bool:
+    """Whether that process gives way to whatever else runs."""
+    return identity.endswith(BEHIND)
 
 
 def content_of(identity: str) -> str:

@@ -60,6 +60,7 @@ class Pin(msgspec.Struct, frozen=True, array_like=True):
     version: int
     manifest: str  # digest
     isolated: bool = False  # in a process of its own, whatever the model's settings say
+    gives_way: bool = False  # in one that gives way to whatever else runs, as a shadow has to
 
 
 class Guide(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ class Version:
         self.segmenting: Segmenting | None = None  # where requests are counted apart by a parameter
         self.door: Door | None = None  # for models whose contract refuses requests
         self.watch: Any = None  # what is told of its batches beside the counters: `gateway.drift.watching.Watch`
+        self.shadow: Any = None  # what is told of its batches while another version runs them too: `gateway.rollout.shadow.Shadow`
         self.rollout: Any = None  # what is told of its batches while it is an arm: `gateway.rollout.recorder.Recorder`
         self.waiting_rows = 0
         self.waiting_bytes = 0

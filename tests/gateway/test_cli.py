@@ -39,7 +39,7 @@ COMMANDS = (
         "release",
         "gc",
     ),
-    *("export", "pull", "backup", "sign", "infer", "drift", "bench", "demo", "doctor"),
+    *("export", "pull", "backup", "sign", "infer", "drift", "replay", "bench", "demo", "doctor"),
 )
 
 
@@ -59,10 +59,10 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
     assert [] == [code.name for code in Exit if f"| {code.value} |" not in page]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [*COMMANDS, "config explain", "config check", "key new", "rollout lint", *(f"rollout {name}" for name in rollout_verbs.COMMANDS)],
-)
+ROLLOUTS = ("lint", "plan", "schema", *rollout_verbs.COMMANDS)
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, "config explain", "config check", "key new", *(f"rollout {name}" for name in ROLLOUTS)])
 def test_every_command_has_json_and_is_documented(name: str) -> None:
     """Scripts can rely on `--json` everywhere."""
     assert "--json" in done(*name.split(), "--help")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.niceness import STEPS, give_way, kept_waiting_s
+from registry.niceness import STEPS, Waits, give_way, kept_waiting_s
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
 
@@ -52,3 +52,15 @@ def test_who_is_gone_is_left_alone() -> None:
         pass
     give_way(child.pid)
     assert 0.0 == kept_waiting_s(child.pid)
+
+
+def test_a_thread_is_told_what_it_waited_for_a_core() -> None:
+    """The same number as the kernel's own, which never falls; after the end there is none."""
+    waits = Waits()
+    before = waits.seconds()
+    told = kept_waiting_s(threading.get_native_id())
+    after = waits.seconds()
+    assert 0.0 <= before <= told <= after
+    waits.close()
+    waits.close()
+    assert 0.0 == waits.seconds()

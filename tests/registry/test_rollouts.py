@@ -306,7 +306,7 @@ class TestBeside:
         assert ["rollouts/m/00000001"] == [finding.key for finding in damages(verify(store))]
 
     def test_a_backup_has_them(self, store: Store, tmp_path: Path) -> None:
-        """Journals, plans, verdicts and where to count on from; a second backup adds what came since, one that went its own way is refused."""
+        """Journals, plans, verdicts, checkpoints; a second backup adds what came since, one that went its own way is refused."""
         plan, checkpoint = store.put_blob(b"plan")[0], store.put_blob(b"checkpoint")[0]
         journal = begun(store, evidence=(plan,), checkpoint=checkpoint)
         store.rollouts.claims("m", 1).take(holder="one", now_s=NOW_S, ttl_s=10)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.config import Config, Repository, decode
-from gateway.control import evaluators
+from gateway.control import attendant
 from gateway.control.drift_messages import EvaluatorInheritance, Learned, Watched
 from gateway.control.evaluators import MAX_QUESTIONS, Evaluators
 from gateway.control.respawn import LONGEST_S
@@ -217,7 +217,7 @@ def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
 
 def test_the_next_one_waits_until_the_one_before_it_is_dead(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """One that has lost its channel and lives on is killed: two would write the same files."""
-    monkeypatch.setattr(evaluators, "_REAP_S", 0.05)
+    monkeypatch.setattr(attendant, "_REAP_S", 0.05)
 
     async def deed(yard: Yard) -> None:
         yard.tell(block(1))
@@ -263,7 +263,7 @@ def test_what_makes_no_sense_ends_it_and_nothing_else(tmp_path: Path) -> None:
 
 def test_one_that_does_not_end_in_time_is_killed(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """The server ends all the same."""
-    monkeypatch.setattr(evaluators, "_END_S", 0.05)
+    monkeypatch.setattr(attendant, "_END_S", 0.05)
 
     async def deed(yard: Yard) -> None:
         yard.tell(block(1))
@@ -294,14 +294,14 @@ def test_one_that_is_being_started_when_the_server_ends_is_seen_off(tmp_path: Pa
 
     async def deed(yard: Yard) -> None:
         begun, go_on = threading.Event(), threading.Event()
-        start = yard.evaluators._start
+        start = yard.evaluators._attendant._start
 
-        def slow(given: EvaluatorInheritance) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        def slow() -> tuple[subprocess.Popen[bytes], socket.socket]:
             begun.set()
             go_on.wait(20)
-            return start(given)
+            return start()
 
-        yard.evaluators._start = slow
+        yard.evaluators._attendant._start = slow
         yard.tell(block(1))
         await yard.until(begun.is_set)
         end = asyncio.create_task(yard.evaluators.end())

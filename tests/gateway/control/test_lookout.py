@@ -19,6 +19,8 @@ from gateway.serving.sources import Wish
 from registry.errors import Kind, RegistryError
 from registry.overlay import Overlay, bundled
 from registry.store import Store
+from tests.gateway.control.test_guidance import begun
+from tests.gateway.rollout.rolled import BY_ANN, operations, plan
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
 
@@ -201,3 +203,19 @@ def test_what_a_load_brings_is_another_wish_unless_somebody_objects(tmp_path: Pa
         assert {("m", 1): None, ("m", 2): None} == seen.next()
         seen.lookout.overlay("m", None)
         assert {("m", 2): None} == seen.next()
+
+
+def test_a_rollout_that_goes_on_is_another_wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without anybody's asking: its versions are held, and its split is in the wish."""
+    monkeypatch.setattr(lookouts, "FOLLOW_S", 0.01)
+    store = published(tmp_path, "m", ONE, TWO, aliases={"champion": 1})
+    with looking(tmp_path) as seen:
+        assert {("m", 1): 1} == seen.next()
+        rollout = operations(store).apply(plan(), **BY_ANN).status.id
+        assert {("m", 1): 1} == seen.next()
+        begun(store, rollout)
+        wishes = [seen.wishes.get(timeout=WAIT_S)]
+        while not wishes[-1].splits:
+            wishes.append(seen.wishes.get(timeout=WAIT_S))
+        assert {1, 2} == {one.version for one in wishes[-1].desired.versions}
+        assert [rollout] == [split.rollout for split in wishes[-1].splits]

@@ -150,7 +150,7 @@ def test_the_access_log_stands_before_the_metrics_only_where_it_is_wanted(share:
         await place.close()
         return observer
 
-    assert isinstance(asyncio.run(made())._inner._inner, kind)
+    assert isinstance(asyncio.run(made())._inner._inner._inner, kind)
 
 
 @pytest.mark.parametrize(("workers", "connections", "per_peer"), [(1, 1000, 7), (2, 500, 4), (3, 334, 3), (32, 32, 1)])

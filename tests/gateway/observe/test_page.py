@@ -40,6 +40,7 @@ def fill(arena: Arena, slot: int, rng: np.random.Generator, *, worker: int = 0) 
     slab.requests[...] = rng.integers(0, 1 << 40, slab.requests.shape) * (rng.random(slab.requests.shape) < 0.3)
     slab.counts[...] = rng.integers(0, 1 << 45, slab.counts.shape) >> rng.integers(0, 46, slab.counts.shape)
     slab.counts[ROWS, len(EDGES[ROWS]) + 1 :] = 0
+    slab.shadow[...] = rng.integers(0, 1 << 40, slab.shadow.shape) * (rng.random() < 0.5)
     slab.sums[...] = rng.random(len(SUMS)) * 10.0 ** rng.integers(-9, 20, len(SUMS))
 
 

@@ -47,6 +47,7 @@ def counted() -> Totals:
             slab.requests[...] = rng.integers(0, 1 << 60, slab.requests.shape) * (rng.random(slab.requests.shape) < 0.3)
             slab.counts[...] = rng.integers(0, 1 << 60, slab.counts.shape)
             slab.counts[3, 12:] = 0
+            slab.shadow[...] = rng.integers(0, 1 << 60, slab.shadow.shape)
             slab.sums[...] = rng.random(len(SUMS))
     assert OVERFLOW_SLOT == slots[-1]
     return totals

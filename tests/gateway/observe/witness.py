@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import Code
 from gateway.observe.page import GAUGES, Values
-from gateway.observe.slabs import EDGES, PROTOCOLS, Slab
+from gateway.observe.slabs import EDGES, PROTOCOLS, SHADOW, Slab
 from gateway.observe.totals import OVERFLOW, UNKNOWN, Key, Totals
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -43,6 +43,8 @@ class Collector:
         served = [(key, slab) for key, slab in rows if key != UNKNOWN and (key != OVERFLOW or slab.counts.any() or slab.requests.any())]
         for which, (name, text) in enumerate(_HISTOGRAMS.items()):
             yield _histogram(f"tidegate_{name}", text, served, which)
+        if any(slab.shadow.any() for _, slab in rows):
+            yield _shadows(rows)
         for name, values in self._gauges.items():
             family = GAUGES[name]
             kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
@@ -64,6 +66,15 @@ def _requests(rows: list[tuple[Key, Slab]]) -> Metric:
     for key, slab in rows:
         for protocol, code in np.argwhere(slab.requests):
             family.add_metric([*key, "stable", PROTOCOLS[protocol], Code(code).name], float(slab.requests[protocol, code]))
+    return family
+
+
+def _shadows(rows: list[tuple[Key, Slab]]) -> Metric:
+    text = "Requests that a shadow ran too, or why it did not"
+    family = CounterMetricFamily("tidegate_rollout_shadow", text, labels=["model", "version", "outcome"])
+    for key, slab in rows:
+        for outcome, count in zip(SHADOW, slab.shadow, strict=True) if slab.shadow.any() else ():
+            family.add_metric([*key, outcome], float(count))
     return family
 
 

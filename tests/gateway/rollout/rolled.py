@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ BY_ANN: dict[str, Any] = {"actor": "ann", "reason": "she said so"}
 
 
 class Clock:
-    """Seconds since the Unix epoch."""
+    """Seconds since the Unix epoch, and salts."""
 
     def __init__(self, now_s: float = NOW_S) -> None:
         self.now_s = now_s
+        self.salts = (f"{number:032x}" for number in count(1))
 
     def __call__(self) -> float:
         return self.now_s
@@ -53,19 +55,25 @@ def move(store: Store, to: int, expected_from: int | None, *, actor: str = "ann"
     store.aliases("m").move("champion", to=to, expected_from=expected_from, actor=actor, reason="", now_s=NOW_S)
 
 
-def plan(*steps: dict[str, Any], candidate: int = 2, name: str = "r", **spec: Any) -> Plan:
+def plan(*steps: dict[str, Any], candidate: int | str = 2, name: str = "r", **spec: Any) -> Plan:
     """A plan of steps as YAML has them; a 10 % canary where none is given."""
     strategy = {"steps": list(steps) or [{"setWeight": 10, "until": {"min_duration": "10s", "max_duration": "100s"}}]}
     document = {
         "apiVersion": "tidegate/v1",
         "kind": "Rollout",
         "metadata": {"name": name},
-        "spec": {"model": "m", "candidate": {"version": candidate}, "strategy": strategy, "keep_stable_warm": "60s", **spec},
+        "spec": {
+            "model": "m",
+            "candidate": {"version" if isinstance(candidate, int) else "alias": candidate},
+            "strategy": strategy,
+            "keep_stable_warm": "60s",
+            **spec,
+        },
     }
     return msgspec.convert(document, Plan)
 
 
 def operations(store: Store, clock: Clock | None = None) -> Operations:
-    """Salts count up, so that what is written is the same every time."""
-    salts = iter(f"{number:032x}" for number in range(1, 1 << 20))
-    return Operations(store, now=clock or Clock(), salts=lambda: next(salts))
+    """Salts count up with the clock's, so that nobody has one a second time."""
+    clock = clock or Clock()
+    return Operations(store, now=clock, salts=lambda: next(clock.salts))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.rollout import spec
 from gateway.rollout.hints import HINTS
-from gateway.rollout.plan import Plan, Step, Target, Until, seconds
+from gateway.rollout.plan import Plan, Step, Target, Until, printed, seconds
 from gateway.rollout.spec import SpecError
 from gateway.setting_types import setting_paths
 from tests.gateway.rollout import plans
@@ -179,7 +179,7 @@ spec:
         ({f"{METRICS}.0.query": "up"}, "spec.analysis.metrics.0.query: belongs to a metric of type query, and this one is of type rate"),
         ({f"{METRICS}.0.min": 0.5}, "spec.analysis.metrics.0.min: belongs to a metric of type agreement, and this one is of type rate"),
         ({f"{METRICS}.1.pass_if": {}},
-         "spec.analysis.metrics.1.pass_if: belongs to a metric of type rate or label, and this one is of type agreement"),
+         "spec.analysis.metrics.1.pass_if: belongs to a metric of type rate or dominance or label, and this one is of type agreement"),
         ({f"{METRICS}.1.event": "server_error"},
          "spec.analysis.metrics.1.event: belongs to a metric of type rate, and this one is of type agreement"),
         ({f"{METRICS}.0.dryRun": True, f"{METRICS}.1": RATE},
@@ -231,12 +231,15 @@ def test_mistakes_of_meaning_are_reported_together_in_the_order_of_the_file() ->
 
 def test_a_step_that_wants_a_verdict_needs_a_metric_that_can_pass() -> None:
     """Of its own kind: agreement passes shadows only; what is only reported, and what has no margin, passes nothing."""
-    nothing = "no metric can pass: give one of spec.analysis.metrics pass_if, type query"
-    no_margin = {f"{METRICS}.0.pass_if": ...}
-    found = mistakes(no_margin)
-    assert [f"{STEPS}.1.until.verdict: {nothing}", f"{STEPS}.3.until.verdict: {nothing}"] == [
-        line.partition(" ")[2].partition(", or write")[0] for line in found
-    ]
+    weight, shadow = "it takes pass_if, or type query", "a shadow asks for agreement, and for pass_if of what is no latency"
+
+    def nothing(step: int, ways: str) -> str:
+        return f"{STEPS}.{step}.until.verdict: no metric of spec.analysis can pass here: {ways}; or write verdict: null and a min_duration"
+
+    found = mistakes({f"{METRICS}.0.pass_if": ...})
+    assert [nothing(1, weight), nothing(3, weight)] == [line.partition(" ")[2] for line in found]
+    slow = mistakes({METRICS: [RATE | {"event": "latency_ms > 50"}]})
+    assert [nothing(0, shadow)] == [line.partition(" ")[2] for line in slow]
     assert 3 == len(mistakes({METRICS: []}))
     assert [] == [line for line in mistakes({METRICS: []}) if "or write verdict: null" not in line]
     assert 3 == len(mistakes({METRICS: [RATE | {"dryRun": True}]}))
@@ -344,6 +347,15 @@ def test_a_weight_without_an_end_asks_for_a_verdict() -> None:
 def test_durations_are_seconds(text: str, expected: float) -> None:
     """Of one unit."""
     assert expected == seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.25, "250ms"), (59, "59s"), (61, "1m 1s"), (3_600, "1h"), (3_661, "1h 1m"), (129_600, "1d 12h"), (35_000_000, "405d")],
+)
+def test_durations_are_printed_in_two_units(seconds: float, text: str) -> None:
+    """As precise as anybody cares."""
+    assert text == printed(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "15", "1h30m", "-1s", "015m", "1.5h", "15 m", "15m\n", "9999999999s"])

@@ -86,10 +86,16 @@ class World:
         self.operations: Operations = operations(store, self.clock)
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, *, look_s: float = 0.0) -> None:
         """Another process on the same machine."""
         self.controller = Controller(
-            self.store, holder=self.holder, evidences=self.said, readiness=self.said, applied=self.told.append, claim_s=15.0
+            self.store,
+            holder=self.holder,
+            evidences=self.said,
+            readiness=self.said,
+            applied=self.told.append,
+            claim_s=15.0,
+            look_s=look_s,
         )
 
     def tick(self, seconds: float = 0.0) -> tuple[RolloutEntry, ...]:

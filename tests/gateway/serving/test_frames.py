@@ -161,3 +161,12 @@ def test_a_header_out_of_bounds_is_refused_before_anything_is_read(fields: tuple
     magic, kind, flags, count, descriptions, inline = fields
     with pytest.raises(FrameFault):
         decode_head(struct.pack("<4sBBHQII8x", magic, kind, flags, count, 1, descriptions, inline))
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_time_that_cannot_be_is_refused(seconds: float) -> None:
+    """What was measured is there and back as it is."""
+    with pytest.raises(FrameFault, match="no time"):
+        decode_head(struct.pack("<4sBBHQIId", b"TgF1", Kind.OUTPUTS, 0, 0, 1, 0, 0, seconds))
+    frame = Frame(Kind.OUTPUTS, 1, seconds=0.25, datatypes=["FP32"], tensors=[np.ones(1, np.float32)])
+    assert 0.25 == received(encode(frame, lambda size: (np.zeros(size, np.uint8), False), 1 << 20)).seconds

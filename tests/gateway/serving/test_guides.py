@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.config import Config, Repository
 from gateway.serving.lifecycle import Wanted
-from gateway.serving.sources import settings_key, wish
+from gateway.serving.sources import content_of, gives_way, is_isolated, settings_key, wish
 from gateway.serving.splits import Arm, Guide, Pin, Split
 from registry.verified import Listing, ModelVersionRef
 
@@ -38,6 +38,16 @@ def test_one_in_a_process_of_its_own_is_another_one_under_its_number() -> None:
     aliased = listing(v1="a", v2="b")
     found = wish(CONFIG, Listing(aliased.versions, aliases={"m": {"champion": 1, "challenger": 2}}), [guide(Pin(2, "b", isolated=True))])
     assert {f"a/{settings_key(CONFIG, 'm')}", f"b/{settings_key(CONFIG, 'm')}+process"} == {one.identity for one in found.desired.versions}
+
+
+def test_one_that_gives_way_is_another_one_again() -> None:
+    """A process cannot take back that it gave way."""
+    key = settings_key(CONFIG, "m")
+    identities = []
+    for pin in (Pin(2, "b"), Pin(2, "b", isolated=True), Pin(2, "b", isolated=True, gives_way=True)):
+        (identity,) = [one.identity for one in wish(CONFIG, listing(v1="a", v2="b"), [guide(pin)]).desired.versions if one.version == 2]
+        identities.append((identity, is_isolated(identity), gives_way(identity), content_of(identity)))
+    assert [(f"b/{key}", False, False, "b"), (f"b/{key}+process", True, False, "b"), (f"b/{key}+behind", True, True, "b")] == identities
 
 
 def test_a_version_that_is_not_what_it_was_stands_the_rollout_still() -> None:

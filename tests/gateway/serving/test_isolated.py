@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 from gateway.clock import SystemClock
-from gateway.control.model_child import start_model_child
+from gateway.control.model_child import start_model_child, start_model_child_behind
 from gateway.errors import Code
 from gateway.limits import ServingLimits
 from gateway.serving.isolated import IsolatedModel, IsolationSettings, ModelFiles
@@ -24,8 +24,9 @@ from gateway.serving.model import Model, ModelFault, RunFault, RunLost
 from gateway.serving.runner import Runner
 from gateway.serving.sessions import SessionSettings
 from gateway.serving.versions import Version
+from registry.niceness import STEPS
 from registry.sealed import seal_copy
-from tests.gateway.serving import graphs
+from tests.gateway.serving import graphs, isolation
 from tests.gateway.serving.isolation import PATIENCE_S, Starter, batch_of, died, ended, isolated
 
 VALUES = {
@@ -257,3 +258,52 @@ def test_the_process_dies_with_its_worker(tmp_path: Path) -> None:
     ready, _, _ = select.select([watched], [], [], PATIENCE_S)
     os.close(watched)
     assert [watched] == ready
+
+
+def test_a_run_says_how_long_it_took_in_its_process(tmp_path: Path) -> None:
+    """No longer than it took to ask for it."""
+    with isolated(tmp_path, graphs.twice()) as model:
+        began_s = SystemClock.now()
+        outputs, seconds = model.timed([np.ones((50_000, 2), np.float32)])
+        assert 0.0 < seconds < SystemClock.now() - began_s
+        assert (outputs[0] == 2.0).all()
+
+
+def test_a_process_is_not_believed_that_it_took_longer_than_it_can_have(tmp_path: Path) -> None:
+    """What it says is for statistics, and it may be broken."""
+    with isolated(tmp_path, graphs.twice()) as model:
+        receive = model._host.channel.receive
+
+        def boasting(until):
+            frame = receive(until)
+            frame.seconds = 1e9
+            return frame
+
+        model._host.channel.receive = boasting
+        assert model.timed([ONE])[1] < PATIENCE_S
+
+
+def test_runs_of_several_threads_wait_for_each_other(tmp_path: Path) -> None:
+    """Each has its own answer."""
+    found: list[bool] = []
+    with isolated(tmp_path, graphs.twice()) as model:
+
+        def ask(value: int) -> None:
+            rows = np.full((3, 2), value, np.float32)
+            found.extend([bool((model.run([rows])[0] == 2 * value).all()) for _ in range(50)])
+
+        threads = [threading.Thread(target=ask, args=(value,)) for value in (1, 2, 3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (150, 1) == (sum(found), model.status.starts)
+
+
+def test_a_process_that_gives_way_does_so_from_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every thread that it has."""
+    monkeypatch.setattr(isolation, "start_model_child", start_model_child_behind)
+    with isolated(tmp_path, graphs.twice()) as model:
+        pid = model.status.pid
+        threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
+        assert {os.getpriority(os.PRIO_PROCESS, 0) + STEPS} == {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads}

@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.clock import SystemClock
 from gateway.config import Batching, Config, ModelSettings, Repository, Versions
+from gateway.control.model_child import start_model_child
 from gateway.errors import Code, TidegateError
 from gateway.limits import ServingLimits
+from gateway.serving.isolated import IsolatedModel
+from gateway.serving.loading import Loader
 from gateway.serving.model import RunFault
 from gateway.serving.routing import Routes
 from gateway.serving.sources import open_repository
@@ -118,3 +122,23 @@ def test_a_folder_of_models_has_no_aliases_and_no_keys(tmp_path: Path) -> None:
     key.write_bytes(generate().public.pem())
     with pytest.raises(RegistryError, match="a Triton-style repository has no signatures"):
         open_repository(Repository(path=tmp_path, keys=(key,)))
+
+
+def test_a_version_is_isolated_where_it_is_asked_to_be_whatever_its_settings_say(tmp_path: Path) -> None:
+    """With the bounds of its settings, once at a time; where they want it anyway, nothing is another."""
+    place(tmp_path, "m", 1)
+    (ref,) = open_repository(Repository(path=tmp_path)).listing().versions
+    for own in (ModelSettings(instances=3, isolation_memory_bytes=1 << 30, run_timeout_s=7.0), ModelSettings(isolation="process")):
+        config = Config(repository=Repository(path=tmp_path), models={"m": own})
+        loader = Loader(config, lambda version, item, code: None, SystemClock.now, start_model_child, cores=4)
+        version, _ = loader.load(ref, lambda state: None, isolated=True)
+        model = version.model
+        assert isinstance(model, IsolatedModel)
+        assert (own.isolation_memory_bytes, own.run_timeout_s) == (model._bounds.memory_bytes, model._bounds.run_timeout_s)
+        assert (1, True) == (version.instances, version.threaded)
+        assert [[2.0, 4.0]] == model.run([np.array([[2, 4]], np.float32)])[0].tolist()
+        version.end()
+    here, _ = Loader(Config(repository=Repository(path=tmp_path)), lambda *args: None, SystemClock.now, start_model_child).load(
+        ref, lambda state: None
+    )
+    assert not isinstance(here.model, IsolatedModel)

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 
 from gateway.hosts import is_loopback
 from gateway.rollout import metric_rules
-from gateway.rollout.metric_rules import Finding, can_pass, url_problem
+from gateway.rollout.metric_rules import Finding, url_problem
 from gateway.rollout.plan import ApproveStep, BlueGreen, Plan, Split, Step, Until, seconds, weight_units
+from gateway.rollout.thresholds import has_say
 from registry.errors import RegistryError
 from registry.names import MODEL_NAME, check_alias_name, check_model_name
 
@@ -137,14 +138,25 @@ def _until(plan: Plan, until: Until, *, shadow: bool, weight: float) -> Iterator
     if most is not None and most <= least:
         yield "max_duration", f"it is over before min_duration, {until.min_duration}, is reached"
     if until.verdict is None:
-        if not least:
+        if not least and most is None:
             yield "min_duration", "a step that asks for no verdict lasts as long as this says, and that is no time"
         return
     if weight_units(weight) == WHOLE:
         yield "verdict", "at 100 percent nothing is left to compare with: end with less, or write verdict: null and a min_duration"
-    elif not any(can_pass(metric, shadow=shadow) for metric in plan.spec.analysis.metrics):
-        ways = "pass_if, type query" + (" or type agreement" if shadow else "")
-        yield "verdict", f"no metric can pass: give one of spec.analysis.metrics {ways}, or write verdict: null and a min_duration"
+    elif not _can_pass(plan, shadow=shadow):
+        ways = "a shadow asks for agreement, and for pass_if of what is no latency" if shadow else "it takes pass_if, or type query"
+        yield "verdict", f"no metric of spec.analysis can pass here: {ways}; or write verdict: null and a min_duration"
+
+
+def _can_pass(plan: Plan, *, shadow: bool) -> bool:
+    """Whether a metric has a say; of a plan with a mistake there, which is told by itself, whether one might."""
+    for metric in plan.spec.analysis.metrics:
+        try:
+            if has_say(metric, shadow=shadow):
+                return True
+        except ValueError:  # of an event that is none
+            return True
+    return False
 
 
 def _bluegreen(plan: Plan, blue: BlueGreen) -> Iterator[Finding]:

@@ -1,0 +1,141 @@
+"""The evidence of every rollout that this server decides about: fed from the rings of its workers, read by the controller."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from gateway.rollout.observation import Overall, Reading
+from gateway.rollout.ring import ARMS, Ring
+from gateway.rollout.saved import SavedError
+from gateway.rollout.standing import Standing, Trip
+from gateway.rollout.tally import Tally
+from gateway.rollout.verdict import StepVerdict
+
+_log = logging.getLogger(__name__)
+CRASHES = 2  # of workers, while they serve the candidate themselves
+
+
+class Bench:
+    """The evidence of one rollout: `controller.Evidence`."""
+
+    def __init__(self, tally: Tally, deaths: int) -> None:
+        self.tally = tally
+        self.verdict: StepVerdict | None = None  # as of the last reading
+        self.serves_inline = False  # the candidate, in the workers
+        self._deaths_then = self._deaths = deaths
+        self._at_begin: dict[int, dict[str, np.ndarray]] = {}  # ring → its counts when this rollout's began
+
+    @property
+    def step(self) -> int | None:
+        """That was entered last; None for none."""
+        return self.tally.step if self.tally.step >= 0 else None
+
+    def enter(self, step: int, weight: int, now_s: float) -> None:
+        """See `controller.Evidence`."""
+        self.tally.enter(step, weight, now_s)
+        self._deaths_then = self._deaths
+
+    def reading(self, now_s: float) -> Reading:
+        """See `controller.Evidence`."""
+        if self.step is None:
+            return Reading(step=0)
+        found = self.verdict = self.tally.verdicts(now_s)
+        return Reading(
+            step=found.step,
+            overall=Overall(found.verdict.value),
+            units=found.units,
+            tripped=tuple([Trip(one.metric, one.critical, one.sentence) for one in found.tripped]),
+            fast=found.fast or self._crashed(),
+            invalid=found.sample_ratio.sentence if found.sample_ratio.tripped else None,
+            sentence=found.sentence,
+        )
+
+    def report(self) -> bytes:
+        """See `controller.Evidence`."""
+        return msgspec.json.encode(self.verdict)
+
+    def document(self) -> bytes:
+        """See `controller.Evidence`."""
+        return self.tally.document()
+
+    def count(self, ring: int, counts: Mapping[str, np.ndarray], slot: int) -> None:
+        """Requests by arm as one worker counts them, for a rollout that it has had from some time on."""
+        self._at_begin.setdefault(ring, {name: of[slot].copy() for name, of in counts.items()})
+
+    def assigned(self, rings: Mapping[int, Mapping[str, np.ndarray]], slot: int) -> None:
+        """Requests that were assigned and that ended, over all workers."""
+        total = dict.fromkeys(("assigned", "answered", "failed"), np.zeros(ARMS, np.int64))
+        for number, counts in rings.items():
+            self.count(number, counts, slot)
+            for name in total:
+                total[name] = total[name] + counts[name][slot] - self._at_begin[number][name]
+        arms = len(self.tally.assigned_calls)
+        self.tally.assigned(total["assigned"][:arms].tolist(), (total["answered"] + total["failed"])[:arms].tolist())
+
+    def died(self, deaths: int) -> None:
+        """So many workers have died unasked since the server began."""
+        self._deaths = deaths
+        if not self.serves_inline:
+            self._deaths_then = deaths
+
+    def _crashed(self) -> str | None:
+        crashes = self._deaths - self._deaths_then
+        return f"{crashes} workers died while they served the candidate" if crashes >= CRASHES else None
+
+
+class Benches:
+    """`controller.Evidences`, over the rings of one server."""
+
+    def __init__(self, rings: list[Ring]) -> None:
+        self.lost = 0  # records that were overwritten before they were read
+        self.slots: Mapping[str, int] = {}  # rollout → where its records are
+        self.inline: Mapping[str, bool] = {}  # rollout → whether workers serve its candidate themselves
+        self.benches: dict[str, Bench] = {}
+        self._rings = rings
+        self._read = [ring.written for ring in rings]  # what was there before is of a time that nobody counts
+        self._deaths = 0
+
+    def open(self, standing: Standing, saved: bytes | None) -> Bench:
+        """See `controller.Evidences`."""
+        bench = self.benches[standing.rollout] = Bench(_tally(standing, saved), self._deaths)
+        return bench
+
+    def close(self, rollout: str) -> None:
+        """See `controller.Evidences`."""
+        self.benches.pop(rollout, None)
+
+    def feed(self, deaths: int) -> None:
+        """Take what workers have recorded since the last time."""
+        self._deaths = deaths
+        records = self._new()
+        counts = {number: ring.counts() for number, ring in enumerate(self._rings)}
+        for rollout, bench in self.benches.items():
+            slot = self.slots.get(rollout)
+            bench.serves_inline = slot is not None and self.inline.get(rollout, False)
+            bench.died(deaths)
+            if slot is not None:
+                bench.assigned(counts, slot)
+                if bench.step is not None:
+                    bench.tally.add(records[records["slot"] == slot])
+
+    def _new(self) -> np.ndarray:
+        parts = []
+        for number, ring in enumerate(self._rings):
+            taken, self._read[number], lost = ring.read(self._read[number])
+            parts.append(taken)
+            self.lost += lost
+        records = np.concatenate(parts)
+        return records[np.argsort(records["time_s"], kind="stable")] if len(parts) > 1 else records
+
+
+def _tally(standing: Standing, saved: bytes | None) -> Tally:
+    if saved is not None:
+        try:
+            return Tally.restore(standing.plan, saved)
+        except SavedError as error:
+            _log.error("evidence of rollout %s begins anew: %s", standing.rollout, error)
+    return Tally(standing.plan)
