@@ -24,6 +24,7 @@ from gateway.control.channel import Channel
 from gateway.control.chores import every
 from gateway.control.rollout_messages import Appended, End, Held, Referee, RefereeInheritance, Shown, ToReferee
 from gateway.control.rollout_page import families_of
+from gateway.control.rounds import Rounds
 from gateway.observe import logs
 from gateway.rollout.controller import Controller
 from gateway.rollout.ring import Rings
@@ -68,6 +69,7 @@ class Court:
         self._benches = Benches([rings.ring(number) for number in range(len(rings))])
         self._holdings = Holdings()
         self._controller: Controller | None = None
+        self._rounds: Rounds | None = None
         self._problems: dict[str, str] = {}
         self._shown: object = None  # what the metrics page has
         self._task: asyncio.Task[None] | None = None
@@ -78,6 +80,8 @@ class Court:
         await self._ended.wait()
         if self._task is not None:
             self._task.cancel()
+        if self._rounds is not None:
+            self._rounds.end()
         if self._controller is not None:
             self._controller.close(self._clock.wall())
         self._channel.close()
@@ -106,6 +110,8 @@ class Court:
             store, holder=holder, evidences=self._benches, readiness=self._holdings, applied=self._applied, look_s=look_s
         )  # fmt: skip
         self._task = self._loop.create_task(every(TICK_S, self._tick))
+        self._rounds = Rounds.of(config.webhooks, store, self._controller, holder, self._clock)
+        self._rounds.begin()
 
     def _applied(self, journal: RolloutJournal) -> None:
         last = journal.entries[-1]
