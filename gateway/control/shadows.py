@@ -63,7 +63,7 @@ class Shadows:
 
     def follow(self, routes: Routes) -> None:
         """A new table: shadows that it does not ask for end, before any version of theirs is let go of."""
-        wanted = [_shadowed(split, routes) for split in routes.splits.values() if split.mode == "shadow"]
+        wanted = [_shadowed(split, routes) for split in routes.splits.values() if split.mode == "shadow" and split.shadow_percent > 0]
         for gone in [one for one in self._running if one not in wanted]:
             self._end(gone)
         for one in wanted:

@@ -24,7 +24,7 @@ from gateway.serving.batch import Batch
 from gateway.serving.deadlines import Loop
 
 _log = logging.getLogger(__name__)
-TICK_S = 0.02  # for which copies gather before they run: what a run costs beside computing is then shared by many
+TICK_S = 0.05  # for which copies gather before they run: what a run costs beside computing is then shared by many
 SLOW_S = 1.0  # that a set of copies may run before what finds no place is said to be the candidate's fault
 
 

@@ -99,7 +99,7 @@ class Stage:
             item = Item()
             item.caller, item.sink, item.id = Caller(), self.sink, b"%d" % self.sent
             item.data, item.rows, item.size = (np.array([[value, 1.0]], np.float32).tobytes(),), 1, 8
-            item.unit, item.arm = self.sent, STABLE
+            item.unit, item.arm = 1 + self.sent, STABLE
             item.arrival = SystemClock.now()
             item.deadline = item.arrival + 30.0
             self.sent += 1
@@ -156,7 +156,7 @@ def test_answers_are_the_same_with_a_shadow_and_pairs_are_told(tmp_path: Path, s
     assert plain[0] == shadowed[0]
     assert (0, {}, STEPS) == (len(plain[1]), plain[2], shadowed[3])
     assert ({"mirrored": REQUESTS}, [Flag.SAMPLED | Flag.AGREES] * REQUESTS) == (shadowed[2], shadowed[1]["flags"].tolist())
-    assert list(range(REQUESTS)) == sorted(shadowed[1]["unit"].tolist())
+    assert list(range(1, 1 + REQUESTS)) == sorted(shadowed[1]["unit"].tolist())
     assert np.isfinite(shadowed[1]["latency_s"]).any()
 
 
@@ -185,8 +185,8 @@ def test_a_candidate_may_do_what_it_likes(fault: str, tmp_path: Path, settled: N
     assert np.float32([[2 * bad, 2]]).tobytes() == sink.answers[b"2"]
     flags = dict(zip(records["unit"].tolist(), records["flags"].tolist(), strict=True))
     good = Flag.SAMPLED | Flag.AGREES
-    assert ({"mirrored": 6}, Flag.SAMPLED | Flag.SERVER_ERROR | Flag.CRASHED) == (counted, flags[2])
-    assert {0: good, 1: good, 3: good, 4: good, 5: good} == {unit: flag for unit, flag in flags.items() if unit != 2}
+    assert ({"mirrored": 6}, Flag.SAMPLED | Flag.SERVER_ERROR | Flag.CRASHED) == (counted, flags[3])
+    assert dict.fromkeys((1, 2, 4, 5, 6), good) == {unit: flag for unit, flag in flags.items() if unit != 3}
     for process in start.started:
         assert process.wait(PATIENCE_S) is not None
 

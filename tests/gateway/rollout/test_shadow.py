@@ -183,7 +183,7 @@ def test_every_request_has_one_outcome_and_mirrored_ones_one_record(batches: lis
     play.stage.candidate.answers = lambda arrays: [np.where(arrays[0] == 2.0, np.float32(np.nan), arrays[0])]
     for values in batches:
         good = [rows(1.0) for _ in values]
-        batch = play.stage.batch(*good, units=data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=len(good), max_size=len(good))))
+        batch = play.stage.batch(*good, units=data.draw(st.lists(st.integers(1, 2**64 - 1), min_size=len(good), max_size=len(good))))
         batch.inputs[0][0] = np.array([[value, 1.0] for value in values], np.float32)
         play.shadow.served(batch)
         if data.draw(st.booleans()):
