@@ -12,6 +12,7 @@ import logging
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from gateway.config import Config, decode
 from gateway.control.benches import Benches
 from gateway.control.channel import Channel
 from gateway.control.chores import every
+from gateway.control.queries import asking
 from gateway.control.rollout_messages import Appended, End, Held, Referee, RefereeInheritance, Shown, ToReferee
 from gateway.control.rollout_page import families_of
 from gateway.control.rounds import Rounds
@@ -66,7 +68,8 @@ class Court:
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         rings = Rings.attach(inheritance.rings)
-        self._benches = Benches([rings.ring(number) for number in range(len(rings))])
+        self._threads = ThreadPoolExecutor(2, "queries")
+        self._benches = Benches([rings.ring(number) for number in range(len(rings))], self._threads, ask=asking(self._clock.now))
         self._holdings = Holdings()
         self._controller: Controller | None = None
         self._rounds: Rounds | None = None
@@ -84,6 +87,7 @@ class Court:
             self._rounds.end()
         if self._controller is not None:
             self._controller.close(self._clock.wall())
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._channel.close()
 
     def _received(self, message: ToReferee) -> None:
@@ -120,7 +124,7 @@ class Court:
 
     async def _tick(self) -> None:
         assert self._controller is not None
-        self._benches.feed(self._holdings.told.deaths)
+        self._benches.feed(self._holdings.told.deaths, self._clock.now())
         self._controller.tick(self._clock.wall())
         for rollout, problem in self._controller.problems.items():
             if self._problems.get(rollout) != problem:
