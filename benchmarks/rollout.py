@@ -1,4 +1,4 @@
-"""Are rollouts judged rightly, and how soon? Simulated rollouts through the product's own tally and verdicts, beside how others judge.
+"""Are rollouts judged rightly, and how soon? Simulated ones through the product's own tally, verdicts and machine, beside how others judge.
 
 `python -m benchmarks.rollout` runs it whole, in under twenty minutes on one core, and writes benchmarks/results/rollout.json;
 `--quick --json -` takes fewer rollouts and prints one JSON object as its last line. A rollout goes through 5, 25 and 50 % of the units as
@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ import numpy as np
 
 from benchmarks import command, rollout_latency, rollout_peers, rollout_power
 from benchmarks.machine import describe_machine, describe_versions
-from benchmarks.rollout_traffic import SAMPLE, Crowd, Kind, Requests, records_of, seeds
-from gateway.rollout.plan import Plan, weight_units
+from benchmarks.rollout_driver import Outcome, run, spread
+from benchmarks.rollout_traffic import SAMPLE, Crowd, Kind, Requests, seeds
+from gateway.rollout.plan import Plan
 from gateway.rollout.tally import Tally
-from gateway.rollout.verdict import StepVerdict, Verdict
 
 RESULT = Path(__file__).parent / "results" / "rollout.json"
 LOOK = 1000  # requests
@@ -48,15 +48,6 @@ class Size:
 
 WHOLE = Size(cell=2000, peers=2000, latency=500, power=4000)
 QUICK = Size(cell=250, peers=250, latency=60, power=600)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a rollout, after how many requests."""
-
-    verdict: str  # promoted, failed, open
-    requests: int
-    fast: bool = False
 
 
 # Nothing but the margin of the difference can end it: twice as many errors are tolerated.
@@ -125,41 +116,20 @@ def cell(name: str, count: int, crowd: Crowd, seed: int) -> Document:
 
 
 def rollout(of: Document, crowd: Crowd, random: np.random.Generator) -> Outcome:
-    """One rollout, step by step: each verdict is acted on as the machine acts on it."""
-    weights = of.get("weights", (5.0, 25.0, 50.0))
-    sample, most = of.get("sample", SAMPLE), of.get("most", MOST)
-    plan = plan_of(weights=weights, margin=of.get("margin", {"ratio": MARGIN}), tolerate=of.get("tolerate", 1.0), sample=sample)
-    tally, requests = Tally(plan), Requests(crowd, of["kind"], random)
-    for step, weight in enumerate(weights):
-        tally.enter(step, weight_units(weight), float(requests.count))
-        for verdict in looks(tally, requests, step, weight / 100, look=of.get("look", LOOK), most=most, sample=sample):
-            if verdict.verdict is Verdict.FAIL:
-                return Outcome("failed", requests.count, verdict.fast is not None)
-            if verdict.verdict is Verdict.PASS:
-                break
-        else:
-            return Outcome("open", requests.count)
-    return Outcome("promoted", requests.count)
-
-
-def looks(tally: Tally, requests: Requests, step: int, weight: float, *, look: int, most: int, sample: float) -> Iterator[StepVerdict]:
-    """Verdicts, one after every so many requests."""
-    while requests.count < most:
-        begin = requests.count
-        tally.add(records_of(*requests.next(look, weight), step=step, begin=begin, sample=sample))
-        yield tally.verdicts(float(requests.count))
+    """One rollout of a cell."""
+    sample = of.get("sample", SAMPLE)
+    weights, margin = of.get("weights", (5.0, 25.0, 50.0)), of.get("margin", {"ratio": MARGIN})
+    plan = plan_of(weights=weights, margin=margin, tolerate=of.get("tolerate", 1.0), sample=sample)
+    return run(plan, Requests(crowd, of["kind"], random), look=of.get("look", LOOK), most=of.get("most", MOST), sample=sample)
 
 
 def summary(outcomes: list[Outcome]) -> Document:
-    """Shares, with the upper bound of the share of failures, and medians of requests."""
+    """Shares with their upper bounds, and medians of requests."""
     found: Document = {"rollouts": len(outcomes), "fast": sum(one.fast for one in outcomes)}
-    for verdict in ("promoted", "failed", "open"):
-        requests = [one.requests for one in outcomes if one.verdict == verdict]
-        share = len(requests) / len(outcomes)
-        found[verdict] = {
-            "share": round(share, 5), "upper_95": round(upper(len(requests), len(outcomes)), 5),
-            "median_requests": float(np.median(requests)) if requests else None,
-        }  # fmt: skip
+    for verdict in ("promoted", "failed", "paused", "open"):
+        count, median = spread(outcomes, verdict)
+        bound = round(upper(count, len(outcomes)), 5)
+        found[verdict] = {"share": round(count / len(outcomes), 5), "upper_95": bound, "median_requests": median}
     return found
 
 
@@ -184,12 +154,14 @@ def _log_binomial(rows: int, hits: int, p: float) -> float:
 
 
 def peers(count: int, crowd: Crowd, seed: int) -> Document:
-    """Shares of rollouts that others fail: of candidates that are as good, at the margin, and four times as bad."""
+    """Shares of rollouts that others fail: of candidates that are as good, at the margin, and four times as bad. Last, our own evidence
+    without its unit rule, of requests."""
     judges: dict[str, Callable[[Any], bool]] = {
         "constant_10_checks": lambda steps: rollout_peers.constant(steps, rollout_peers.FLAGGER_CHECKS),
         "constant_4_checks": lambda steps: rollout_peers.constant(steps, rollout_peers.ARGO_CHECKS),
         "mann_whitney": rollout_peers.mann_whitney,
         "peeked_z": rollout_peers.peeked_z,
+        "odds_of_requests": rollout_peers.odds_of_requests,
     }
     found: Document = {}
     for name, ratio in {"as_good": 1.0, "at_the_margin": MARGIN, "four_times": 4.0}.items():

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.rollout_traffic import Requests
+from kernels import odds
 
 WEIGHTS, INTERVALS, INTERVAL = (0.05, 0.25, 0.5), 40, 1000
 THRESHOLD, FLAGGER_CHECKS, ARGO_CHECKS = 0.015, 10, 4  # a success rate of 98.5 %, 1.5 times what is normal; so many failed checks fail
 KAYENTA_Z, KAYENTA_TOLERANCE = 2.3263478740408408, 0.25  # two-sided 98 %; of the Hodges-Lehmann shift, below which it is no difference
 Z_LEVEL = 2.3263478740408408  # one-sided 1 %
+ODDS_LEVEL = math.log(100)  # 1 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +73,16 @@ def peeked_z(steps: Sequence[Step]) -> bool:
         spread = np.sqrt(np.maximum(pooled * (1 - pooled) * (1 / np.maximum(n, 1) + 1 / m), 1e-300))
         if ((a / np.maximum(n, 1) - b / m) / spread > Z_LEVEL).any():
             return True
+    return False
+
+
+def odds_of_requests(steps: Sequence[Step]) -> bool:
+    """Whether the odds of failed requests, not of units, ever reach 100 to 1, looked at after every interval."""
+    ours, theirs, weights = np.zeros(len(WEIGHTS)), np.zeros(len(WEIGHTS)), np.array(WEIGHTS)
+    for level, step in enumerate(steps):
+        for failed, other in zip(step.ours_failed, step.theirs_failed, strict=True):
+            ours[level] += failed
+            theirs[level] += other
+            if odds.log_odds(ours, theirs, np.zeros(len(WEIGHTS)), weights, odds.above(1.0), 1.0) >= ODDS_LEVEL:
+                return True
     return False

@@ -82,14 +82,14 @@ class Requests:
         return level
 
 
-def records_of(units: np.ndarray, ours: np.ndarray, failed: np.ndarray, *, step: int, begin: int, sample: float = SAMPLE) -> np.ndarray:
+def records_of(units: np.ndarray, ours: np.ndarray, failed: np.ndarray, *, step: int, begin_s: float, sample: float = SAMPLE) -> np.ndarray:
     """What workers leave of these requests: of all that failed, and of all of sampled units."""
     sampled = mixed_units(units) < np.uint64(limit_of(sample)) if sample < 1 else np.ones(len(units), np.bool_)
     told = sampled | failed
     records = np.zeros(int(np.count_nonzero(told)), RECORD)
     records["unit"], records["arm"], records["step"] = units[told], ours[told], step
     records["flags"] = np.where(sampled[told], int(Flag.SAMPLED), 0) | np.where(failed[told], int(Flag.SERVER_ERROR), 0)
-    records["time_s"], records["batch_rows"], records["value"] = begin + np.flatnonzero(told), 1, np.nan
+    records["time_s"], records["batch_rows"], records["value"] = begin_s + 1e-6 * np.flatnonzero(told), 1, np.nan
     return records
 
 

@@ -141,9 +141,10 @@ class Counting:
         if self.warm:
             return calls
         rule = self._analysis.warmup
+        until_s = self.stage.entered_s + seconds(rule.duration) if seconds(rule.duration) else -math.inf
         candidates = (calls["arm"] != STABLE) & ((calls["flags"] & _SAMPLED) != 0)
         before = (self.warmed_up + np.cumsum(candidates) - candidates) / self._analysis.sample
-        early = (before < rule.requests) | (calls["time_s"] < self.stage.entered_s + seconds(rule.duration))
+        early = (before < rule.requests) | (calls["time_s"] < until_s)
         self.warmed_up += int(np.count_nonzero(candidates))
         self.warm_up += int(np.count_nonzero(early))
         self.warm = not early[-1]

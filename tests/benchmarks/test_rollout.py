@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks import rollout, rollout_latency, rollout_peers, rollout_power
+from benchmarks import rollout, rollout_driver, rollout_latency, rollout_peers, rollout_power
 from benchmarks.rollout_traffic import Crowd, Kind, Requests, records_of, seeds
 from gateway.rollout.records import Flag
 from kernels import odds
@@ -36,12 +36,12 @@ def test_arms_are_the_routers_and_errors_come_at_their_rate(crowd):
 def test_records_are_left_of_failures_and_of_sampled_units(crowd):
     """All failures, a twentieth of the users."""
     units, ours, failed = Requests(crowd, Kind(), np.random.default_rng(2)).next(50_000, 0.5)
-    records = records_of(units, ours, failed, step=1, begin=7)
+    records = records_of(units, ours, failed, step=1, begin_s=7.0)
     assert failed.sum() == np.count_nonzero(records["flags"] & Flag.SERVER_ERROR)
     sampled = np.unique(records["unit"][(records["flags"] & Flag.SAMPLED) != 0])
     assert pytest.approx(0.05, rel=0.1) == len(sampled) / len(np.unique(units))
-    assert ({1}, True) == (set(records["step"].tolist()), 7 <= records["time_s"].min() < 100)
-    assert len(units) == len(records_of(units, ours, failed, step=1, begin=7, sample=1.0))
+    assert ({1}, True) == (set(records["step"].tolist()), 7 <= records["time_s"].min() < 8)
+    assert len(units) == len(records_of(units, ours, failed, step=1, begin_s=7.0, sample=1.0))
 
 
 def test_a_rollout_depends_on_its_seed_and_place_alone(crowd):
@@ -68,6 +68,8 @@ def test_ranks_are_high_where_the_shift_is_and_a_peeked_z_test_errs_often():
     assert np.mean(alarms) <= 0.03
     requests = [Requests(None, Kind(clustered=False), one) for one in seeds(4, "z", 60)]
     assert np.mean([rollout_peers.peeked_z(rollout_peers.schedule(one)) for one in requests]) > 0.05
+    assert np.mean([rollout_peers.odds_of_requests(rollout_peers.schedule(Requests(None, Kind(ratio=ratio, clustered=False), random)))
+                    for ratio in (1.0, 4.0)]) == 0.5  # fmt: skip
     assert rollout_peers.constant(rollout_peers.schedule(Requests(None, Kind(ratio=5.0, clustered=False), random)), 10)
 
 
@@ -102,5 +104,19 @@ def test_bars_are_judged_from_what_was_measured():
     assert not rollout.allowed("x", found | {"failed": {"share": 0.016}}, "failed", 0.01)["holds"]
     assert not rollout.bar("x", None, "<=", 1.0)["holds"]
     assert {"promoted": 1.0, "failed": 0.0} == {
-        name: rollout.summary([rollout.Outcome("promoted", 5)])[name]["share"] for name in ("promoted", "failed")
+        name: rollout.summary([rollout_driver.Outcome("promoted", 5)])[name]["share"] for name in ("promoted", "failed")
     }
+
+
+def test_a_rollout_goes_through_the_machine():
+    """A worse candidate is rolled back, what is never decided stays open."""
+    worse = rollout_driver.run(
+        rollout.plan_of(weights=(50.0,), margin={"ratio": 1.5}), Requests(None, Kind(ratio=8.0, clustered=False), np.random.default_rng(6)),
+        look=200, most=50_000, sample=0.05,
+    )  # fmt: skip
+    assert ("failed", True) == (worse.verdict, worse.requests < 5000)
+    undecided = rollout_driver.run(
+        rollout.plan_of(weights=(5.0,), margin={"ratio": 1.5}), Requests(None, Kind(clustered=False), np.random.default_rng(7)),
+        look=500, most=2000, sample=0.05,
+    )  # fmt: skip
+    assert rollout_driver.Outcome("open", 2000) == undecided
