@@ -24,7 +24,8 @@ CRASHES = 2  # of workers, while they serve the candidate themselves
 class Bench:
     """The evidence of one rollout: `controller.Evidence`."""
 
-    def __init__(self, tally: Tally, questions: Questions, deaths: int) -> None:
+    def __init__(self, tally: Tally, deaths: int, questions: Questions | None = None) -> None:
+        """`questions` of the plan to other servers, where somebody asks them."""
         self.tally = tally
         self.questions = questions
         self.verdict: StepVerdict | None = None  # as of the last reading
@@ -81,6 +82,8 @@ class Bench:
 
     def ask(self, now_s: float) -> None:
         """Take what other servers have answered, and ask on."""
+        if self.questions is None:
+            return
         for metric, value, error in self.questions.answers():
             self.tally.queried(metric, value, error)
         self.questions.due(now_s)
@@ -112,7 +115,7 @@ class Benches:
     def open(self, standing: Standing, saved: bytes | None) -> Bench:
         """See `controller.Evidences`."""
         questions = Questions(standing, self._executor, ask=self._ask)
-        bench = self.benches[standing.rollout] = Bench(_tally(standing, saved), questions, self._deaths)
+        bench = self.benches[standing.rollout] = Bench(_tally(standing, saved), self._deaths, questions)
         return bench
 
     def close(self, rollout: str) -> None:

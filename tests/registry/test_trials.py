@@ -70,9 +70,10 @@ def good(gemm: Callable[..., ModelProto]) -> Iterator[VerifiedModel]:
 @contextmanager
 def nothing_left() -> Iterator[None]:
     """No descriptor, no thread and no process of a child remains."""
-    before = descriptors(), threading.active_count(), processes()
+    files, threads, children = descriptors(), {*threading.enumerate()}, processes()
     yield
-    assert before == (descriptors(), threading.active_count(), processes())
+    assert (files, children) == (descriptors(), processes())
+    assert {*threading.enumerate()} <= threads  # one of another test may have ended meanwhile
 
 
 def descriptors() -> int:
