@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 KIB, MIB = 1 << 10, 1 << 20
+LONG_READ = 128 * KIB  # bytes of one read after which others have their turn: libuv would read 32 times as much before another socket
 Slots = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]  # of an arena of counters
 
 

@@ -13,21 +13,21 @@ from contextlib import suppress
 from pathlib import Path
 
 STEPS = 10  # about a tenth of a core beside a thread that would take all of it, the whole core beside one that sleeps
-_NICEST = 19
+NICEST = 19  # a seventieth beside such a thread
 
 
-def give_way(pid: int = 0) -> None:
+def give_way(pid: int = 0, *, steps: int = STEPS) -> None:
     """Let the process `pid` of one thread, and the session that it leads, have what others leave; 0 is the calling thread alone.
 
-    A system that does not allow it, or a process that is gone, is left as it is.
+    Who has given way can give way more, and not less. A system that does not allow it, or a process that is gone, is left as it is.
     """
     if not pid and sys.platform != "linux":  # elsewhere it would be the whole process
         return
     with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, min(_NICEST, os.getpriority(os.PRIO_PROCESS, pid) + STEPS))
+        os.setpriority(os.PRIO_PROCESS, pid, min(NICEST, os.getpriority(os.PRIO_PROCESS, pid) + steps))
     with suppress(OSError):
         if pid and os.getsid(pid) == pid:
-            Path(f"/proc/{pid}/autogroup").write_text(str(STEPS), "ascii")
+            Path(f"/proc/{pid}/autogroup").write_text(str(steps), "ascii")
 
 
 def kept_waiting_s(pid: int) -> float:

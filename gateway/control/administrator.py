@@ -23,10 +23,12 @@ from gateway.control.behind import behind_of
 from gateway.control.channel import Channel
 from gateway.control.errands import Errands
 from gateway.control.messages import Renew, UnknownKey
+from gateway.control.reflection import OF_INFERENCE, Reflection
 from gateway.control.rollout_calls import RolloutCalls
 from gateway.control.rollout_registry import RolloutRegistry, store_of
 from gateway.control.rollout_rest import RolloutRest
 from gateway.control.rollout_watches import RolloutWatches
+from gateway.control.standard_calls import reflection_methods
 from gateway.control.state import ServerState
 from gateway.hosts import is_loopback
 from gateway.identity.gate import Gate, Known
@@ -96,7 +98,8 @@ class Administrator:
         alone = config.auth is None and is_loopback(config.server.admin_host)
         rest = RolloutRest(self._errands, work, state, auth=self._auth, only_here=alone)
         calls = RolloutCalls(self._errands, work, self._watches)
-        router = GrpcRouter(calls.methods(), limits, compression=config.grpc.compression)
+        methods = calls.methods() | reflection_methods(Reflection(without=OF_INFERENCE))
+        router = GrpcRouter(methods, limits, compression=config.grpc.compression)
         behind = behind_of(router, rest, limits.wire, self._gate, calls.personal())
         self._listener = Listener(limits.wire, behind, clock=self._clock, rng=seeded_random())
 

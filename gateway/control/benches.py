@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import Executor
 
 import msgspec
 import numpy as np
 
+from gateway.control.queries import Fetch, Questions
 from gateway.rollout.observation import Overall, Reading
 from gateway.rollout.ring import ARMS, Ring
 from gateway.rollout.saved import SavedError
@@ -22,8 +24,9 @@ CRASHES = 2  # of workers, while they serve the candidate themselves
 class Bench:
     """The evidence of one rollout: `controller.Evidence`."""
 
-    def __init__(self, tally: Tally, deaths: int) -> None:
+    def __init__(self, tally: Tally, questions: Questions, deaths: int) -> None:
         self.tally = tally
+        self.questions = questions
         self.verdict: StepVerdict | None = None  # as of the last reading
         self.serves_inline = False  # the candidate, in the workers
         self._deaths_then = self._deaths = deaths
@@ -76,6 +79,12 @@ class Bench:
         arms = len(self.tally.assigned_calls)
         self.tally.assigned(total["assigned"][:arms].tolist(), (total["answered"] + total["failed"])[:arms].tolist())
 
+    def ask(self, now_s: float) -> None:
+        """Take what other servers have answered, and ask on."""
+        for metric, value, error in self.questions.answers():
+            self.tally.queried(metric, value, error)
+        self.questions.due(now_s)
+
     def died(self, deaths: int) -> None:
         """So many workers have died unasked since the server began."""
         self._deaths = deaths
@@ -90,26 +99,28 @@ class Bench:
 class Benches:
     """`controller.Evidences`, over the rings of one server."""
 
-    def __init__(self, rings: list[Ring]) -> None:
+    def __init__(self, rings: list[Ring], executor: Executor, *, ask: Fetch) -> None:
+        """`ask(url)` asks other servers, on threads of `executor`."""
         self.lost = 0  # records that were overwritten before they were read
         self.slots: Mapping[str, int] = {}  # rollout → where its records are
         self.inline: Mapping[str, bool] = {}  # rollout → whether workers serve its candidate themselves
         self.benches: dict[str, Bench] = {}
-        self._rings = rings
+        self._rings, self._executor, self._ask = rings, executor, ask
         self._read = [ring.written for ring in rings]  # what was there before is of a time that nobody counts
         self._deaths = 0
 
     def open(self, standing: Standing, saved: bytes | None) -> Bench:
         """See `controller.Evidences`."""
-        bench = self.benches[standing.rollout] = Bench(_tally(standing, saved), self._deaths)
+        questions = Questions(standing, self._executor, ask=self._ask)
+        bench = self.benches[standing.rollout] = Bench(_tally(standing, saved), questions, self._deaths)
         return bench
 
     def close(self, rollout: str) -> None:
         """See `controller.Evidences`."""
         self.benches.pop(rollout, None)
 
-    def feed(self, deaths: int) -> None:
-        """Take what workers have recorded since the last time."""
+    def feed(self, deaths: int, now_s: float) -> None:
+        """Take what workers have recorded and others have answered since the last time."""
         self._deaths = deaths
         records = self._new()
         counts = {number: ring.counts() for number, ring in enumerate(self._rings)}
@@ -117,6 +128,8 @@ class Benches:
             slot = self.slots.get(rollout)
             bench.serves_inline = slot is not None and self.inline.get(rollout, False)
             bench.died(deaths)
+            if bench.step is not None:
+                bench.ask(now_s)
             if slot is not None:
                 bench.assigned(counts, slot)
                 if bench.step is not None:

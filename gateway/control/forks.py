@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from gateway.errors import Code, TidegateError
 from gateway.protocol.tensors import BoundRequest, Signature
 from gateway.rollout.recorder import Recorder
+from gateway.rollout.records import Flag
 from gateway.rollout.ring import ARMS, Ring
 from gateway.serving.admission import Rejection
 from gateway.serving.batch import Item, Sink
@@ -101,6 +102,11 @@ class Crossing:
         if item.arm != UNASSIGNED:
             self._recorders[item.arm].ended(item, code)
 
+    def misfit(self, item: Item, code: Code) -> None:
+        """Its arm's version does not take such requests at all, and stable does: that is not the caller's fault."""
+        if item.arm != UNASSIGNED:
+            self._recorders[item.arm].ended(item, code, Flag.SERVER_ERROR)
+
     def again(self, item: Item) -> bool:
         """Ask stable for a request that failed elsewhere. False where that is not possible."""
         retreat: Retreat = item.retreat
@@ -156,7 +162,7 @@ class Fork(Generic[W]):
             assert not isinstance(way, TidegateError)
             return way
         if isinstance(way, TidegateError):
-            crossing.refused(item, way.code)
+            crossing.misfit(item, way.code)
             item.arm = UNASSIGNED  # it is recorded
             if not crossing.split.fallback:
                 raise way

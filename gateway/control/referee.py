@@ -12,6 +12,7 @@ import logging
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -22,8 +23,10 @@ from gateway.config import Config, decode
 from gateway.control.benches import Benches
 from gateway.control.channel import Channel
 from gateway.control.chores import every
+from gateway.control.queries import asking
 from gateway.control.rollout_messages import Appended, End, Held, Referee, RefereeInheritance, Shown, ToReferee
 from gateway.control.rollout_page import families_of
+from gateway.control.rounds import Rounds
 from gateway.observe import logs
 from gateway.rollout.controller import Controller
 from gateway.rollout.ring import Rings
@@ -65,9 +68,11 @@ class Court:
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         rings = Rings.attach(inheritance.rings)
-        self._benches = Benches([rings.ring(number) for number in range(len(rings))])
+        self._threads = ThreadPoolExecutor(2, "queries")
+        self._benches = Benches([rings.ring(number) for number in range(len(rings))], self._threads, ask=asking(self._clock.now))
         self._holdings = Holdings()
         self._controller: Controller | None = None
+        self._rounds: Rounds | None = None
         self._problems: dict[str, str] = {}
         self._shown: object = None  # what the metrics page has
         self._task: asyncio.Task[None] | None = None
@@ -78,8 +83,11 @@ class Court:
         await self._ended.wait()
         if self._task is not None:
             self._task.cancel()
+        if self._rounds is not None:
+            self._rounds.end()
         if self._controller is not None:
             self._controller.close(self._clock.wall())
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._channel.close()
 
     def _received(self, message: ToReferee) -> None:
@@ -106,6 +114,8 @@ class Court:
             store, holder=holder, evidences=self._benches, readiness=self._holdings, applied=self._applied, look_s=look_s
         )  # fmt: skip
         self._task = self._loop.create_task(every(TICK_S, self._tick))
+        self._rounds = Rounds.of(config.webhooks, store, self._controller, holder, self._clock)
+        self._rounds.begin()
 
     def _applied(self, journal: RolloutJournal) -> None:
         last = journal.entries[-1]
@@ -114,7 +124,7 @@ class Court:
 
     async def _tick(self) -> None:
         assert self._controller is not None
-        self._benches.feed(self._holdings.told.deaths)
+        self._benches.feed(self._holdings.told.deaths, self._clock.now())
         self._controller.tick(self._clock.wall())
         for rollout, problem in self._controller.problems.items():
             if self._problems.get(rollout) != problem:

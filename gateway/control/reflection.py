@@ -7,7 +7,7 @@ Source: github.com/grpc/grpc/blob/master/doc/server-reflection.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import FileDescriptor
@@ -19,9 +19,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.errors import invalid
 from gateway.pb import inference_pb2, tidegate_pb2
+from gateway.pb.rpcs import MONITORING, ROLLOUTS_SERVICE, SERVICE
 from registry.pb import model_config_pb2
 
 PATHS = (b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+OF_INFERENCE = (SERVICE, MONITORING, "grpc.health.v1.Health")
 MAX_REQUEST_BYTES = 4_096  # of one request, which is echoed in its answer; names are far shorter
 
 _ALPHA, _V1 = ".grpc.reflection.v1alpha.", ".grpc.reflection.v1."
@@ -34,14 +36,15 @@ _Answer = reflection_pb2.ServerReflectionResponse
 class Reflection:
     """Answers from a fixed set of files."""
 
-    def __init__(self) -> None:
+    def __init__(self, without: Container[str] = (ROLLOUTS_SERVICE,)) -> None:
+        """`without`: services that are described all the same, and not listed, because another port has them."""
         ours = [model_config_pb2.DESCRIPTOR, inference_pb2.DESCRIPTOR, tidegate_pb2.DESCRIPTOR]
         files = [*ours, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR]
         self._pool = DescriptorPool()
         self._services: list[str] = []
         for serialized in (*(file.serialized_pb for file in files), _reflection_v1()):
             file = self._pool.AddSerializedFile(serialized)
-            self._services += [service.full_name for service in file.services_by_name.values()]
+            self._services += [service.full_name for service in file.services_by_name.values() if service.full_name not in without]
 
     def answer(self, message: bytes | memoryview) -> bytes:
         """ServerReflectionResponse. What is not found is an answer too; raises INVALID_ARGUMENT only for what is no request."""

@@ -12,12 +12,13 @@ from gateway.clock import Clock, cpu_s, process_cpu_s, thread_cpu_s
 from gateway.observe.metrics import Metrics
 from gateway.rollout.crowd import Crowd
 from gateway.rollout.ring import Ring
+from gateway.rollout.usage import Usage
 from gateway.serving.deadlines import Loop
 from gateway.serving.isolated import IsolatedModel
 from gateway.serving.routing import Routes
 from gateway.serving.splits import Split
 from gateway.serving.versions import Version
-from registry.niceness import Waits
+from registry.niceness import NICEST, Waits, give_way, kept_waiting_s
 
 if TYPE_CHECKING:
     from gateway.rollout.shadow import Shadow
@@ -35,21 +36,25 @@ class _Shadowed:
 
 
 class Meter:
-    """The processor time of a shadow: of all processes that its candidate had, as far as they were seen, and of the thread that asks."""
+    """What a shadow uses: all processes that its candidate had, as far as they were seen, and the thread that asks."""
 
-    def __init__(self, pid: Callable[[], int | None], cpu: Callable[[int], float], own: Callable[[], float]) -> None:
-        self._pid_of, self._cpu, self._own = pid, cpu, own
+    def __init__(self, pid: Callable[[], int | None], of: Callable[[int], tuple[float, float]], own: Callable[[], float]) -> None:
+        """`of(pid)`: seconds for which a process ran and waited; `own()`: for which the calling thread ran."""
+        self._pid_of, self._of, self._own = pid, of, own
         self._pid: int | None = None
-        self._gone_s = self._last_s = 0.0
+        self._gone, self._last = (0.0, 0.0), (0.0, 0.0)
 
-    def seconds(self) -> float:
-        """Until now."""
+    def usage(self) -> Usage:
+        """Until now. A process that is new gives way as far as can be from here on: it is loaded."""
         pid = self._pid_of()
         if pid != self._pid:
-            self._pid, self._gone_s, self._last_s = pid, self._gone_s + self._last_s, 0.0
+            self._pid, self._gone, self._last = pid, (self._gone[0] + self._last[0], self._gone[1] + self._last[1]), (0.0, 0.0)
+            if pid is not None:
+                give_way(pid, steps=NICEST)
         if pid is not None:
-            self._last_s = max(self._last_s, self._cpu(pid))
-        return self._gone_s + self._last_s + self._own()
+            ran_s, waited_s = self._of(pid)
+            self._last = max(self._last[0], ran_s), max(self._last[1], waited_s)
+        return Usage(self._gone[0] + self._last[0] + self._own(), self._gone[1] + self._last[1])
 
 
 class Shadows:
@@ -63,7 +68,7 @@ class Shadows:
 
     def follow(self, routes: Routes) -> None:
         """A new table: shadows that it does not ask for end, before any version of theirs is let go of."""
-        wanted = [_shadowed(split, routes) for split in routes.splits.values() if split.mode == "shadow"]
+        wanted = [_shadowed(split, routes) for split in routes.splits.values() if split.mode == "shadow" and split.shadow_percent > 0]
         for gone in [one for one in self._running if one not in wanted]:
             self._end(gone)
         for one in wanted:
@@ -89,7 +94,7 @@ class Shadows:
         )  # fmt: skip
         shadow = Shadow(
             one.stable.signature, mirror, crowd, Bounds(share=one.split.shadow_share), loop=self._loop, now=clock.now,
-            spent=Meter(lambda: model.status.pid, cpu_s, thread_cpu_s).seconds, wait_s=lambda: model.status.wait_s,
+            usage=Meter(lambda: model.status.pid, _used, thread_cpu_s).usage, wait_s=lambda: model.status.wait_s,
             counts=self._metrics.slab(one.candidate).shadow, emit=self._ring.append,
         )  # fmt: skip
         one.stable.shadow = self._running[one] = shadow
@@ -98,6 +103,10 @@ class Shadows:
     def _end(self, one: _Shadowed) -> None:
         one.stable.shadow = None
         self._running.pop(one).end()
+
+
+def _used(pid: int) -> tuple[float, float]:
+    return cpu_s(pid), kept_waiting_s(pid)
 
 
 def _shadowed(split: Split, routes: Routes) -> _Shadowed:

@@ -19,14 +19,16 @@ from gateway.wire.stream import Stream
 
 def standard_methods(checks: Health) -> dict[bytes, Method]:
     """Health (Check, Watch) and reflection (v1, v1alpha) by path."""
-    mirror = Reflection()
     methods = {
         health.CHECK: Method(unary=unary(checks.check)),
         health.WATCH: Method(streaming=lambda stream, _deadline: WatchCall(checks, stream)),
     }
-    for path in reflection.PATHS:
-        methods[path] = Method(streaming=lambda stream, _deadline: AnswerCall(mirror.answer, stream))
-    return methods
+    return methods | reflection_methods(Reflection())
+
+
+def reflection_methods(mirror: Reflection) -> dict[bytes, Method]:
+    """Both versions of reflection by path."""
+    return dict.fromkeys(reflection.PATHS, Method(streaming=lambda stream, _deadline: AnswerCall(mirror.answer, stream)))
 
 
 def personal_health(checks: Health) -> dict[bytes, Personal]:

@@ -12,6 +12,7 @@ from gateway.pb import inference_pb2, tidegate_pb2
 
 SERVICE = "inference.GRPCInferenceService"
 MONITORING = "tidegate.Monitoring"
+ROLLOUTS_SERVICE = "tidegate.Rollouts"
 
 
 @dataclass(frozen=True, slots=True)

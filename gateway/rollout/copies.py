@@ -16,7 +16,6 @@ from gateway.rollout.recorder import flag_of
 from gateway.rollout.records import RECORD, Kind
 from gateway.serving.batch import Batch, Item, assembled
 from gateway.serving.model import Arrays
-from gateway.serving.splits import UNASSIGNED
 
 _NOTHING: Arrays = []
 Chosen = Callable[[np.ndarray], np.ndarray | None]  # units [n] → which of them, bool [n]; None is all
@@ -25,12 +24,11 @@ Chosen = Callable[[np.ndarray], np.ndarray | None]  # units [n] → which of the
 class Copy:
     """Requests that ran together in stable, or one that failed there."""
 
-    __slots__ = ("batch_rows", "ended", "flag", "inputs", "outputs", "parts", "rows", "seconds", "size", "units")
+    __slots__ = ("batch_rows", "ended", "flag", "inputs", "outputs", "rows", "seconds", "size", "units")
 
     def __init__(self, batch: Batch, items: Sequence[Item], inputs: Arrays, outputs: Arrays, *, size: int, flag: int = 0) -> None:
         """`flag`: of stable, where it failed; there are no outputs then. `size`: bytes that are held."""
-        self.units = [item.unit for item in items]
-        self.parts = [item.arm != UNASSIGNED for item in items]  # which requests take part
+        self.units = [item.unit for item in items]  # 0 of those that take no part in the rollout
         self.rows = None if len(items) == (len(inputs[0]) if inputs else 1) else [item.rows for item in items]  # None: one each
         self.inputs, self.outputs = inputs, outputs
         self.flag, self.size = flag, size
@@ -69,23 +67,21 @@ class Stack:
 
     def __init__(self, copies: Sequence[Copy], chosen: Chosen, age_of: Callable[[float], float]) -> None:
         """`age_of(clock seconds)`: as Unix seconds."""
-        counts = np.array([*chain.from_iterable([copy.rows or [1] * len(copy.units) for copy in copies])], np.int64)
-        requests = [len(copy.units) for copy in copies]
+        requests = np.array([len(copy.units) for copy in copies])
+        counts = _counts(copies, int(requests.sum()))
         self.records = _records(copies, requests, age_of)
         self.seconds = np.repeat(np.array([copy.seconds for copy in copies]), requests)
-        self.offered = len(counts)  # before any was chosen
         self.inputs, self.outputs = _joined([copy.inputs for copy in copies]), _joined([copy.outputs for copy in copies])
-        taking = np.array([*chain.from_iterable([copy.parts for copy in copies])], np.bool_)
-        self.strangers = len(taking) - int(np.count_nonzero(taking))  # that take no part in the rollout
-        among = chosen(self.records["unit"])
+        units = self.records["unit"]
+        taking, among = units != 0, chosen(units)
         keep = taking if among is None else taking & among
+        self.left_out = int(np.count_nonzero(taking)) - int(np.count_nonzero(keep))  # of those that take part
         if not keep.all():
             rows = np.repeat(keep, counts)
             self.inputs, self.outputs = [array[rows] for array in self.inputs], [array[rows] for array in self.outputs]
             self.records, self.seconds, counts = self.records[keep], self.seconds[keep], counts[keep]
         self.starts = np.concatenate(([0], np.cumsum(counts)))
-        ends = np.cumsum(requests)
-        self.seams = np.unique(np.concatenate(([0], np.cumsum(keep)[ends - 1]))).tolist()
+        self.seams = np.unique(np.concatenate(([0], np.cumsum(keep)[np.cumsum(requests) - 1]))).tolist()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -105,9 +101,16 @@ def _joined(arrays: Sequence[Arrays]) -> Arrays:
     return arrays[0] if len(arrays) == 1 else [np.concatenate(of) for of in zip(*arrays, strict=True)]
 
 
-def _records(copies: Sequence[Copy], requests: Sequence[int], age_of: Callable[[float], float]) -> np.ndarray:
-    records = np.zeros(sum(requests), RECORD)
-    records["unit"] = np.array([*chain.from_iterable([copy.units for copy in copies])], np.uint64)
+def _counts(copies: Sequence[Copy], requests: int) -> np.ndarray:
+    """Rows of each request, int64 [requests]."""
+    if all([copy.rows is None for copy in copies]):
+        return np.ones(requests, np.int64)
+    return np.array([*chain.from_iterable([copy.rows or [1] * len(copy.units) for copy in copies])], np.int64)
+
+
+def _records(copies: Sequence[Copy], requests: np.ndarray, age_of: Callable[[float], float]) -> np.ndarray:
+    records = np.zeros(int(requests.sum()), RECORD)
+    records["unit"] = np.fromiter(chain.from_iterable([copy.units for copy in copies]), np.uint64, len(records))
     records["kind"] = Kind.PAIR
     for name in ("latency_s", "other_latency_s", "value", "other_value"):
         records[name] = np.nan

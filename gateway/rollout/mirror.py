@@ -34,6 +34,9 @@ _STREAM = 2  # of hashes of units: another one than of the sample
 _FAILURES = Flag.SERVER_ERROR | Flag.REJECTED_INPUT
 
 
+Made = tuple[int, int, Arrays]  # the first request, the last one and one more, and the candidate's outputs for them
+
+
 class Apart(Protocol):
     """A model in a process of its own: `serving.isolated.IsolatedModel`."""
 
@@ -97,6 +100,7 @@ class Mirror:
         self._now, self._wall, self._yields = now, wall, yields
         self._joint = _UNLIMITED  # rows of one run at most, besides the candidate's own limit
         self._lost = 0
+        self._made: list[Made] = []
         self._handle: Terminable | None = None
         self._stopped = False
 
@@ -106,7 +110,7 @@ class Mirror:
         since = self._wall() - self._now()
         alone = True
         for stack in stacked(copies, self._chosen, lambda ended: since + ended, join=self._fit.joins):
-            found.counts[PERCENT] += stack.offered - stack.strangers - len(stack)
+            found.counts[PERCENT] += stack.left_out
             allowed = self.limiter.take(len(stack), self._now())
             found.counts[QPS] += len(stack) - allowed
             stack.records["step"], stack.records["slot"], stack.records["arm"] = self._step, self._slot, CANDIDATE
@@ -140,6 +144,7 @@ class Mirror:
         if first:
             self._part(stack, 0, first, limit, found, timed=True)
         self._rest(stack, first, requests, limit, found)
+        self._compare(stack, found)
 
     def _rest(self, stack: Stack, start: int, end: int, limit: int, found: Found) -> None:
         """As few runs as they take."""
@@ -176,11 +181,10 @@ class Mirror:
             else:
                 self._apart(stack, start, end, limit, found)
             return False
-        records = stack.records[start:end]
         if timed and seconds == seconds:  # noqa: PLR0124 - only NaN differs from itself
+            records = stack.records[start:end]
             records["latency_s"], records["other_latency_s"] = seconds, stack.seconds[start:end]
-        self._compare(stack, start, end, outputs)
-        self._leave(records, found)
+        self._made.append((start, end, outputs))
         return True
 
     def _apart(self, stack: Stack, start: int, end: int, limit: int, found: Found) -> None:
@@ -214,12 +218,18 @@ class Mirror:
         handle.terminate = self._stopped
         return handle
 
-    def _compare(self, stack: Stack, start: int, end: int, outputs: Arrays) -> None:
-        records, starts = stack.records[start:end], stack.starts[start : end + 1]
-        records["flags"] = Flag.SAMPLED
-        if stack.outputs:
-            others = [array[starts[0] : starts[-1]] for array in stack.outputs]
-            self._pairing.judge(outputs, others, starts[:-1] - starts[0]).write(records)
+    def _compare(self, stack: Stack, found: Found) -> None:
+        """All that was made of a stack at once: most of what comparing costs is the same for many rows."""
+        made, self._made = self._made, []
+        for run in _alike(made) if self._fit.joins else [[one] for one in made]:
+            start, end = run[0][0], run[-1][1]
+            records, starts = stack.records[start:end], stack.starts[start : end + 1]
+            records["flags"] = Flag.SAMPLED
+            if stack.outputs:
+                outputs = [np.concatenate(of) if len(of) > 1 else of[0] for of in zip(*[outputs for _, _, outputs in run], strict=True)]
+                others = [array[starts[0] : starts[-1]] for array in stack.outputs]
+                self._pairing.judge(outputs, others, starts[:-1] - starts[0]).write(records)
+            self._leave(records, found)
 
     def _fail(self, stack: Stack, start: int, end: int, flag: int, found: Found) -> None:
         """The candidate had no answer. Where stable had none either, for the same reason, they agree."""
@@ -232,6 +242,21 @@ class Mirror:
     def _leave(records: np.ndarray, found: Found) -> None:
         found.records.append(records)
         found.counts[MIRRORED] += len(records)
+
+
+def _alike(made: list[Made]) -> Iterator[list[Made]]:
+    """Results of requests that follow each other, put together where their outputs have the same shapes."""
+    group: list[Made] = []
+    shapes: object = None
+    for one in made:
+        form = [(array.shape[1:], array.dtype.str, array.ndim) for array in one[2]]
+        if group and (form != shapes or group[-1][1] != one[0] or not all([array.ndim for array in one[2]])):
+            yield group
+            group = []
+        group.append(one)
+        shapes = form
+    if group:
+        yield group
 
 
 def _pieces(inputs: Arrays, limit: int) -> Iterator[Arrays]:

@@ -96,10 +96,10 @@ class Recorder:
         if batch.failed:
             self._record_failed(batch.failed, ended, batch.rows)
 
-    def ended(self, item: Item, code: Code) -> None:
-        """Record a request that ended without a run."""
+    def ended(self, item: Item, code: Code, flags: int = 0) -> None:
+        """Record a request that ended without a run, with more that is known of it."""
         records = self._blank([item], self._now(), 0)
-        records["flags"] = flag_of(code)
+        records["flags"] = flag_of(code) | flags
         self._leave(records)
 
     def _chosen(self, batch: Batch) -> list[list[tuple[int, int]]]:

@@ -22,7 +22,9 @@ class Kind(enum.IntEnum):
 class Flag(enum.IntFlag):
     """What happened to it."""
 
-    SERVER_ERROR = 1  # internal error, unavailable, late: what is the server's fault
+    SERVER_ERROR = (
+        1  # internal error, unavailable, late, or inputs that stable's signature has and this one's has not: not the caller's fault
+    )
     REJECTED_INPUT = 2  # the version refused what it was asked
     BAD_OUTPUT = 4  # NaN, infinite, or out of the contract's range
     SAMPLED = 8  # its unit is in the sample of those of whom everything is told

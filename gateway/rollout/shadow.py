@@ -20,11 +20,15 @@ from gateway.protocol.tensors import Signature
 from gateway.rollout.copies import Copy, copies_of, size_of
 from gateway.rollout.crowd import Crowd
 from gateway.rollout.mirror import Found, Mirror
+from gateway.rollout.usage import Usage
 from gateway.serving.batch import Batch
 from gateway.serving.deadlines import Loop
 
 _log = logging.getLogger(__name__)
-TICK_S = 0.02  # for which copies gather before they run: what a run costs beside computing is then shared by many
+TICK_S = 0.05  # for which copies gather before they run: what a run costs beside computing is then shared by many
+STARVED = 0.9  # of the time that the candidate's process wanted, waiting for a core: others need it
+LEAST_WAIT_S = 0.01  # that says anything
+PAUSE_S, LONGEST_PAUSE_S = 0.25, 4.0  # for which a starved one leaves off; doubles
 SLOW_S = 1.0  # that a set of copies may run before what finds no place is said to be the candidate's fault
 
 
@@ -42,13 +46,13 @@ class Shadow:
 
     def __init__(
         self, signature: Signature, mirror: Mirror, crowd: Crowd, bounds: Bounds, *,
-        loop: Loop, now: Callable[[], float], spent: Callable[[], float], wait_s: Callable[[], float],
+        loop: Loop, now: Callable[[], float], usage: Callable[[], Usage], wait_s: Callable[[], float],
         counts: np.ndarray, emit: Callable[[np.ndarray], None],
     ) -> None:  # fmt: skip
-        """`signature` of stable. `spent()`: processor seconds until now of the candidate's process and of the thread that asks; `wait_s()`:
-        seconds until the candidate may have a process again. `counts`: `Slab.shadow` of the candidate. `emit(records)` gets pairs."""
+        """`signature` of stable. `wait_s()`: seconds until the candidate may have a process again. `counts`: `Slab.shadow` of the
+        candidate. `emit(records)` gets pairs."""
         self._signature, self._mirror, self._crowd, self._bounds = signature, mirror, crowd, bounds
-        self._loop, self._now, self._spent, self._wait_s = loop, now, spent, wait_s
+        self._loop, self._now, self._usage, self._wait_s = loop, now, usage, wait_s
         self._counts, self._emit = counts.data, emit
         self._queue: deque[Copy] = deque()
         self._put = 0  # bytes that ever were put; written here
@@ -56,6 +60,7 @@ class Shadow:
         self._began_s = np.inf  # of the set of copies that runs
         self._resting_s = -np.inf  # until then
         self._shut_s, self._why = -np.inf, QPS  # until then everything is dropped, and for which reason
+        self._pause_s = PAUSE_S
         self._some, self._over = threading.Event(), threading.Event()
 
     # --- the event loop --------------------------------------------------------------------------------------------------------
@@ -115,12 +120,13 @@ class Shadow:
         """Run what has gathered; returns for how many seconds to rest afterwards. Blocks."""
         copies = [self._queue.popleft() for _ in range(len(self._queue))]
         self._began_s = began_s = self._now()
-        before_s = self._spent()
+        before = self._usage()
         found = self._run(copies)
         self._taken += sum([copy.size for copy in copies])
         ended_s, self._began_s = self._now(), np.inf
-        self._shut(ended_s)
-        rest_s = max(self._spent() - before_s, 0.0) / self._bounds.share - (ended_s - began_s)
+        used = self._usage().since(before)
+        self._shut(ended_s, used)
+        rest_s = used.ran_s / self._bounds.share - (ended_s - began_s)
         self._resting_s = ended_s + max(rest_s, 0.0)
         self._loop.call_soon_threadsafe(self._told, found)
         return max(rest_s, TICK_S)
@@ -134,13 +140,17 @@ class Shadow:
             found.counts[CANDIDATE_FAILED] = sum([len(copy.units) for copy in copies])
             return found
 
-    def _shut(self, now_s: float) -> None:
+    def _shut(self, now_s: float, used: Usage) -> None:
         """What could not be run anyway need not be remembered."""
-        wait_s, other_s = self._wait_s(), self._mirror.limiter.wait_s
-        if wait_s > 0:
-            self._shut_s, self._why = now_s + wait_s, CANDIDATE_FAILED
-        elif other_s > 0:
-            self._shut_s, self._why = now_s + other_s, QPS
+        starved = used.waited_s > LEAST_WAIT_S and used.waited_s > STARVED * (used.waited_s + used.ran_s)
+        reasons = (
+            (self._wait_s(), CANDIDATE_FAILED), (self._pause_s if starved else 0.0, CROWDED), (self._mirror.limiter.wait_s, QPS)
+        )  # fmt: skip
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if starved else PAUSE_S
+        for pause_s, why in reasons:
+            if pause_s > 0:
+                self._shut_s, self._why = now_s + pause_s, why
+                return
 
     def _work(self) -> None:
         rest_s = TICK_S

@@ -9,7 +9,7 @@ from gateway.limits import WireLimits
 from gateway.wire import frames
 from gateway.wire.floods import FloodGuard
 from gateway.wire.frames import ConnectionFault, ErrorCode, Setting, StreamFault
-from gateway.wire.stream import Outbound
+from gateway.wire.stream import TURN_BYTES, Outbound
 
 _SETTINGS_MAX = 32  # of one frame, which may be 1 MiB and then holds 170,000 (CVE-2020-11080); RFC 9113 knows six
 
@@ -89,7 +89,7 @@ class Controls:
         if key == Setting.MAX_FRAME_SIZE:
             if not frames.DEFAULT_FRAME <= value <= frames.MAX_FRAME:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS_MAX_FRAME_SIZE out of range")
-            outbound.peer_frame = value
+            outbound.peer_frame = min(value, TURN_BYTES)
 
     def _ping(self, flags: int, number: int, payload: bytes, now: float) -> None:
         if number:

@@ -79,6 +79,18 @@ def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
     return FRAME_HEADER.pack(size >> 8, size & 0xFF, kind, flags, stream_id) + payload
 
 
+def headers(stream_id: int, block: bytes, *, last: bool) -> bytes:
+    """A header block as HEADERS and, past 16 KiB, CONTINUATION frames."""
+    flag = END_STREAM if last else 0
+    if len(block) <= DEFAULT_FRAME:
+        return frame(HEADERS, flag | END_HEADERS, stream_id, block)
+    pieces = [block[at : at + DEFAULT_FRAME] for at in range(0, len(block), DEFAULT_FRAME)]
+    out = [frame(HEADERS, flag, stream_id, pieces[0])]
+    out += [frame(CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
+    out.append(frame(CONTINUATION, END_HEADERS, stream_id, pieces[-1]))
+    return b"".join(out)
+
+
 def settings_frame(values: dict[Setting, int]) -> bytes:
     """A SETTINGS frame."""
     return frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", key, value) for key, value in values.items()))

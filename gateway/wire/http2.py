@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from gateway.limits import WireLimits
+from gateway.limits import LONG_READ, WireLimits
 from gateway.wire import frames
 from gateway.wire.blocks import Entry, HeaderBlocks, Router
 from gateway.wire.controls import Controls, greeting
@@ -20,7 +20,6 @@ from gateway.wire.gathering import Gathering
 from gateway.wire.stream import Outbound, Stream, WholeAcceptor
 
 _SKIPPED_MAX = 64
-_LARGE_READ = 131_072  # bytes; libuv would read 32 times so much before it looks at another socket
 
 
 class Http2Connection:
@@ -79,7 +78,7 @@ class Http2Connection:
         """Take what arrived, in any chunking. Never raises for what a peer sends."""
         if self.closed:
             return
-        if len(data) >= _LARGE_READ:
+        if len(data) >= LONG_READ:
             self._rest()
         outbound = self.outbound
         outbound.awake = True  # the flush below

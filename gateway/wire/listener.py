@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from gateway.clock import Clock
 from gateway.identity.certificates import Certificate
-from gateway.limits import WireLimits
+from gateway.limits import LONG_READ, WireLimits
 from gateway.wire import frames
 from gateway.wire.accepting import Accepting, Gate, Open
 from gateway.wire.exchange import HttpApplication
@@ -176,6 +176,7 @@ class Peer(asyncio.Protocol):
         self._chose_http2 = False
         self._opened_at = listener.clock.now()
         self._stuck_at = 0.0  # since when the transport takes no more
+        self._held = False  # HTTP/1.1 has enough for now
         self._receive: Callable[[bytes], None] = self._detect
 
     # --- asyncio ---------------------------------------------------------------------------------------------------------------
@@ -269,9 +270,15 @@ class Peer(asyncio.Protocol):
         listener = self._listener
         self._http1 = Http1Connection(
             listener.limits, self._behind.application, now=listener.clock.now, write=self._write_one, close=self.close,
-            pause=self._pause, resume=self._resume,
+            pause=self._hold, resume=self._go_on,
         )  # fmt: skip
-        self._receive = self._http1.receive
+        self._receive = self._receive_http1
+
+    def _receive_http1(self, data: bytes) -> None:
+        assert self._http1 is not None
+        if len(data) >= LONG_READ:
+            self._rest()
+        self._http1.receive(data)
 
     def tick(self, now: float) -> None:
         """Time limits, about once a second."""
@@ -308,7 +315,19 @@ class Peer(asyncio.Protocol):
     def _rest(self) -> None:
         """Read on in the next tick."""
         self._pause()
-        self._listener.soon(self._resume)
+        self._listener.soon(self._rested)
+
+    def _rested(self) -> None:
+        if not self._held:
+            self._resume()
+
+    def _hold(self) -> None:
+        self._held = True
+        self._pause()
+
+    def _go_on(self) -> None:
+        self._held = False
+        self._resume()
 
     def _pause(self) -> None:
         if self._transport is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HEADERS_OPEN = b"\x01\x04"  # HEADERS with END_HEADERS
 _HEADERS_LAST = b"\x01\x05"  # … and END_STREAM
 _DATA_OPEN = b"\x00\x00"
-_TURN_BYTES = 262_144  # to write so much takes 50 to 100 µs
+TURN_BYTES = 262_144  # to write so much takes 50 to 100 µs
 _EMPTY_TABLE = b"\x20"  # an HPACK dynamic table size update to 0
 
 
@@ -198,7 +198,7 @@ class Outbound:
             self.parts = []
             self._write(parts)
         turned, self.moved_bytes = self.moved_bytes, 0
-        if turned >= _TURN_BYTES and self.blocked:
+        if turned >= TURN_BYTES and self.blocked:
             self.pump()
 
     def shrink_header_table(self) -> None:
@@ -257,7 +257,7 @@ class Outbound:
         if stream.closed:
             return
         stream.headers_sent = True
-        self.emit(_headers(stream.id, self._block(head), last=last))
+        self.emit(frames.headers(stream.id, self._block(head), last=last))
         if last:
             self._finish(stream)
 
@@ -295,26 +295,30 @@ class Outbound:
         """Send what the windows and the transport take, one frame per stream and turn, and not so much that others wait for it: the rest
         goes with later flushes."""
         moved = False
-        while (
-            self.blocked
-            and self.writable
-            and self.moved_bytes < _TURN_BYTES
-            and any([self._pump_stream(stream) for stream in list(self.blocked.values())])
-        ):
+        while self.blocked and self.writable and self._pump_round():
             moved = True
         if moved and self.blocked:
             self.moved_at = self._now()
 
-    def _pump_stream(self, stream: Stream) -> int:
-        """One frame of one stream; 0 when it must wait."""
+    def _pump_round(self) -> bool:
+        """One frame of each stream, until it is the turn of others. Whether anything moved."""
+        moved = False
+        for stream in list(self.blocked.values()):
+            if self.moved_bytes >= TURN_BYTES:
+                break
+            moved |= self._pump_stream(stream)
+        return moved
+
+    def _pump_stream(self, stream: Stream) -> bool:
+        """One frame of one stream; False when it must wait."""
         pending = stream.pending
         if stream.closed or not pending:
             self._unblock(stream)
-            return 0
+            return False
         payload, last = pending[0]
         size = min(len(payload), self.window, stream.window + self.peer_window, self.peer_frame)
         if size <= 0 and len(payload):
-            return 0
+            return False
         rest = len(payload) - size
         end = last and not rest
         self.window -= size
@@ -330,7 +334,9 @@ class Outbound:
             self._end(stream)
         elif not pending:
             self._unblock(stream)
-        return 1
+        else:
+            self.blocked[stream.id] = self.blocked.pop(stream.id)  # behind those whose turn is to come
+        return True
 
     def _emit_data(self, stream: Stream, payload: memoryview, *, end: bool) -> None:
         size = len(payload)
@@ -341,7 +347,7 @@ class Outbound:
     def _end(self, stream: Stream) -> None:
         self._unblock(stream)
         if stream.trailers is not None:
-            self.emit(_headers(stream.id, self._block(stream.trailers), last=True))
+            self.emit(frames.headers(stream.id, self._block(stream.trailers), last=True))
         self._finish(stream)
 
     def _unblock(self, stream: Stream) -> None:
@@ -384,15 +390,3 @@ class Outbound:
         self._unblock(stream)
         self.streams.pop(stream.id, None)
         stream.cancel()
-
-
-def _headers(stream_id: int, block: bytes, *, last: bool) -> bytes:
-    """A header block as HEADERS and, past 16 KiB, CONTINUATION frames."""
-    flag = frames.END_STREAM if last else 0
-    if len(block) <= frames.DEFAULT_FRAME:
-        return frames.frame(frames.HEADERS, flag | frames.END_HEADERS, stream_id, block)
-    pieces = [block[at : at + frames.DEFAULT_FRAME] for at in range(0, len(block), frames.DEFAULT_FRAME)]
-    out = [frames.frame(frames.HEADERS, flag, stream_id, pieces[0])]
-    out += [frames.frame(frames.CONTINUATION, 0, stream_id, piece) for piece in pieces[1:-1]]
-    out.append(frames.frame(frames.CONTINUATION, frames.END_HEADERS, stream_id, pieces[-1]))
-    return b"".join(out)

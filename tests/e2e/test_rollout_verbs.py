@@ -14,7 +14,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,15 @@ def test_with_credentials_each_verb_has_its_scope(place: Path, tmp_path: Path) -
         assert 200 == server.get("/v1/openapi.json", server.admin_port)[0]
 
 
+def await_(server: Server, reached: Callable[[], bool]) -> None:
+    """Until it is so, soon."""
+    clock = SystemClock()
+    until = clock.now() + 60
+    while not reached():
+        assert clock.now() < until, "\n".join(server.child.last_lines(20))
+        server.child.wait(0.05)
+
+
 # --- webhooks ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +251,27 @@ def test_webhooks_arrive_signed_and_are_tried_again(tmp_path: Path, hook: Hook) 
     )  # fmt: skip
     postman.tick(clock.wall() + 1_000.0)
     assert 2 == len(hook.got)
+
+
+def test_a_server_tells_what_it_decides_and_what_others_did(tmp_path: Path, hook: Hook) -> None:
+    """Its own entries and those of the command line, by the settings of `webhooks`."""
+    published(tmp_path / "registry", "rows", models.rows(1.0), models.rows(-1.0), aliases={"champion": 1})
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "hook").write_bytes(b"whsec_" + base64.b64encode(SECRET))
+    notifications = [{"url": hook.url, "secretFile": str(tmp_path / "secrets" / "hook"), "on": ["started", "step", "aborted"]}]
+    file = tmp_path / "plan.yaml"
+    file.write_bytes(plan("told", notifications=notifications))
+    settings = f'webhooks: {{secrets: {tmp_path}/secrets, networks: ["127.0.0.0/8", "::1/128"], ca: {tmp_path}/hooks.pem}}\n'
+    with serving(tmp_path, tmp_path / "registry", settings) as server:
+        reach = ("--server", f"127.0.0.1:{server.admin_port}")
+        done("rollout", "apply", file, *reach, "--actor", "ann")
+        await_(server, lambda: ["started", "step"] == [one["data"]["event"] for one in hook.got])
+        done("rollout", "abort", "rows", *reach, "--actor", "cas", "--reason", "enough")
+        await_(server, lambda: "aborted" == hook.got[-1]["data"]["event"])
+        assert Waited.BAD == run("rollout", "status", "rows", "--wait", *reach).exit_code
+        assert [] == server.faults()
+    assert {True} == set(hook.verified)
+    assert 3 == len({one["id"] for one in hook.got})
 
 
 def test_a_receiver_whose_certificate_is_not_known_gets_nothing(hook: Hook) -> None:

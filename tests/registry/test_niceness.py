@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.niceness import STEPS, Waits, give_way, kept_waiting_s
+from registry.niceness import NICEST, STEPS, Waits, give_way, kept_waiting_s
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
 
@@ -44,6 +44,15 @@ def test_a_child_gives_way_with_its_session() -> None:
         assert min(19, niceness(0) + STEPS) == niceness(child.pid)
         assert not grouped or group.read_text("ascii").endswith(f" nice {STEPS}\n")
         assert kept_waiting_s(child.pid) >= 0.0
+
+
+@LINUX
+def test_who_has_given_way_can_give_way_more() -> None:
+    """To the end of the scale."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=True) as child:
+        give_way(child.pid)
+        give_way(child.pid, steps=NICEST)
+        assert NICEST == niceness(child.pid)
 
 
 def test_who_is_gone_is_left_alone() -> None:

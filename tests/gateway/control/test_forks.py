@@ -214,7 +214,7 @@ def test_an_input_that_only_the_candidate_refuses_counts_against_it(fallback: bo
         reply = junction.desk.call(INFER, infer(ROWS, tag(1)), (UNIT, "a"))
         assert (0 if fallback else 3) == reply.status
     flags = junction.records()["flags"]
-    assert [Flag.REJECTED_INPUT | Flag.SAMPLED] * 3 == flags.tolist()
+    assert [Flag.REJECTED_INPUT | Flag.SERVER_ERROR | Flag.SAMPLED] * 3 == flags.tolist()
 
 
 class Swapped(RowsModel):

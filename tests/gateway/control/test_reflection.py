@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha import reflection_pb2
 
-from gateway.control.reflection import MAX_REQUEST_BYTES, PATHS, Reflection
+from gateway.control.reflection import MAX_REQUEST_BYTES, OF_INFERENCE, PATHS, Reflection
 from gateway.errors import TidegateError
 from gateway.pb import inference_pb2 as pb
 
@@ -40,6 +40,14 @@ def files(answer: reflection_pb2.ServerReflectionResponse) -> list[FileDescripto
 def test_services_are_listed() -> None:
     """Inference, health and both versions of reflection."""
     assert SERVICES == [service.name for service in asked(list_services="").list_services_response.service]
+
+
+def test_services_of_another_port_are_described_and_not_listed() -> None:
+    """Each port lists what it has."""
+    assert ["tidegate.proto"] == [file.name for file in files(asked(file_containing_symbol="tidegate.Rollouts"))]
+    request = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+    answer = reflection_pb2.ServerReflectionResponse.FromString(Reflection(without=OF_INFERENCE).answer(request))
+    assert [*SERVICES[1:3], "tidegate.Rollouts"] == [service.name for service in answer.list_services_response.service]
 
 
 def test_paths_are_those_of_the_listed_services() -> None:

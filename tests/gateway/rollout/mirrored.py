@@ -95,7 +95,7 @@ class Stage:
         for index, rows in enumerate(requests):
             item = Item()
             item.data, item.rows, item.size = (np.ascontiguousarray(rows, np.float32).tobytes(),) * len(shapes), len(rows), 4 * rows.size
-            item.unit, item.arm = index if units is None else units[index], STABLE
+            item.unit, item.arm = 1 + index if units is None else units[index], STABLE
             item.deadline, item.arrival = self.loop.time + 9.0, self.loop.time
             items.append(item)
         made = Batch(self.versions[0], shapes, items, sum(map(len, requests)), 64)
@@ -117,4 +117,4 @@ def outcomes(counts: Any) -> dict[str, int]:
 
 def records_of(found: Found) -> np.ndarray:
     """All of them."""
-    return np.concatenate(found.records) if found.records else np.zeros(0)
+    return np.concatenate(found.records)

@@ -13,7 +13,7 @@ from gateway.rollout import mirror
 from gateway.rollout.copies import copies_of
 from gateway.rollout.mirror import Found, Limiter
 from gateway.rollout.records import Flag, Kind
-from gateway.serving.batch import Batch
+from gateway.serving.batch import Batch, Item
 from gateway.serving.model import RunFault
 from gateway.serving.splits import CANDIDATE, UNASSIGNED, limit_of, mixed
 from tests.gateway.rollout.mirrored import INPUTS, POISON, POISON_KILLS, RUN_S, Double, Stage, outcomes, records_of, rows
@@ -225,7 +225,7 @@ def test_the_contract_of_the_candidate_holds_for_its_shadow() -> None:
             return [(items[0], "no")] if (inputs[0] == 2.0).any() else []
 
     stage.versions[1].door = Door()
-    records = records_of(run(stage, stage.batch(rows(1), rows(2), rows(3))))
+    records = np.sort(records_of(run(stage, stage.batch(rows(1), rows(2), rows(3)))), order="unit")
     assert [GOOD, Flag.SAMPLED | Flag.REJECTED_INPUT, GOOD] == records["flags"].tolist()
     assert [1, 1] == stage.candidate.runs
 
@@ -246,9 +246,9 @@ def test_who_takes_no_part_in_the_rollout_has_no_shadow() -> None:
     """A caller that named a version, or a tester."""
     stage = Stage()
     batch = stage.batch(rows(1), rows(2, 3), rows(4))
-    batch.items[1].arm = UNASSIGNED
+    batch.items[1].unit, batch.items[1].arm = Item.unit, UNASSIGNED
     found = run(stage, batch)
-    assert ([0, 2], {"mirrored": 2}, [2]) == (records_of(found)["unit"].tolist(), outcomes(found.counts), stage.candidate.runs)
+    assert ([1, 3], {"mirrored": 2}, [2]) == (records_of(found)["unit"].tolist(), outcomes(found.counts), stage.candidate.runs)
 
 
 def test_a_rate_lets_no_more_through() -> None:

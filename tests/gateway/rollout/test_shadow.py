@@ -14,8 +14,9 @@ from gateway.errors import Code
 from gateway.observe.slabs import SHADOW
 from gateway.rollout.copies import size_of
 from gateway.rollout.crowd import Crowd
-from gateway.rollout.shadow import SLOW_S, TICK_S, Bounds, Shadow
+from gateway.rollout.shadow import PAUSE_S, SLOW_S, TICK_S, Bounds, Shadow
 from gateway.rollout.shadowing import Shadowing
+from gateway.rollout.usage import Usage
 from gateway.serving.batch import Batch
 from tests.gateway.rollout.mirrored import POISON, POISON_KILLS, RUN_S, Stage, outcomes, rows
 
@@ -27,11 +28,11 @@ class Play:
         self.stage = stage = Stage(**more)
         self.counts = np.zeros(len(SHADOW), np.int64)
         self.emitted: list[np.ndarray] = []
-        self.spent_s = self.wait_s = 0.0
+        self.ran_s = self.waited_s = self.wait_s = 0.0
         self.crowd = Crowd(stage.loop, stage.loop.now, lambda: (0.0, 0.0))
         self.shadow = Shadow(
             stage.stable.signature, stage.mirror, self.crowd, bounds or Bounds(), loop=stage.loop, now=stage.loop.now,
-            spent=lambda: self.spent_s, wait_s=lambda: self.wait_s, counts=self.counts, emit=self.emitted.append,
+            usage=lambda: Usage(self.ran_s, self.waited_s), wait_s=lambda: self.wait_s, counts=self.counts, emit=self.emitted.append,
         )  # fmt: skip
 
     def serve(self, *requests: np.ndarray) -> Batch:
@@ -95,7 +96,7 @@ def test_it_rests_in_proportion_to_the_time_that_it_used() -> None:
     run = play.stage.mirror.run
 
     def costly(copies):
-        play.spent_s += 0.1
+        play.ran_s += 0.1
         return run(copies)
 
     play.stage.mirror.run = costly  # type: ignore[method-assign]
@@ -103,6 +104,33 @@ def test_it_rests_in_proportion_to_the_time_that_it_used() -> None:
     play.serve(rows(1))
     play.serve(rows(1))
     assert {"mirrored": 1, "capacity": 1} == play.outcomes
+
+
+def test_a_candidate_that_gets_no_core_leaves_off_for_ever_longer_and_tries_again() -> None:
+    """Who wants it more has it. Once it gets some of what it wants, it goes on as before."""
+    play = Play()
+    run, share = play.stage.mirror.run, [0.95]
+
+    def waiting(copies):
+        play.ran_s += 0.02 * (1 - share[0])
+        play.waited_s += 0.02 * share[0]
+        return run(copies)
+
+    play.stage.mirror.run = waiting  # type: ignore[method-assign]
+    for pause_s in (PAUSE_S, 2 * PAUSE_S, 4 * PAUSE_S):
+        play.serve(rows(1))
+        play.turn()
+        before = dict(play.outcomes)
+        play.stage.loop.time += pause_s - 0.01 - RUN_S
+        play.serve(rows(1))
+        assert (before | {"crowded": before.get("crowded", 0) + 1}) == play.outcomes
+        play.stage.loop.time += 0.02
+    share[0] = 0.5
+    play.serve(rows(1))
+    play.turn()
+    play.serve(rows(1))
+    play.turn()
+    assert {"mirrored": 5, "crowded": 3} == play.outcomes
 
 
 def test_behind_a_run_that_takes_long_what_finds_no_place_is_the_candidates_fault() -> None:
@@ -183,7 +211,7 @@ def test_every_request_has_one_outcome_and_mirrored_ones_one_record(batches: lis
     play.stage.candidate.answers = lambda arrays: [np.where(arrays[0] == 2.0, np.float32(np.nan), arrays[0])]
     for values in batches:
         good = [rows(1.0) for _ in values]
-        batch = play.stage.batch(*good, units=data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=len(good), max_size=len(good))))
+        batch = play.stage.batch(*good, units=data.draw(st.lists(st.integers(1, 2**64 - 1), min_size=len(good), max_size=len(good))))
         batch.inputs[0][0] = np.array([[value, 1.0] for value in values], np.float32)
         play.shadow.served(batch)
         if data.draw(st.booleans()):

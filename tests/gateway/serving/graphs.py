@@ -58,6 +58,12 @@ def picky() -> onnx.ModelProto:
     return graph(nodes, inputs, outputs, five=np.array(5, np.int64), table=np.array([10, 20, 30], np.float32))
 
 
+def brittle() -> onnx.ModelProto:
+    """y [n, 2] = 0 for zeros, and an error for anything else."""
+    nodes = [helper.make_node("Cast", ["x"], ["at"], to=TensorProto.INT64), helper.make_node("Gather", ["table", "at"], ["y"], axis=0)]
+    return graph(nodes, [value("x", 1, "n", 2)], [value("y", 1, "n", 2)], table=np.zeros(1, np.float32))
+
+
 def chooser() -> onnx.ModelProto:
     """y [n, 2] = x, by way of an If whose two branches are the same."""
     branches = {

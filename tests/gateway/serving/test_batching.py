@@ -141,6 +141,27 @@ def test_a_request_above_max_batch_size_is_split_and_answered_whole() -> None:
     np.testing.assert_array_equal(rows, caller.answers[0][1])
 
 
+@pytest.mark.parametrize("threaded", [False, True])
+def test_pieces_of_a_split_request_must_have_outputs_of_one_shape(threaded: bool) -> None:
+    """Also where one would fit the other by repetition. The others are answered."""
+    bench = Bench(max_batch_size=8, threaded=threaded)
+    run = bench.model.run
+
+    def narrowing(arrays: list[np.ndarray], options: object = None) -> list[np.ndarray]:
+        first, second = run(arrays, options)
+        return [first, second if arrays[0][0, 0] == 0 else second[:, :1]]
+
+    bench.model.run = narrowing  # type: ignore[method-assign]
+    caller, _ = bench.submit(np.arange(40, dtype=np.float32).reshape(20, 2))
+    other, _ = bench.submit(np.zeros((2, 2), np.float32))
+    bench.loop.settle()
+    while threaded and bench.runners[0].batches:
+        bench.finish_run()
+        bench.loop.settle()
+    assert [Code.INTERNAL] == caller.answers
+    assert 1 == len(other.answers)
+
+
 def test_while_a_run_executes_arrivals_form_the_next_batch() -> None:
     """Work-conserving: nothing waits for a timer, everything that came meanwhile goes together."""
     bench = Bench(threaded=True, max_batch_size=64)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.identity.certificates import Certificate
-from gateway.limits import WireLimits
+from gateway.limits import LONG_READ, WireLimits
 from gateway.wire.listener import Behind, Listener, Peer, speaks_http2
 from gateway.wire.timeouts import TimedHttp2
 from tests.gateway.wire import http1_wire, http2_wire
@@ -447,3 +447,48 @@ def test_who_has_shown_a_certificate_meets_a_program_of_its_own() -> None:
         assert (1, 3) == (len(own.heads), len(floor.program.heads))
 
     floored(deed)
+
+
+HTTP1_BODY = http1_wire.post("/echo", bytes(LONG_READ + 1_000))
+
+
+@pytest.mark.parametrize("opening", [HTTP2 + OPEN, HTTP1_BODY[:500]], ids=["HTTP/2", "HTTP/1.1"])
+@pytest.mark.parametrize(("size", "reads_on"), [(LONG_READ - 1, True), (LONG_READ, False)])
+def test_a_long_read_lets_other_connections_be_read_first(opening: bytes, size: int, reads_on: bool) -> None:
+    """Reading goes on in the next tick; not where the peer does not take its answers, and not on a connection that is gone."""
+    rest = b"".join(http2_wire.data(1, bytes(16_384)) for _ in range(9)) if opening.startswith(PREFACE) else HTTP1_BODY[500:]
+
+    async def run() -> None:
+        floor = Floor()
+        _, transport = floor.connect(opening, rest[:size])
+        stuck, full = floor.connect(opening, rest[:size], address="10.0.0.2")
+        stuck.pause_writing()
+        _, lost = floor.connect(opening, rest[:size], address="10.0.0.3")
+        lost.protocol.connection_lost(None)
+        assert (reads_on, False, reads_on) == (transport.reading, full.reading, lost.reading)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (True, False, reads_on) == (transport.reading, full.reading, lost.reading)
+        stuck.resume_writing()
+        assert full.reading
+        await floor.listener.close()
+
+    asyncio.run(run())
+
+
+def test_a_long_read_resumes_nothing_that_is_held() -> None:
+    """More pipelined requests than may wait, in one long read: it is read on when enough of them are answered."""
+    later = http1_wire.post("/later", bytes(30_000))
+
+    async def run() -> None:
+        floor = Floor(max_pipelined=2)
+        _, transport = floor.connect(later[:100], later[100:] + later * 5)
+        assert not transport.reading
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not transport.reading
+        while not transport.reading:
+            floor.application.answer()
+        await floor.listener.close()
+
+    asyncio.run(run())
