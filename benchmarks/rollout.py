@@ -47,7 +47,7 @@ class Size:
 
 
 WHOLE = Size(cell=2000, peers=2000, latency=500, power=4000)
-QUICK = Size(cell=250, peers=250, latency=60, power=600)
+QUICK = Size(cell=200, peers=200, latency=60, power=600)
 
 
 # Nothing but the margin of the difference can end it: twice as many errors are tolerated.
@@ -55,10 +55,10 @@ DIFFERENCE: Document = {
     "weights": (50.0,), "margin": {"ratio": None, "or_abs": 0.05}, "tolerate": 2.0, "sample": 1.0, "most": 15_000, "look": 500,
 }  # fmt: skip
 CELLS: dict[str, Document] = {
-    "as_good": {"kind": Kind()},
-    "as_good_independent": {"kind": Kind(clustered=False)},
-    "better": {"kind": Kind(ratio=0.5)},
-    "at_the_margin": {"kind": Kind(ratio=MARGIN)},
+    "as_good": {"kind": Kind(rate=0.02)},
+    "as_good_independent": {"kind": Kind(rate=0.02, clustered=False)},
+    "better": {"kind": Kind(rate=0.02, ratio=0.5)},
+    "at_the_margin": {"kind": Kind(rate=0.02, ratio=MARGIN)},
     "at_the_margin_one_step": {"kind": Kind(ratio=MARGIN, clustered=False), "weights": (50.0,)},
     "at_the_margin_one_step_clustered": {"kind": Kind(ratio=MARGIN), "weights": (50.0,)},
     "at_the_difference_one_step": DIFFERENCE | {"kind": Kind(rate=0.2, excess=0.05, clustered=False)},

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.rollout_traffic import Requests, records_of
-from gateway.control.benches import Bench
 from gateway.rollout.deciding import decide, followed
 from gateway.rollout.machine import Phase
-from gateway.rollout.observation import Observation, Reading
+from gateway.rollout.observation import Observation, Overall, Reading
 from gateway.rollout.plan import WEIGHT_UNITS, Plan
-from gateway.rollout.standing import Begun, Pin, Standing
+from gateway.rollout.standing import Begun, Pin, Standing, Trip
 from gateway.rollout.tally import Tally
+from gateway.rollout.verdict import StepVerdict
 
 BEGIN_S = 1_700_000_000.0
 STABLE, CANDIDATE = (Pin(version=number, manifest=f"sha256:{number:064x}") for number in (1, 2))
@@ -31,18 +31,31 @@ class Outcome:
 
 def run(plan: Plan, requests: Requests, *, look: int, most: int, sample: float) -> Outcome:
     """Until it is over, or for `most` requests. `look`: requests between two looks, each of which takes a second."""
-    standing, bench = _decided(_queued(plan), None, BEGIN_S), Bench(Tally(plan), 0)
+    standing, tally = _decided(_queued(plan), None, BEGIN_S), Tally(plan)
     while requests.count < most:
         now_s = BEGIN_S + requests.count / look
-        if bench.step != standing.step:
-            bench.enter(standing.step, standing.weight, now_s)
+        if tally.step != standing.step:
+            tally.enter(standing.step, standing.weight, now_s)
         calls = requests.next(look, standing.weight / WEIGHT_UNITS)
-        bench.tally.add(records_of(*calls, step=standing.step, begin_s=now_s, sample=sample))
-        reading = bench.reading(now_s + 1.0)
+        tally.add(records_of(*calls, step=standing.step, begin_s=now_s, sample=sample))
+        reading = reading_of(tally.verdicts(now_s + 1.0))
         standing = _decided(standing, reading, now_s + 1.0)
         if standing.phase in ENDS:
             return Outcome(ENDS[standing.phase], requests.count, reading.fast is not None)
     return Outcome("open", requests.count)
+
+
+def reading_of(found: StepVerdict) -> Reading:
+    """A verdict as the machine reads it."""
+    return Reading(
+        step=found.step,
+        overall=Overall(found.verdict.value),
+        units=found.units,
+        tripped=tuple(Trip(one.metric, one.critical, one.sentence) for one in found.tripped),
+        fast=found.fast,
+        invalid=found.sample_ratio.sentence if found.sample_ratio.tripped else None,
+        sentence=found.sentence,
+    )
 
 
 def _queued(plan: Plan) -> Standing:

@@ -42,12 +42,12 @@ class Crowd:
         )  # fmt: skip
         assigner = Assigner(split, lambda: 0)
         self.hashes = np.array([assigner.hashed("x-user-id", b"user-%d" % index) for index in range(POOL)], np.uint64)
-        activity = random.lognormal(0.0, 1.5, USERS)
+        activity = random.lognormal(0.0, 2.0, USERS)
         # Each user as often as it is active, so that a uniform draw is one by activity.
         self.turns = np.repeat(np.arange(USERS), np.maximum(np.round(activity / activity.sum() * 16 * USERS), 1).astype(int)).astype(
             np.int32
         )
-        unlucky = random.gamma(0.5, 2.0, USERS)
+        unlucky = random.gamma(0.3, 1.0, USERS)
         self.luck = unlucky / unlucky[self.turns].mean()
 
 
