@@ -34,8 +34,13 @@ class Crossings:
         known = routes.versions[split.model]
         versions = [known[split.stable], *[known[arm.version] for arm in split.arms]]
         clock = self._clock
+        if split.mode == "shadow":
+            return Crossing(split, versions, [], self._ring, draw=self._draw, submit=submit)
         recorders = [Recorder(split, arm, version, self._ring, now=clock.now, wall=clock.wall) for arm, version in enumerate(versions)]
         for version, recorder in zip(versions, recorders, strict=True):
             version.rollout = recorder
         self._told += versions
-        return Crossing(split, versions, recorders, self._ring, draw=lambda: self._rng.getrandbits(_BITS), submit=submit)
+        return Crossing(split, versions, recorders, self._ring, draw=self._draw, submit=submit)
+
+    def _draw(self) -> int:
+        return self._rng.getrandbits(_BITS)

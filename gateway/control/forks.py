@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from gateway.errors import Code, TidegateError
 from gateway.protocol.tensors import BoundRequest, Signature
@@ -18,7 +18,7 @@ from gateway.rollout.ring import ARMS, Ring
 from gateway.serving.admission import Rejection
 from gateway.serving.batch import Item, Sink
 from gateway.serving.lane import Lane
-from gateway.serving.splits import CANDIDATE, STABLE, UNASSIGNED, Assigner, Fields, Split
+from gateway.serving.splits import CANDIDATE, STABLE, UNASSIGNED, Assigner, Headed, Split
 from gateway.serving.versions import Version
 
 ARM_HEADER, VERSION_HEADER = b"tidegate-arm", b"tidegate-version"
@@ -64,8 +64,10 @@ class Crossing:
         self, split: Split, versions: Sequence[Version], recorders: Sequence[Recorder], ring: Ring, *,
         draw: Callable[[], int], submit: Submit,
     ) -> None:  # fmt: skip
-        """`versions` and `recorders` of stable and of every arm, in that order."""
+        """`versions` and `recorders` of stable and of every arm, in that order. What is served beside a shadow is stable's, and recorded
+        with what the shadow made of it: nobody is assigned then, and a request's unit is asked for only where a copy of it is kept."""
         self.split = split
+        self.paired = split.mode == "shadow"
         self.versions = versions
         self.assigner = Assigner(split, draw)
         self.names = (STABLE_ARM, *[arm.name for arm in split.arms])
@@ -87,12 +89,13 @@ class Crossing:
         number = b"%d" % self.versions[arm].number
         return Mark(name, ((ARM_HEADER, name.encode()), (VERSION_HEADER, number)), retreats)
 
-    def assign(self, item: Item, fields: Fields, parameters: Mapping[str, bytes]) -> int:
-        """The arm of a request. What a tester asked for is no evidence."""
-        for name, value in fields:
-            if name == ARM_HEADER and value in self._forced:
-                return self._forced[value]
-        item.unit = unit = self.assigner.unit(fields, parameters)
+    def forced(self, caller: Headed) -> int | None:
+        """The arm that a tester asks for, which is no evidence."""
+        return self._forced.get(caller.header(ARM_HEADER) or b"")
+
+    def assign(self, item: Item, caller: Headed, parameters: Mapping[str, bytes]) -> int:
+        """The arm of a request."""
+        item.unit = unit = self.assigner.unit(caller, parameters)
         item.arm = arm = self.assigner.arm(unit)
         self._ring.assigned[self._place + arm] += 1
         return arm
@@ -140,7 +143,7 @@ class Retreating:
 class Fork(Generic[W]):
     """Requests that mean the same."""
 
-    __slots__ = ("_crossing", "_fallback", "_orders", "_parameters", "_sink_of", "_ways")
+    __slots__ = ("_crossing", "_fallback", "_orders", "_parameters", "_sink_of", "_stable", "_ways")
 
     def __init__(
         self, crossing: Crossing, ways: Sequence[W | TidegateError], fallback: W, *,
@@ -149,18 +152,23 @@ class Fork(Generic[W]):
         """`ways` of stable and every arm, an error for a version that refuses such requests; `fallback`: stable's in place of another.
         `sink_of(way)` answers a unary request; `parameters` of the requests."""
         self._crossing, self._ways, self._fallback, self._sink_of = crossing, ways, fallback, sink_of
+        self._stable = cast(W, ways[STABLE])
         stable = crossing.versions[STABLE].signature
         self._orders = [_order(stable, version.signature) for version in crossing.versions]
         self._parameters = {name: _text(parameters[name]) for name in crossing.assigner.parameters if name in parameters}
 
-    def take(self, item: Item, fields: Fields, sink_of: Callable[[W], Sink] | None = None) -> W:
+    def take(self, item: Item, caller: Headed, sink_of: Callable[[W], Sink] | None = None) -> W:
         """The way of one request, whose data is in stable's order. Raises TidegateError where its arm refuses it and nothing else may."""
         crossing, choose = self._crossing, sink_of or self._sink_of
-        arm = crossing.assign(item, fields, self._parameters)
+        arm = crossing.forced(caller)
+        if arm is None:
+            if crossing.paired:
+                item.whose = self
+                return self._stable
+            arm = crossing.assign(item, caller, self._parameters)
         way = self._ways[arm]
         if arm == STABLE:
-            assert not isinstance(way, TidegateError)
-            return way
+            return self._stable
         if isinstance(way, TidegateError):
             crossing.misfit(item, way.code)
             item.arm = UNASSIGNED  # it is recorded
@@ -173,6 +181,10 @@ class Fork(Generic[W]):
         if order is not None:
             item.data = tuple([item.data[index] for index in order])
         return way
+
+    def unit(self, caller: Headed) -> int:
+        """The hash of the unit that a request belongs to."""
+        return self._crossing.assigner.unit(caller, self._parameters)
 
 
 def fork_of(

@@ -105,7 +105,7 @@ class HttpInference:
         try:
             plan = self.plan(item, exchange, model, version)
             if plan.fork is not None:
-                plan = plan.fork.take(item, exchange.headers)
+                plan = plan.fork.take(item, exchange)
             item.sink = plan.sink
             item.rows = plan.bound.rows
             item.size = plan.bound.size

@@ -105,7 +105,7 @@ class Service:
             if credential is not None:
                 item.tenant = credential.tenant
             if plan.fork is not None:
-                plan = plan.fork.take(item, stream.fields)
+                plan = plan.fork.take(item, stream)
         except TidegateError as error:
             if isinstance(error, AsleepError) and self.parking is not None:
                 self.parking.park(error.model, ParkedCall(self, stream, bytes(data[start:end]), deadline, credential))
@@ -158,7 +158,7 @@ class Service:
             if call.credential is not None:
                 item.tenant = call.credential.tenant
             if plan.fork is not None:
-                plan = plan.fork.take(item, call.stream.fields, _stream_sink)
+                plan = plan.fork.take(item, call.stream, _stream_sink)
         except TidegateError as error:
             if error.code is Code.UNAUTHENTICATED:  # nobody is there any more who could ask for more
                 Quotas.leave(streamed)
@@ -342,6 +342,10 @@ class Streamed:
     def cancelled(self) -> bool:
         """The stream is gone."""
         return self.stream.cancelled
+
+    def header(self, name: bytes) -> bytes | None:
+        """Of the call: its requests have none of their own."""
+        return self.stream.header(name)
 
 
 class StreamCall:

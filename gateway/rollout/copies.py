@@ -28,7 +28,7 @@ class Copy:
 
     def __init__(self, batch: Batch, items: Sequence[Item], inputs: Arrays, outputs: Arrays, *, size: int, flag: int = 0) -> None:
         """`flag`: of stable, where it failed; there are no outputs then. `size`: bytes that are held."""
-        self.units = [item.unit for item in items]  # 0 of those that take no part in the rollout
+        self.units = [item.whose.unit(item.caller) if item.whose is not None else 0 for item in items]  # 0: takes no part in the rollout
         self.rows = None if len(items) == (len(inputs[0]) if inputs else 1) else [item.rows for item in items]  # None: one each
         self.inputs, self.outputs = inputs, outputs
         self.flag, self.size = flag, size

@@ -24,6 +24,9 @@ from gateway.serving.versions import Version
 
 _log = logging.getLogger(__name__)
 _EVERYBODY = limit_of(1.0)
+_BLANKS = 256  # records of a batch that most do not exceed
+_SERVER_ERROR, _BAD_OUTPUT, _SAMPLED = int(Flag.SERVER_ERROR), int(Flag.BAD_OUTPUT), np.uint16(Flag.SAMPLED)
+_FAILED = np.uint16(Flag.SERVER_ERROR | Flag.REJECTED_INPUT)
 _REJECTIONS = (Code.INVALID_ARGUMENT, Code.TOO_LARGE, Code.UNIMPLEMENTED, Code.FAILED_PRECONDITION)
 _FAULTS = (Code.OVERLOADED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTERNAL)
 
@@ -50,7 +53,7 @@ class Reading:
         if self._index < 0:
             return np.full(len(rows), np.nan, np.float32)
         output = outputs[self._index]
-        chosen = output[list(rows)] if self.batched else output[None]
+        chosen = (output if rows == range(len(output)) else output[list(rows)]) if self.batched else output[None]
         columns = chosen.reshape(len(rows), -1)
         if not columns.shape[1]:
             return np.full(len(rows), np.nan, np.float32)
@@ -81,7 +84,9 @@ class Recorder:
         self, split: Split, arm: int, version: Version, ring: Ring, *, now: Callable[[], float], wall: Callable[[], float]
     ) -> None:
         self.arm = arm
-        self._step, self._slot = split.step, split.slot
+        self._blanks = np.zeros(_BLANKS, RECORD)  # of whom nothing is known yet
+        self._blanks["step"], self._blanks["arm"], self._blanks["slot"] = split.step, arm, split.slot
+        self._blanks["value"] = np.nan
         self._place = split.slot * ARMS + arm
         self._ring, self._now, self._wall = ring, now, wall
         self._limit = limit_of(split.sample)
@@ -91,8 +96,9 @@ class Recorder:
     def served(self, batch: Batch) -> None:
         """Record a batch whose answers are out."""
         ended = batch.ended + batch.answering
-        for (items, outputs), arrays in zip(batch.groups, self._chosen(batch), strict=True):
-            self._record([items[at] for at, _ in arrays], ended, batch.rows, outputs, [row for _, row in arrays])
+        for items, outputs in batch.groups:
+            starts = starts_of(items, batch.rows if items is batch.items else sum([item.rows for item in items]))
+            self._record(*self._chosen(items, starts), ended, batch.rows, outputs)
         if batch.failed:
             self._record_failed(batch.failed, ended, batch.rows)
 
@@ -102,24 +108,24 @@ class Recorder:
         records["flags"] = flag_of(code) | flags
         self._leave(records)
 
-    def _chosen(self, batch: Batch) -> list[list[tuple[int, int]]]:
-        """Of each group, the place and the first row of the items that take part."""
-        found = []
-        for items, _ in batch.groups:
-            starts = starts_of(items, batch.rows if items is batch.items else sum([item.rows for item in items]))
-            found.append([(at, start) for at, (item, start) in enumerate(zip(items, starts, strict=True)) if item.arm == self.arm])
-        return found
+    def _chosen(self, items: Sequence[Item], starts: Sequence[int]) -> tuple[Sequence[Item], Sequence[int]]:
+        """The items that take part, and the first row of each."""
+        arms = [item.arm for item in items]
+        if arms.count(self.arm) == len(arms):
+            return items, starts
+        taking = [at for at, arm in enumerate(arms) if arm == self.arm]
+        return [items[at] for at in taking], [starts[at] for at in taking]
 
-    def _record(self, items: list[Item], ended: float, rows: int, outputs: Arrays, firsts: list[int]) -> None:
+    def _record(self, items: Sequence[Item], firsts: Sequence[int], ended: float, rows: int, outputs: Arrays) -> None:
         if not items:
             return
         records = self._blank(items, ended, rows)
         records["value"] = self._reading.of(outputs, firsts)
-        flags = [Flag.SERVER_ERROR if item.done else 0 for item in items]
+        flags = [_SERVER_ERROR if item.done else 0 for item in items]
         bad = _bad_rows(outputs, len(outputs[0]) if self._reading.batched and outputs else 1)
         if bad is not None:
             flags = [
-                flag | (Flag.BAD_OUTPUT if bad[row : row + item.rows].any() else 0)
+                flag | (_BAD_OUTPUT if bad[row : row + item.rows].any() else 0)
                 for flag, item, row in zip(flags, items, firsts, strict=True)
             ]
         records["flags"] = flags
@@ -133,29 +139,28 @@ class Recorder:
         records["flags"] = [flag_of(fault.code) | (Flag.CRASHED if isinstance(fault, RunLost) else 0) for _, fault in pairs]
         self._leave(records)
 
-    def _blank(self, items: list[Item], ended: float, rows: int) -> np.ndarray:
+    def _blank(self, items: Sequence[Item], ended: float, rows: int) -> np.ndarray:
         """Records of these items, of whom nothing bad is known."""
-        records = np.zeros(len(items), RECORD)
-        records["unit"] = np.array([item.unit for item in items], np.uint64)
-        records["latency_s"] = ended - np.array([item.arrival for item in items])
-        records["value"] = np.nan
+        count = len(items)
+        records = self._blanks[:count].copy() if count <= _BLANKS else np.repeat(self._blanks[:1], count)
+        records["unit"] = [item.unit for item in items]
+        records["latency_s"] = [ended - item.arrival for item in items]
         records["batch_rows"] = rows
         records["time_s"] = self._wall()
-        records["step"], records["arm"], records["slot"] = self._step, self.arm, self._slot
         return records
 
     def _leave(self, records: np.ndarray) -> None:
         """Into the ring, those that somebody has to know of."""
         flags = records["flags"]
-        bad = int(np.count_nonzero(flags & np.uint16(Flag.SERVER_ERROR | Flag.REJECTED_INPUT)))
+        bad = int(np.count_nonzero(flags & _FAILED))
         self._ring.failed[self._place] += bad
         self._ring.answered[self._place] += len(records) - bad
         if self._limit < _EVERYBODY:
             sampled = mixed_units(records["unit"]) < np.uint64(self._limit)
-            flags[sampled] |= np.uint16(Flag.SAMPLED)
+            flags[sampled] |= _SAMPLED
             records = records[(flags != 0) | (records["latency_s"] > self._slow_s)]
         else:
-            flags |= np.uint16(Flag.SAMPLED)
+            flags |= _SAMPLED
         if len(records):
             self._ring.append(records)
 

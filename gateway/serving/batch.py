@@ -44,6 +44,7 @@ class Item:
     tenant = ANONYMOUS  # who shares the queue with others
     unit = 0  # the hash of whom it belongs to, and the arm that it was assigned to, where its model is in a rollout
     arm = UNASSIGNED
+    whose: Any = None  # who knows the unit, where that is asked for only if it is needed
     retreat: Any = None  # where it is asked again if it fails there
     answer_by = 0.0  # the deadline once it runs, where the queue's patience ends before; else 0
     late_from = float("inf")  # from then on it lets others of its level pass

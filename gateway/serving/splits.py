@@ -7,9 +7,9 @@ candidate's. Raising the weight therefore moves nobody back, a weight of 0 is no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -20,7 +20,13 @@ UNASSIGNED = -1  # of requests that take part in nothing: for a version that was
 _SPACE = 1 << 64
 _MASK = _SPACE - 1
 
-Fields = Iterable[tuple[bytes, bytes]]
+
+class Headed(Protocol):
+    """A request as far as it has headers: a stream, or an exchange."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header, by its lower-case name."""
+        ...
 
 
 class Arm(msgspec.Struct, frozen=True, array_like=True):
@@ -91,17 +97,18 @@ class Assigner:
     def __init__(self, split: Split, draw: Callable[[], int]) -> None:
         """`draw()` is a random number of 64 bits: a request without a unit is one of its own."""
         self._draw = draw
-        self._sources = [name_of(source) for source in split.sources]
-        self._seeds = {name: _seed(split.salt, split.model, name) for _, name in self._sources}
+        sources = [name_of(source) for source in split.sources]
+        self._sources = [(kind == "parameter", name, name.encode()) for kind, name in sources]
+        self._seeds = {name: _seed(split.salt, split.model, name) for _, name in sources}
         self._limit = split.arms[0].weight * _SPACE // WEIGHT_UNITS
         self._weights = [WEIGHT_UNITS - sum(arm.weight for arm in split.arms), *[arm.weight for arm in split.arms]]
         self.arm = self._by_limit if len(split.arms) == 1 else self._by_score
-        self.parameters = tuple([name for kind, name in self._sources if kind == "parameter"])
+        self.parameters = tuple([name for kind, name in sources if kind == "parameter"])
 
-    def unit(self, fields: Fields, parameters: Mapping[str, bytes]) -> int:
+    def unit(self, caller: Headed, parameters: Mapping[str, bytes]) -> int:
         """The hash of the unit that a request belongs to."""
-        for kind, name in self._sources:
-            value = parameters.get(name) if kind == "parameter" else _field(fields, name.encode())
+        for is_parameter, name, header in self._sources:
+            value = parameters.get(name) if is_parameter else caller.header(header)
             if value:
                 return self.hashed(name, value)
         return self._draw()
@@ -135,10 +142,3 @@ def _seed(salt: str, model: str, name: str) -> blake2b:
 
 def _prefixed(text: bytes) -> bytes:
     return len(text).to_bytes(4, "little") + text
-
-
-def _field(fields: Fields, name: bytes) -> bytes | None:
-    for key, value in fields:
-        if key == name:
-            return value
-    return None

@@ -116,7 +116,7 @@ class HeaderBlocks:
         if len(self._alike) >= _ALIKE_MAX:
             self._alike.clear()
         self._alike[text[:front]] = head, acceptor
-        head.fields = [field for field in unpack_fields(text[:front]) if field[0][:1] != b":"]  # shared from now on; metadata is not
+        head.share([field for field in unpack_fields(text[:front]) if field[0][:1] != b":"])  # metadata is not
         return head, acceptor, text[front:], timeout_s
 
     def acknowledged(self) -> None:

@@ -27,8 +27,24 @@ class RequestHead:
     encoding: bytes  # grpc-encoding, b"" when absent
     fields: Headers  # the regular fields; of a gRPC call only those that decide its way, the rest is `Stream.metadata`
     oversized: bool  # the header list was over its limit: to be refused, whatever it asks for
+    _by_name: dict[bytes, bytes]  # of each of `fields` the first value; made when it is first asked for
 
-    __slots__ = ("authority", "content_length", "content_type", "encoding", "fields", "method", "oversized", "path", "scheme", "timeout_s")
+    __slots__ = (
+        "_by_name", "authority", "content_length", "content_type", "encoding", "fields", "method", "oversized", "path", "scheme",
+        "timeout_s",
+    )  # fmt: skip
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first value of one of `fields`, by its lower-case name."""
+        try:
+            return self._by_name.get(name)
+        except AttributeError:
+            self._by_name = dict(reversed(self.fields))
+            return self._by_name.get(name)
+
+    def share(self, fields: Headers) -> None:
+        """From now on it is others' too, who have only these fields in common."""
+        self.fields, self._by_name = fields, dict(reversed(fields))
 
 
 def oversized_head(fields: Headers) -> RequestHead:

@@ -150,6 +150,18 @@ def unpack_fields(text: bytes) -> list[Field]:
     return fields
 
 
+def field_of(text: bytes, name: bytes) -> bytes | None:
+    """The first value of one of the fields that a kernel decoded."""
+    sizes, at, end, wanted = _SIZES.unpack_from, 0, len(text), len(name)
+    while at < end:
+        size, value = sizes(text, at)
+        middle = at + kernel.FIELD_HEAD + size
+        if size == wanted and text.startswith(name, middle - size):
+            return text[middle : middle + value]
+        at = middle + value
+    return None
+
+
 def encode_headers(fields: Iterable[Field]) -> bytes:
     """A header block that uses the static table only, so that it is the same on every connection and at every time."""
     return b"".join([_INDEXED.get(field) or encode_literal(*field) for field in fields])

@@ -14,7 +14,7 @@ from gateway.limits import WireLimits
 from gateway.wire import frames
 from gateway.wire.frames import ErrorCode
 from gateway.wire.gathering import Gathering
-from gateway.wire.hpack import unpack_fields
+from gateway.wire.hpack import field_of, unpack_fields
 
 if TYPE_CHECKING:
     from gateway.wire.exchange import Headers
@@ -125,6 +125,11 @@ class Stream:
     def fields(self) -> Headers:
         """All regular fields of this request."""
         return self.head.fields + unpack_fields(self.metadata)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a field, by its lower-case name."""
+        value = self.head.field(name)
+        return value if value is not None or name not in self.metadata else field_of(self.metadata, name)
 
     def consume(self, size: int) -> None:
         """Give `size` bytes of a streaming body back to the peer's window."""

@@ -36,6 +36,7 @@ from gateway.identity.tenants import Tenant
 from gateway.limits import Limits
 from gateway.pb import inference_pb2 as pb
 from gateway.rollout.recorder import Recording
+from gateway.rollout.shadowing import Shadowing
 from gateway.serving.admission import Budget
 from gateway.serving.batching import Batcher
 from gateway.serving.routing import Routes
@@ -109,7 +110,7 @@ class Desk:
             Budget(self.limits.serving),
             loop=self.loop,
             clock=self.loop,
-            observer=Recording(self.metrics),
+            observer=Shadowing(Recording(self.metrics)),
             inline_max_s=250e-6,
             start_runner=self._runner,
         )

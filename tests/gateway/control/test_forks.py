@@ -16,6 +16,7 @@ from gateway.protocol.tensors import TensorSpec
 from gateway.rollout.recorder import Recorder
 from gateway.rollout.records import Flag
 from gateway.rollout.ring import ARMS, Rings
+from gateway.serving.batch import Batch
 from gateway.serving.routing import Routes
 from gateway.serving.splits import CANDIDATE, STABLE, Arm, Split
 from gateway.serving.versions import Version
@@ -39,13 +40,13 @@ class Junction:
         names = ["canary"] if len(weights) == 1 else [f"arm{number}" for number in numbers]
         arms = tuple([Arm(*arm) for arm in zip(names, numbers, weights, strict=True)])
         split = Split(
-            rollout="r", model=ROWS, slot=SLOT, step=2, mode="canary", salt=SALT, stable=3, arms=arms,
-            sources=(f"header:{UNIT}", "parameter:user"), **more,
+            rollout="r", model=ROWS, slot=SLOT, step=2, salt=SALT, stable=3, arms=arms,
+            sources=(f"header:{UNIT}", "parameter:user"), **{"mode": "canary"} | more,
         )  # fmt: skip
         self.ring = Rings.create(1).ring(0)
         recorders = [Recorder(split, arm, version, self.ring, now=desk.loop.now, wall=lambda: 1e9) for arm, version in enumerate(versions)]
         for version, recorder in zip(versions, recorders, strict=True):
-            version.rollout = recorder
+            version.rollout = recorder if split.mode == "canary" else None
         self.versions = versions
         self.crossing = Crossing(split, versions, recorders, self.ring, draw=lambda: 1 << 63, submit=desk.batcher.submit)
         routes = Routes({ROWS: {version.number: version for version in versions}}, aliases={ROWS: {"champion": 3}}, defaults={ROWS: 3})
@@ -61,6 +62,16 @@ class Junction:
 
     def records(self) -> np.ndarray:
         return self.ring.read(0)[0]
+
+
+class Copied:
+    """What is told of batches of a version that is shadowed: notes the units of those of whom copies would be kept."""
+
+    def __init__(self, units: list[int]) -> None:
+        self._units = units
+
+    def served(self, batch: Batch) -> None:
+        self._units += [item.whose.unit(item.caller) for item in batch.items if item.whose is not None]
 
 
 def tag(number: int, rows: int = 1) -> np.ndarray:
@@ -151,6 +162,24 @@ def test_testers_choose_their_arm_and_are_no_evidence() -> None:
     assert not len(junction.records())
     junction.desk.call(INFER, infer(ROWS, tag(1)), ("tidegate-arm", "elsewhere"), (UNIT, "user1"))
     assert 1 == len(junction.records())
+
+
+def test_beside_a_shadow_nobody_is_assigned_and_a_unit_is_asked_for_later() -> None:
+    """What callers get is stable's, and says so; testers reach the shadow."""
+    junction = Junction(0, mode="shadow")
+    told: list[int] = []
+    junction.versions[STABLE].shadow = Copied(told)
+    reply = junction.desk.call(INFER, infer(ROWS, tag(1)), (UNIT, "user1"))
+    said = answer(reply.messages[0])
+    assert ("3", "stable") == (said.model_version, said.parameters["arm"].string_param)
+    request = pb.ModelInferRequest.FromString(infer(ROWS, tag(1)))
+    request.parameters["user"].string_param = "user2"
+    junction.desk.call(INFER, request.SerializeToString())
+    answered = junction.desk.call(INFER, infer(ROWS, tag(1)), ("tidegate-arm", "candidate"), (UNIT, "user3"))
+    assert "10" == answer(answered.messages[0]).model_version
+    assert [junction.crossing.assigner.hashed(UNIT, b"user1"), junction.crossing.assigner.hashed("user", b"user2")] == told
+    assert not len(junction.records())
+    assert not any(junction.ring.assigned)
 
 
 @pytest.mark.parametrize("mood", ["broken", "crash", "short", "flat"])

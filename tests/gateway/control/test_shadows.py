@@ -23,10 +23,10 @@ from gateway.rollout.usage import Usage
 from gateway.serving.batch import Item
 from gateway.serving.isolated import IsolatedModel
 from gateway.serving.sources import BEHIND, open_repository, wish
-from gateway.serving.splits import STABLE, Arm, Split
+from gateway.serving.splits import Arm, Split
 from registry.niceness import NICEST
 from tests.gateway.control.test_serving import Place, settled
-from tests.gateway.rollout.mirrored import outcomes
+from tests.gateway.rollout.mirrored import Known, outcomes
 from tests.gateway.serving import graphs, isolation
 from tests.gateway.serving.faulty_child import FAULTS, FIRST
 
@@ -102,7 +102,7 @@ class Stage:
             item = Item()
             item.caller, item.sink, item.id = Caller(), self.sink, b"%d" % self.sent
             item.data, item.rows, item.size = (np.array([[value, 1.0]], np.float32).tobytes(),), 1, 8
-            item.unit, item.arm = 1 + self.sent, STABLE
+            item.whose = Known(1 + self.sent)
             item.arrival = SystemClock.now()
             item.deadline = item.arrival + 30.0
             self.sent += 1

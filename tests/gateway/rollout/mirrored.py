@@ -14,7 +14,7 @@ from gateway.protocol.tensors import Signature, TensorSpec
 from gateway.rollout.mirror import Found, Mirror
 from gateway.serving.batch import Batch, Item, Shapes, execute
 from gateway.serving.model import RunFault, RunLost
-from gateway.serving.splits import STABLE, Arm, Split
+from gateway.serving.splits import Arm, Split
 from gateway.serving.versions import Version
 from tests.gateway.serving.serving_fakes import FakeLoop
 
@@ -22,6 +22,17 @@ POISON, POISON_KILLS = 666.0, 667.0  # values that fail the run that they are in
 RUN_S = 0.004
 INPUTS = (TensorSpec("x", "FP32", (-1, 2)),)
 OUTPUTS = (TensorSpec("scores", "FP32", (-1, 2)),)
+
+
+class Known:
+    """Knows the unit of a request."""
+
+    def __init__(self, unit: int) -> None:
+        self._unit = unit
+
+    def unit(self, caller: object) -> int:
+        del caller
+        return self._unit
 
 
 class Handle:
@@ -95,7 +106,7 @@ class Stage:
         for index, rows in enumerate(requests):
             item = Item()
             item.data, item.rows, item.size = (np.ascontiguousarray(rows, np.float32).tobytes(),) * len(shapes), len(rows), 4 * rows.size
-            item.unit, item.arm = 1 + index if units is None else units[index], STABLE
+            item.whose, item.caller = Known(1 + index if units is None else units[index]), None  # type: ignore[assignment]
             item.deadline, item.arrival = self.loop.time + 9.0, self.loop.time
             items.append(item)
         made = Batch(self.versions[0], shapes, items, sum(map(len, requests)), 64)

@@ -13,9 +13,9 @@ from gateway.rollout import mirror
 from gateway.rollout.copies import copies_of
 from gateway.rollout.mirror import Found, Limiter
 from gateway.rollout.records import Flag, Kind
-from gateway.serving.batch import Batch, Item
+from gateway.serving.batch import Batch
 from gateway.serving.model import RunFault
-from gateway.serving.splits import CANDIDATE, UNASSIGNED, limit_of, mixed
+from gateway.serving.splits import CANDIDATE, limit_of, mixed
 from tests.gateway.rollout.mirrored import INPUTS, POISON, POISON_KILLS, RUN_S, Double, Stage, outcomes, records_of, rows
 from tests.gateway.serving.serving_fakes import FakeLoop
 
@@ -246,7 +246,7 @@ def test_who_takes_no_part_in_the_rollout_has_no_shadow() -> None:
     """A caller that named a version, or a tester."""
     stage = Stage()
     batch = stage.batch(rows(1), rows(2, 3), rows(4))
-    batch.items[1].unit, batch.items[1].arm = Item.unit, UNASSIGNED
+    batch.items[1].whose = None
     found = run(stage, batch)
     assert ([1, 3], {"mirrored": 2}, [2]) == (records_of(found)["unit"].tolist(), outcomes(found.counts), stage.candidate.runs)
 

@@ -74,13 +74,20 @@ def test_another_salt_assigns_others() -> None:
     assert abs(both.count(2) - 1_000) < 4 * math.sqrt(4_000 * 0.25 * 0.75)
 
 
+class Headers(dict[bytes, bytes]):
+    """A request that has nothing else."""
+
+    def header(self, name: bytes) -> bytes | None:
+        return self.get(name)
+
+
 def test_a_unit_is_the_same_in_headers_and_metadata_and_the_first_source_counts() -> None:
     """And an empty value is none."""
     deciding = Assigner(split(500, sources=("metadata:x-user-id", "parameter:user")), lambda: 7)
     alice = assigner(500).hashed("x-user-id", b"alice")
-    assert alice == deciding.unit([(b"te", b"trailers"), (b"x-user-id", b"alice")], {"user": b"bob"})
-    assert deciding.hashed("user", b"bob") == deciding.unit([(b"x-user-id", b"")], {"user": b"bob"})
-    assert 7 == deciding.unit([], {})
+    assert alice == deciding.unit(Headers({b"te": b"trailers", b"x-user-id": b"alice"}), {"user": b"bob"})
+    assert deciding.hashed("user", b"bob") == deciding.unit(Headers({b"x-user-id": b""}), {"user": b"bob"})
+    assert 7 == deciding.unit(Headers({}), {})
 
 
 def test_nothing_of_a_text_runs_into_the_next() -> None:

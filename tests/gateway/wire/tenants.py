@@ -289,3 +289,6 @@ class Line:
                 assert (come_to[0], None) == (answer.heads[-1][b"grpc-status"], self.calls.seen.get(stream_id))
         for stream in self.calls.streams:
             assert self.calls.seen[stream.id][3:5] == (by_name(stream.fields), stream.timeout_s)
+            firsts = dict(reversed(stream.fields))
+            assert firsts == {name: stream.header(name) for name in firsts}
+            assert stream.header(b"no-such-field") is None
