@@ -6,18 +6,16 @@ does not hold (parity, answers, counts) ends the demo with `DemoError`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from gateway.client import Answer, CallError, Client
@@ -26,8 +24,9 @@ from gateway.clock import Clock, SystemClock
 from gateway.control.child import Child
 from gateway.control.ports import choose
 from gateway.demo_months import NAMES, MonthError, Seen, first_moved, seen, sentences, table, told_estimates, told_first, told_worth
+from gateway.demo_rollouts import candidates, roll_out
+from gateway.demo_story import ALIAS, MODEL, PERSON, DemoError, Server, Story, published
 from gateway.load import Measurement, closed_loop
-from registry.publish import publish
 from registry.store import Store
 from registry.training import TrainingRecord
 
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from retrain.export import Exported
     from retrain.train import Score
 
-MODEL, ALIAS, PERSON = "flights", "champion", "demo"
 HOST = "127.0.0.1"
 PORTS = (8000, 8001, 8002, 8003)  # the server's defaults; others are chosen where they are taken
 BATCH_ROWS = 256
@@ -46,32 +44,6 @@ READY_TIMEOUT_S = 60.0
 COUNT_TIMEOUT_S = 5.0
 EVALUATE_S = 0.2  # the server says what has moved so often; by default once a second
 DRIFT_TIMEOUT_S = 20.0
-
-
-class DemoError(Exception):
-    """A step that did not hold."""
-
-
-class Step(Protocol):
-    """A running step of the story: called with the sentence that ends it."""
-
-    def __call__(self, text: str, /) -> None: ...
-
-
-class Story(Protocol):
-    """Who listens: a terminal, or nobody."""
-
-    def step(self, title: str) -> AbstractContextManager[Step]:
-        """Announce a step; the block does it."""
-        ...
-
-    def table(self, columns: list[str], rows: list[tuple[str, ...]]) -> None:
-        """Show some figures."""
-        ...
-
-    def text(self, text: str) -> None:
-        """Show a line."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +68,7 @@ class Trained:
     expected: np.ndarray  # probabilities of being late, by the pipeline that was exported, shape (rows,)
     pipeline: Pipeline
     later: dict[int, Dataset]  # the months after February, by number
-
-
-@dataclass(slots=True)
-class Server:
-    """The running child and how it is reached."""
-
-    child: Child
-    http: str
-    grpc: str
-    metrics: str
-    client: Client = field(repr=False)
+    january: Dataset
 
 
 @contextmanager
@@ -123,6 +85,7 @@ def running(story: Story, *, registry: Path, scale: Scale, clock: Clock | None =
         _watch(story, summary, server, trained, came_true, clock=clock)
         _one_by_rest(story, summary, server, trained)
         _compare_counts(story, summary, server, clock)
+        _roll_out(story, summary, server, trained, store=store, clock=clock)
         yield server, summary
 
 
@@ -161,7 +124,7 @@ def _train(story: Story, summary: dict[str, Any], clock: Clock) -> Trained:
             f"ONNX, {len(exported.model) / 1024:.0f} KiB; on {parity.rows:,} flights of February every label equals scikit-learn's, "
             f"probabilities differ by {parity.max_difference:.0e} at most"
         )
-    return Trained(exported, february, late, pipeline, dict(zip(range(3, 13), later, strict=True)))
+    return Trained(exported, february, late, pipeline, dict(zip(range(3, 13), later, strict=True)), january)
 
 
 def _record(january: Dataset, score: Score) -> TrainingRecord:
@@ -181,11 +144,7 @@ def _record(january: Dataset, score: Score) -> TrainingRecord:
 def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Store, clock: Clock) -> None:
     """The same model with the same parts is published once; the alias follows it."""
     with story.step("Publish") as done:
-        content = trained.exported.model + msgspec.json.encode(trained.exported.parts, order="deterministic")
-        publish_id = f"demo-{hashlib.sha256(content).hexdigest()[:16]}"
-        with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
-            path, parts = trained.exported.save(Path(folder)), trained.exported.parts
-            put = publish(store, path, name=MODEL, publisher=PERSON, now_s=clock.wall(), publish_id=publish_id, parts=parts)
+        put = published(store, trained.exported, clock)
         aliases = store.aliases(MODEL)
         stands = aliases.all().get(ALIAS)
         if stands != put.version:
@@ -211,7 +170,7 @@ def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitSta
         summary["server"] = {"http": http, "grpc": grpc, "metrics": metrics, "admin": admin, "ready_s": round(took, 2)}
         moved = "" if tuple(ports) == PORTS else " (the usual ports are taken)"
         done(f"HTTP {http}, gRPC {grpc}, metrics {metrics}{moved}; ready after {took:.1f} s")
-    return Server(child, http, grpc, metrics, client)
+    return Server(child, http, grpc, metrics, admin, client)
 
 
 def _wait_ready(child: Child, client: Client, clock: Clock) -> None:
@@ -372,6 +331,16 @@ def _compare_counts(story: Story, summary: dict[str, Any], server: Server, clock
         if answered != sent:
             raise DemoError(f"the server counted {answered:g} answers, the clients {sent}")
         done(f"the server's metrics agree: {answered:,.0f} requests answered in {batches:,.0f} runs, {rows / batches:.1f} flights per run")
+
+
+def _roll_out(story: Story, summary: dict[str, Any], server: Server, trained: Trained, *, store: Store, clock: Clock) -> None:
+    """A worse candidate, which has to be turned away, and a better one, which has to become champion."""
+    champion = str(summary["version"]), trained.pipeline
+    summary["rollouts"] = {}
+    for candidate in candidates(trained.january, trained.february):
+        summary["rollouts"][candidate.title.lower()] = roll_out(
+            story, server, store, candidate, flights=trained.later[3], reference=trained.february, champion=champion, clock=clock
+        )
 
 
 def _counted(server: Server, sent: int, clock: Clock) -> tuple[str, float]:

@@ -68,6 +68,16 @@ class Dataset:
         times_s = None if self.times_s is None else self.times_s[rows]
         return Dataset({name: column[rows] for name, column in self.columns.items()}, self.labels[rows], times_s)
 
+    def labelled(self, labels: np.ndarray) -> Dataset:
+        """The same rows with other labels."""
+        return Dataset(self.columns, labels, self.times_s)
+
+    def and_then(self, later: Dataset) -> Dataset:
+        """These rows, and below them those of a table with the same columns."""
+        columns = {name: np.concatenate([column, later.columns[name]]) for name, column in self.columns.items()}
+        times_s = None if self.times_s is None or later.times_s is None else np.concatenate([self.times_s, later.times_s])
+        return Dataset(columns, np.concatenate([self.labels, later.labels]), times_s)
+
     def tensors(self) -> dict[str, np.ndarray]:
         """The columns as a served model takes them: one input per column, shape (rows, 1)."""
         return {name: column.reshape(-1, 1) for name, column in self.columns.items()}

@@ -14,7 +14,7 @@ from gateway.commands.output import Exit, Json, command, document, fail, printab
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.demo import Server, Step
+    from gateway.demo_story import Server, Step
 
 
 @command
@@ -29,6 +29,7 @@ def demo(
     from rich.console import Console
 
     from gateway import demo as act
+    from gateway.demo_story import DemoError
 
     console = Console(highlight=False, stderr=as_json)
     console.print("Will a flight from New York arrive more than 15 minutes late?\n", style="bold")
@@ -40,7 +41,7 @@ def demo(
                 _stay(console, server)
     except ImportError as error:
         fail(Exit.FAILED, f"{error.name} is not installed: pip install 'tidegate[demo]'")
-    except act.DemoError as error:
+    except DemoError as error:
         fail(Exit.FAILED, *str(error).splitlines())
 
 

@@ -22,6 +22,7 @@ from gateway.client import CallError
 from gateway.control.child import Child
 from gateway.control.ports import is_free
 from gateway.demo_months import NAMES
+from gateway.demo_story import DemoError, Server
 from gateway.errors import Code
 from registry.entries import AliasMoved
 from registry.parts import read_parts
@@ -54,7 +55,8 @@ def test_the_story_holds_and_the_server_stays_until_interrupted(registry: Path) 
                 break
         story = "".join(told)
         steps = re.findall(r"^\d+ (\w+)", story, re.MULTILINE)
-        assert ["Data", "Train", "Export", "Publish", "Serve", "Replay", "Judge", "Watch", "REST", "Count"] == steps, story
+        told_first = ["Data", "Train", "Export", "Publish", "Serve", "Replay", "Judge", "Watch"]
+        assert [*told_first, "REST", "Count", "Worse", "Better"] == steps, story
         assert NAMES[1:] == tuple(re.findall(rf"^ +({'|'.join(NAMES)}) +\d", story, re.MULTILINE)), story
         assert re.search(r"^ +month .* temp .* scheduled_hour *$", story, re.MULTILINE), story
         assert re.search(r"^ +temp has moved", story, re.MULTILINE), story
@@ -81,7 +83,19 @@ def test_the_summary_is_one_json_document(registry: Path) -> None:
     assert found["counts"]["requests"] == 1 + sum(one["requests"] for one in found["replay"].values()) + found["watch"]["requests"]
     assert 1.0 == pytest.approx(sum(found["rest"]["response"]["outputs"][1]["data"]), abs=1e-5)
 
+    check_rollouts(found["rollouts"])
     check_watch(found["watch"], replayed=sum(one["rows"] for one in found["replay"].values()))
+
+
+def check_rollouts(rollouts: dict[str, Any]) -> None:
+    """Nobody got an answer of the worse one; the better one took over step by step, by the same plan."""
+    worse, better = rollouts["worse"], rollouts["better"]
+    assert ("rolled_back", {"1"}) == (worse["phase"], set(worse["answered"]))
+    assert ["fail", "rolled"] == [verdict.partition(":")[0] for verdict in worse["verdicts"]]
+    assert worse["verdicts"][0].startswith("fail: agreement: ")
+    assert ("succeeded", {"1", "3"}) == (better["phase"], set(better["answered"]))
+    assert ["pass", "pass", "pass", "moved"] == [verdict.partition(":")[0] for verdict in better["verdicts"]]
+    assert worse["auc"] < 0.6 < better["champion_auc"] < better["auc"]
 
 
 def check_watch(watch: dict[str, Any], *, replayed: int) -> None:
@@ -103,7 +117,7 @@ def check_watch(watch: dict[str, Any], *, replayed: int) -> None:
 
 
 def test_what_was_published(registry: Path) -> None:
-    """One version with golden requests, training record and contract, which is the champion; told in the log once, by two runs."""
+    """The first version has golden requests, training record and contract; the last is champion, by each of two runs."""
     store = Store.open(registry)
     parts = read_parts(store.manifest("flights", 1), store.read_blob)
     assert parts.golden is not None
@@ -112,7 +126,9 @@ def test_what_was_published(registry: Path) -> None:
     assert (26_398, {"all"}) == (parts.training.dataset_rows, set(parts.training.metrics))
     assert parts.schema is not None
     assert "mph" in {field.unit for field in parts.schema.inputs}
-    assert ({"champion": 1}, 2) == (store.aliases("flights").all(), len(list(store.history("flights"))))
+    assert {"champion": 3} == store.aliases("flights").all()
+    moves = [(entry.from_version, entry.to) for entry in store.history("flights") if isinstance(entry, AliasMoved)]
+    assert [(None, 1), (1, 3), (3, 1), (1, 3)] == moves
     assert [] == verify(store)
 
 
@@ -131,7 +147,7 @@ def test_the_champion_follows(tmp_path: Path) -> None:
     store, summary = Store.create(tmp_path), {}
     table = Dataset({"x": np.arange(40, dtype=np.float32)}, np.arange(40) % 2)
     pipelines = [train.fit(table, seed=seed) for seed in (0, 1)]
-    models = [(export(pipeline, table), table, np.zeros(40), pipeline, {}) for pipeline in pipelines]
+    models = [(export(pipeline, table), table, np.zeros(40), pipeline, {}, table) for pipeline in pipelines]
     for trained, version in ((models[0], 1), (models[1], 2), (models[0], 1), (models[0], 1)):
         demo._publish(Silent(), summary, demo.Trained(*trained), store, Still())  # type: ignore[arg-type]
         assert ({"champion": version}, version) == (store.aliases("flights").all(), summary["version"])
@@ -172,7 +188,7 @@ def test_waiting_ends_with_the_child(tmp_path: Path) -> None:
     """A child that is gone will not become ready; one that hangs gets a minute."""
     with Child(["serve", "--repository", str(tmp_path), "--log-level", "nope"], log=tmp_path / "log") as child:
         child.wait(30)
-        with pytest.raises(demo.DemoError, match=r"(?s)ended with status 2; its last words:.*--log-level"):
+        with pytest.raises(DemoError, match=r"(?s)ended with status 2; its last words:.*--log-level"):
             demo._wait_ready(child, Nobody(), Still())  # type: ignore[arg-type]
 
 
@@ -195,18 +211,18 @@ class Asked:
 def evaluated(monkeypatch: pytest.MonkeyPatch, rows: int, *answers: object) -> dict[str, Any]:
     asked = Asked(*answers)
     monkeypatch.setattr(demo, "RestClient", lambda _http: asked)
-    return demo._drift(demo.Server(asked, "", "", "", asked), rows, Still())  # type: ignore[arg-type]
+    return demo._drift(Server(asked, "", "", "", "", asked), rows, Still())  # type: ignore[arg-type]
 
 
 def test_the_evaluation_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the process that does it begins, and until it has seen every row; not longer than the server lives."""
     begins = CallError(Code.UNAVAILABLE, "the evaluation of drift does not answer", status="HTTP 503")
     assert {"rows": 9, "state": "OK"} == evaluated(monkeypatch, 9, begins, [{"rows": 4}], [{"rows": 9, "state": "OK"}])
-    with pytest.raises(demo.DemoError, match="it has evaluated 10 rows, and 9 were sent"):
+    with pytest.raises(DemoError, match="it has evaluated 10 rows, and 9 were sent"):
         evaluated(monkeypatch, 9, [{"rows": 10}], [])
-    with pytest.raises(demo.DemoError, match="it has evaluated 4 rows, and 9 were sent"):
+    with pytest.raises(DemoError, match="it has evaluated 4 rows, and 9 were sent"):
         evaluated(monkeypatch, 9, [{"rows": 4}])
-    with pytest.raises(demo.DemoError, match=r"the server does not say what drifts: .*the evaluation of drift does not answer"):
+    with pytest.raises(DemoError, match=r"the server does not say what drifts: .*the evaluation of drift does not answer"):
         evaluated(monkeypatch, 9, [{"rows": 4}], begins)
 
 
