@@ -16,8 +16,10 @@ from registry.versions import Versions
 class Deletion:
     """Holds on the versions of one model, and their deletion."""
 
-    def __init__(self, versions: Versions) -> None:
+    def __init__(self, versions: Versions, *, rollouts: Callable[[int], list[str]]) -> None:
+        """`rollouts(version)`: the open ones that have a version in them."""
         self._versions = versions
+        self._rollouts = rollouts
         self._model = versions.model
 
     def holds(self) -> dict[str, int]:
@@ -49,13 +51,17 @@ class Deletion:
         return self._perform(HoldReleased(**fields, hold=name), check)
 
     def delete(self, version: int, *, actor: str, reason: str, now_s: float, operation_id: str | None = None) -> Performed:
-        """Take a version out of the registry; its number stays taken. Raises `Kind.CONFLICT` where an alias or a hold needs it."""
+        """Take a version out of the registry; its number stays taken.
+
+        Raises `Kind.CONFLICT` where an alias, a hold or an open rollout needs it.
+        """
         fields = deed_fields(self._model, actor=actor, reason=reason, now_s=now_s, operation_id=operation_id)
 
         def check(head: Head) -> Mapping[str, Any]:
             self._exists(head, version)
             needed = [f"alias '{name}'" for name, number in head.aliases.items() if number == version]
             needed += [f"hold '{name}'" for name, number in head.holds.items() if number == version]
+            needed += [f"rollout {rollout}" for rollout in self._rollouts(version)]
             if needed:
                 raise RegistryError(Kind.CONFLICT, f"version {version} of model '{self._model}' is needed by {', '.join(needed)}")
             return {}

@@ -92,6 +92,10 @@ class Rollouts:
         journals = (self.journal(model, number) for number in self.numbers(model) if number > through)
         return [journal for journal in journals if journal.links and not journal.final]
 
+    def with_version(self, model: str, version: int) -> list[str]:
+        """What the open rollouts are called that a version is pinned by. Raises `Kind.DAMAGED`."""
+        return [journal.id for journal in self.open(model) if version in journal.pins]
+
     def active(self) -> list[RolloutJournal]:
         """Those of all models that are not over. Raises `Kind.DAMAGED`; `rollout_tips` goes on past damage."""
         return [journal for model in self.models() for journal in self.open(model)]

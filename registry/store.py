@@ -268,7 +268,7 @@ class Store:
 
     def deletion(self, model: str) -> Deletion:
         """Holds on a model's versions, and how one is deleted. Raises `Kind.INVALID_NAME`."""
-        return Deletion(self.versions_of(model))
+        return Deletion(self.versions_of(model), rollouts=lambda version: self.rollouts.with_version(model, version))
 
     def resolve(self, model: str, label: str) -> int:
         """The version that an alias or a number in digits stands for. Raises `Kind.NOT_FOUND`, `Kind.INVALID_NAME`, `Kind.DAMAGED`."""

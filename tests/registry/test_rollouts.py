@@ -29,6 +29,7 @@ from registry.verify import Severity, damages, verify
 NOW_S = 1_700_000_000.0
 LATER_S = 4_000_000_000.0
 PutManifest = Callable[[Store, bytes], Manifest]
+KindOf = Callable[[Callable[[], object]], str]
 
 
 def entry(number: int = 1, model: str = "m", **changes: Any) -> RolloutEntry:
@@ -280,10 +281,10 @@ class TestBeside:
         """Its plan and its verdicts for good; its checkpoint and the files of a deleted version only while it is open."""
         version = store.add_version("m", put_manifest(store, b"one"), publish_id="one", publisher="ann", now_s=1e9)[0]
         plan, verdict, old, new = (store.put_blob(content)[0] for content in (b"plan", b"verdict", b"old", b"new"))
+        store.deletion("m").delete(version, actor="ann", reason="", now_s=1e9)  # by somebody who was faster
         journal = begun(store, evidence=(plan,), pins=(version,))
         journal = store.rollouts.append(journal, entry(event="a", checkpoint=old))
         journal = store.rollouts.append(journal, entry(event="b", evidence=(verdict,), checkpoint=new))
-        store.deletion("m").delete(version, actor="ann", reason="", now_s=1e9)
         gone = self._trashed(store, LATER_S)
         assert {old} == gone
         assert store.medium.stat(blob_key(store.record("m", version).manifest)) is not None
@@ -293,6 +294,20 @@ class TestBeside:
         assert store.record("m", version).manifest in gone
         assert {plan, verdict}.isdisjoint(gone)
         assert [] == damages(verify(store))
+
+    def test_a_version_of_an_open_rollout_is_not_deleted(self, store: Store, put_manifest: PutManifest, kind_of: KindOf) -> None:
+        """Not the candidate, nor what it is compared with; once it is over, both may go."""
+        for content in (b"one", b"two", b"three"):
+            store.add_version("m", put_manifest(store, content), publish_id=content.decode(), publisher="ann", now_s=1e9)
+        journal, by = begun(store, pins=(1, 2)), {"actor": "ann", "reason": "", "now_s": 1e9}
+        deletion = store.deletion("m")
+        for version in (1, 2):
+            text = f"conflict: version {version} of model 'm' is needed by rollout m-1"
+            assert text == kind_of(lambda version=version: deletion.delete(version, **by))
+        deletion.delete(3, **by)
+        store.rollouts.append(journal, entry(event="end", final=True))
+        deletion.delete(2, **by)
+        assert [1] == store.versions("m")
 
     def test_a_missing_verdict_is_damage(self, store: Store) -> None:
         """A checkpoint that is gone after its rollout is over is none."""
