@@ -20,10 +20,13 @@ _EVENTS: dict[Event, Told] = {
     Event.LOAD_FAILED: "failed",
     Event.ROLLED: "rolled_back",
     Event.MOVED: "promoted",
+    Event.BAKED: "succeeded",
+    Event.CONCLUDE: "concluded",
     Event.STOPPED: "aborted",
     Event.SUPERSEDE: "superseded",
     Event.REPLACED: "superseded",
 }
+_ENDED: dict[Phase, Told] = {Phase.ABORTED: "aborted", Phase.CONCLUDED: "concluded"}  # what somebody's word makes of it at once
 
 
 def occurrences(plan: Plan, entries: Iterable[RolloutEntry]) -> list[Occurrence]:
@@ -41,8 +44,8 @@ def events(before: Standing | None, after: Standing, event: Event) -> Iterator[T
     """Those of one entry. A step that waits for people is a step, and a call for them."""
     if event in _EVENTS:
         yield _EVENTS[event]
-    elif event is Event.ABORT and after.phase is Phase.ABORTED:
-        yield "aborted"
+    elif event is Event.ABORT and after.phase in _ENDED:
+        yield _ENDED[after.phase]
     elif before is not None and after.phase is Phase.STEP and after.step < len(after.plan.steps()) and _begins(before, after):
         yield "step"
         if after.plan.steps()[after.step].approve is not None:

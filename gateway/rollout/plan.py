@@ -18,7 +18,10 @@ Duration = Annotated[
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Event = Literal["started", "step", "paused", "resumed", "approval_needed", "failed", "rolled_back", "promoted", "aborted", "superseded"]
+Event = Literal[
+    "started", "step", "paused", "resumed", "approval_needed", "failed", "rolled_back", "promoted", "succeeded", "concluded", "aborted",
+    "superseded",
+]  # fmt: skip
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -234,7 +237,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     url: str  # https, or http to the machine itself
     secret_file: str = msgspec.field(name="secretFile")  # where the servers find the key that signs, as an absolute path
-    on: tuple[Event, ...] = ("paused", "approval_needed", "failed", "rolled_back", "promoted")  # which events
+    on: tuple[Event, ...] = ("paused", "approval_needed", "failed", "rolled_back", "promoted", "concluded")  # which events
 
 
 class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

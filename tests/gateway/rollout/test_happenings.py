@@ -12,6 +12,7 @@ from gateway.rollout.happenings import occurrences
 from gateway.rollout.notices import Occurrence
 from gateway.rollout.observation import Overall
 from tests.gateway.rollout.rolled import BY_ANN, plan, registry
+from tests.gateway.rollout.test_operations import ab
 from tests.gateway.rollout.world import World
 
 WEIGHT = {"setWeight": 10, "until": {"min_duration": "10s", "max_duration": "100s"}}
@@ -36,8 +37,8 @@ def test_a_promotion_is_told_from_start_to_champion(world: World) -> None:
     """Each with the phase, the weight and the champion of before and after."""
     world.operations.apply(plan(WEIGHT), actor="ann", reason="new")
     world.run()
-    assert ["started", "step", "promoted"] == names(world)
-    step, promoted = told(world)[1:]
+    assert ["started", "step", "promoted", "succeeded"] == names(world)
+    step, promoted, _ = told(world)[1:]
     assert ("preparing", 0.0, 1) == (step.before.phase, step.before.weight, step.before.champion)
     assert ("step", 10.0, 1, "server-1") == (step.after.phase, step.after.weight, step.after.champion, step.actor)
     assert (1, "promoting", 2, "baking", 100.0) == (
@@ -53,6 +54,18 @@ def test_a_rollback_is_told_as_failure_and_as_done(world: World) -> None:
     assert ["started", "step", "failed", "rolled_back"] == names(world)
     failed = told(world)[2]
     assert (10.0, 0.0, "five failures in a row") == (failed.before.weight, failed.after.weight, failed.reason)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_the_end_of_a_comparison_is_told(world: World, by_hand: bool) -> None:
+    """By its time, or by somebody's word: its report is there."""
+    world.operations.apply(ab(duration="1h"), actor="ann")
+    world.tick()
+    if by_hand:
+        world.operations.abort("m", **BY_ANN)
+    else:
+        world.tick(3_600.0)
+    assert ["started", "concluded"] == names(world)
 
 
 def test_a_call_for_approval_is_told_with_its_step(world: World) -> None:
