@@ -65,7 +65,7 @@ def test_the_end_of_a_comparison_is_told(world: World, by_hand: bool) -> None:
         world.operations.abort("m", **BY_ANN)
     else:
         world.tick(3_600.0)
-    assert ["started", "concluded"] == names(world)
+    assert ["started", "step", "concluded"] == names(world)
 
 
 def test_a_call_for_approval_is_told_with_its_step(world: World) -> None:
