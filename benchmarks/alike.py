@@ -14,10 +14,11 @@ request is answered. A rollout that is still open after its share of the request
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def measure(folder: Path, core: int, wanted: int, seed: int) -> Document:
     ends: list[Document] = []
     with Server(line, core=core, ready=says_ready(metrics), log=folder / "server.log"):
         while len(ends) < wanted:
-            ends += bench.turn(names[: wanted - len(ends)], candidate=2 - len(ends) // MODELS % 2)
+            ends += bench.turn(names[: wanted - len(ends)], {name: 3 - store.resolve(name, "champion") for name in names})
+            print(f"{len(ends)}: {dict(Counter(end['phase'] for end in ends))}", file=sys.stderr, flush=True)
     return summary(ends, bench)
 
 
@@ -90,9 +92,9 @@ class Bench:
     sent: int = 0
     failures: Counter[str] | None = None
 
-    def turn(self, names: Sequence[str], *, candidate: int) -> list[Document]:
+    def turn(self, names: Sequence[str], candidates: Mapping[str, int]) -> list[Document]:
         """One rollout of each model, from when it begins until all are over."""
-        ids = [self.operations.apply(plan(name, candidate), actor="bench").status.id for name in names]
+        ids = [self.operations.apply(plan(name, candidates[name]), actor="bench", force=True).status.id for name in names]
         end = time.monotonic() + LONGEST_S
         while time.monotonic() < end and not all(_over(self.operations.status(each)) for each in ids):
             answers = Callers("grpc", (HOST, self.port), self.requests, Size(connections=4, streams=16, room=1)).start(WINDOW_S).finish()

@@ -55,6 +55,7 @@ BROKEN_S, QUICK_BROKEN_S = 8.0, 4.0
 OF_CAPACITY = 0.5
 COVERAGE_AT_LEAST, P99_AT_MOST, THROUGHPUT_AT_LEAST = 0.99, 1.10, 0.95
 PATIENCE_S = 60.0
+SETTLED_S = 10.0  # in which a candidate that hangs or whose process is killed again and again is given up
 KILL_EVERY_S = 0.1
 SENT_ROWS = 4_096  # different ones, sent in turn
 MODEL = TABULAR.name
@@ -245,8 +246,8 @@ def outcomes(metrics_port: int) -> dict[str, float]:
 
 
 def settled(metrics_port: int, before: dict[str, float], answers: int) -> dict[str, float]:
-    """As `outcomes`, once every one of so many requests has one, or nothing moves any more."""
-    end, found = time.monotonic() + 3.0, outcomes(metrics_port)
+    """As `outcomes`, once every one of so many requests has one, or none is to be expected any more."""
+    end, found = time.monotonic() + SETTLED_S, outcomes(metrics_port)
     while found and sum(found.values()) - sum(before.values()) < answers and time.monotonic() < end:
         time.sleep(0.05)
         found = outcomes(metrics_port)

@@ -2,7 +2,8 @@
 
 Linux gives each thread a niceness of its own, and processes that share a session share a niceness above it where the kernel groups them by
 session (`sched_autogroup_enabled`): without that one, a child that leads a session would get half a core, however nice it is itself.
-Sources: man 7 sched, "The autogroup feature"; man 2 setpriority; kernel documentation scheduler/sched-stats, /proc/<pid>/schedstat.
+Sources: man 7 sched, "SCHED_IDLE" and "The autogroup feature"; man 2 setpriority; kernel documentation scheduler/sched-stats,
+/proc/<pid>/schedstat.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ def give_way(pid: int = 0, *, steps: int = STEPS) -> None:
     with suppress(OSError):
         if pid and os.getsid(pid) == pid:
             Path(f"/proc/{pid}/autogroup").write_text(str(steps), "ascii")
+
+
+def stand_aside(pid: int) -> None:
+    """Let all threads that a process has have a core only where nobody else wants one, as far as the system goes: the class SCHED_IDLE,
+    which whoever wakes up displaces at once. A system without it, or a process that is gone, is left with its niceness."""
+    give_way(pid, steps=NICEST)
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
 
 
 def kept_waiting_s(pid: int) -> float:

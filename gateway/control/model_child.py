@@ -14,7 +14,7 @@ _PROGRAM = ("-m", "gateway.serving.isolated_child")
 
 
 def start_model_child(argument: str, fds: Sequence[int], *, program: Sequence[str] = _PROGRAM) -> Process:
-    """`program` with one argument, told nothing else, in a session of its own so that no terminal's signal reaches it. Raises OSError.
+    """`program` with one argument, told nothing else, in a process group of its own: no terminal's signal reaches it. Raises OSError.
 
     It is not tied to the thread that calls this: the program itself asks the kernel to be ended with its worker.
     """
@@ -27,7 +27,7 @@ def start_model_child(argument: str, fds: Sequence[int], *, program: Sequence[st
             env=bare_environment(),
             pass_fds=fds,
             cwd="/",
-            start_new_session=True,
+            process_group=0,  # a session would be a group of its own for the scheduler, which may keep callers waiting for a slice
         )
     )
 

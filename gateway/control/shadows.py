@@ -18,7 +18,7 @@ from gateway.serving.isolated import IsolatedModel
 from gateway.serving.routing import Routes
 from gateway.serving.splits import Split
 from gateway.serving.versions import Version
-from registry.niceness import NICEST, Waits, give_way, kept_waiting_s
+from registry.niceness import kept_waiting_s, stand_aside
 
 if TYPE_CHECKING:
     from gateway.rollout.shadow import Shadow
@@ -50,7 +50,7 @@ class Meter:
         if pid != self._pid:
             self._pid, self._gone, self._last = pid, (self._gone[0] + self._last[0], self._gone[1] + self._last[1]), (0.0, 0.0)
             if pid is not None:
-                give_way(pid, steps=NICEST)
+                stand_aside(pid)
         if pid is not None:
             ran_s, waited_s = self._of(pid)
             self._last = max(self._last[0], ran_s), max(self._last[1], waited_s)
@@ -62,8 +62,7 @@ class Shadows:
 
     def __init__(self, ring: Ring, metrics: Metrics, loop: Loop, clock: Clock) -> None:
         self._ring, self._metrics, self._loop, self._clock = ring, metrics, loop, clock
-        waits, cores = Waits(), len(os.sched_getaffinity(0))
-        self._crowd = Crowd(loop, clock.now, lambda: (thread_cpu_s() + waits.seconds(), process_cpu_s() / cores))
+        self.crowd = Crowd(loop, clock.now, lambda: process_cpu_s() - thread_cpu_s(), cores=len(os.sched_getaffinity(0)))
         self._running: dict[_Shadowed, Shadow] = {}
 
     def follow(self, routes: Routes) -> None:
@@ -88,7 +87,7 @@ class Shadows:
         from gateway.rollout.mirror import Mirror  # kernels, which were loaded with the version
         from gateway.rollout.shadow import Bounds, Shadow
 
-        clock, crowd = self._clock, self._crowd
+        clock, crowd = self._clock, self.crowd
         mirror = Mirror(
             one.split, one.stable, one.candidate, model, now=clock.now, wall=clock.wall, yields=lambda: crowd.crowded
         )  # fmt: skip

@@ -51,6 +51,7 @@ from gateway.rollout.ring import Rings
 from gateway.serving.model import bound_memory
 
 _log = logging.getLogger(__name__)
+_SWITCH_S = 0.0005  # that a thread may keep the event loop from the interpreter; 5 ms by default, which callers of a shadowed model saw
 _BEAT_S = 0.25
 _ORPHAN_GRACE_S = 20.0
 
@@ -188,6 +189,7 @@ def main(argument: str) -> None:
     """The program."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    sys.setswitchinterval(_SWITCH_S)
     uvloop.run(_live(msgspec.json.decode(argument, type=Inheritance)))
 
 

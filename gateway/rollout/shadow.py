@@ -25,7 +25,7 @@ from gateway.serving.batch import Batch
 from gateway.serving.deadlines import Loop
 
 _log = logging.getLogger(__name__)
-TICK_S = 0.05  # for which copies gather before they run: what a run costs beside computing is then shared by many
+TICK_S = 0.02  # for which copies gather before they run: what a run costs beside computing is then shared by many
 STARVED = 0.9  # of the time that the candidate's process wanted, waiting for a core: others need it
 LEAST_WAIT_S = 0.01  # that says anything
 PAUSE_S, LONGEST_PAUSE_S = 0.25, 4.0  # for which a starved one leaves off; doubles
@@ -61,6 +61,7 @@ class Shadow:
         self._resting_s = -np.inf  # until then
         self._shut_s, self._why = -np.inf, QPS  # until then everything is dropped, and for which reason
         self._pause_s = PAUSE_S
+        self._full = self._starved = False  # since the last set of copies something found no place; it got no core
         self._some, self._over = threading.Event(), threading.Event()
 
     # --- the event loop --------------------------------------------------------------------------------------------------------
@@ -92,6 +93,7 @@ class Shadow:
             self._counts[OVER_BYTES] += len(batch.items)
         elif self._put - self._taken + size > bounds.bytes or len(queue) >= bounds.batches:
             self._counts[self._reason(batch.ended)] += len(batch.items)
+            self._full = True
         else:
             first = not queue
             for copy in copies_of(batch, self._signature):
@@ -102,6 +104,8 @@ class Shadow:
 
     def _reason(self, now_s: float) -> int:
         """Why there is no place."""
+        if self._starved:
+            return CROWDED
         if now_s - self._began_s > SLOW_S:
             return CANDIDATE_SLOW
         return CAPACITY if now_s < self._resting_s else QUEUE_FULL
@@ -141,8 +145,10 @@ class Shadow:
             return found
 
     def _shut(self, now_s: float, used: Usage) -> None:
-        """What could not be run anyway need not be remembered."""
-        starved = used.waited_s > LEAST_WAIT_S and used.waited_s > STARVED * (used.waited_s + used.ran_s)
+        """What could not be run anyway need not be remembered. Who waits for a core most of the time, and keeps up all the same, runs
+        in what others leave."""
+        self._starved = used.waited_s > LEAST_WAIT_S and used.waited_s > STARVED * (used.waited_s + used.ran_s)
+        starved, self._full = self._starved and self._full, False
         reasons = (
             (self._wait_s(), CANDIDATE_FAILED), (self._pause_s if starved else 0.0, CROWDED), (self._mirror.limiter.wait_s, QPS)
         )  # fmt: skip

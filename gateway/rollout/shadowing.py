@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from gateway.errors import Code
+from gateway.rollout.crowd import Crowd
 from gateway.serving.batch import Batch, Item
 from gateway.serving.batching import Observer
 from gateway.serving.versions import Version
@@ -13,14 +14,15 @@ _log = logging.getLogger(__name__)
 
 
 class Shadowing:
-    """`batching.Observer` that tells the shadows of versions of their batches, after `inner`."""
+    """`batching.Observer` that tells the shadows of versions of their batches, after `inner`, and the crowd of all."""
 
-    def __init__(self, inner: Observer) -> None:
-        self._inner = inner
+    def __init__(self, inner: Observer, crowd: Crowd) -> None:
+        self._inner, self._crowd = inner, crowd
 
     def batch_done(self, batch: Batch) -> None:
         """A batch was answered."""
         self._inner.batch_done(batch)
+        self._crowd.saw(batch.ended + batch.answering - batch.items[0].arrival, len(batch.items))
         shadow = batch.version.shadow
         if shadow is not None:
             try:

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from registry.niceness import NICEST, STEPS, Waits, give_way, kept_waiting_s
+from registry.niceness import NICEST, STEPS, Waits, give_way, kept_waiting_s, stand_aside
 
+THREADED = """
+import sys, threading
+threading.Thread(target=sys.stdin.read).start()
+print("ready", flush=True)
+"""
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own")
 
 
@@ -44,6 +49,19 @@ def test_a_child_gives_way_with_its_session() -> None:
         assert min(19, niceness(0) + STEPS) == niceness(child.pid)
         assert not grouped or group.read_text("ascii").endswith(f" nice {STEPS}\n")
         assert kept_waiting_s(child.pid) >= 0.0
+
+
+@LINUX
+def test_who_stands_aside_has_a_core_only_where_nobody_else_wants_it() -> None:
+    """All of its threads, and nobody else's."""
+    with subprocess.Popen([sys.executable, "-c", THREADED], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        assert b"ready" == child.stdout.readline().strip()
+        stand_aside(child.pid)
+        threads = [int(thread) for thread in os.listdir(f"/proc/{child.pid}/task")]
+        assert (2, {os.SCHED_IDLE}) == (len(threads), {os.sched_getscheduler(thread) for thread in threads})
+        child.communicate()
+    assert os.SCHED_OTHER == os.sched_getscheduler(0)
 
 
 @LINUX

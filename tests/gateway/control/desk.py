@@ -35,6 +35,7 @@ from gateway.identity.settings import Auth, Client
 from gateway.identity.tenants import Tenant
 from gateway.limits import Limits
 from gateway.pb import inference_pb2 as pb
+from gateway.rollout.crowd import Crowd
 from gateway.rollout.recorder import Recording
 from gateway.rollout.shadowing import Shadowing
 from gateway.serving.admission import Budget
@@ -110,7 +111,7 @@ class Desk:
             Budget(self.limits.serving),
             loop=self.loop,
             clock=self.loop,
-            observer=Shadowing(Recording(self.metrics)),
+            observer=Shadowing(Recording(self.metrics), Crowd(self.loop, self.loop.now, lambda: 0.0)),
             inline_max_s=250e-6,
             start_runner=self._runner,
         )

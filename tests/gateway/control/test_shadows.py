@@ -256,8 +256,8 @@ def test_the_one_in_a_process_is_there_before_the_one_within_the_worker_goes(tmp
 
 def test_a_meter_adds_up_all_processes_that_a_candidate_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one used that is gone stays; nothing falls. Each new one has to give way once more, now that it is loaded."""
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(shadows, "give_way", lambda pid, *, steps: given.append((pid, steps)))
+    given: list[int] = []
+    monkeypatch.setattr(shadows, "stand_aside", given.append)
     pid, used = [7], {7: (1.0, 0.5), 8: (0.5, 4.0)}
     meter = Meter(lambda: pid[0] or None, lambda number: used.get(number, (0.0, 0.0)), lambda: 0.25)
     seen = [meter.usage()]
@@ -270,5 +270,5 @@ def test_a_meter_adds_up_all_processes_that_a_candidate_had(monkeypatch: pytest.
     pid[0] = 0
     seen.append(meter.usage())
     assert [Usage(1.25, 0.5), Usage(3.25, 1.0), Usage(3.25, 1.0), Usage(3.75, 5.0), Usage(3.75, 5.0)] == seen
-    assert [(7, NICEST), (8, NICEST)] == given
+    assert [7, 8] == given
     assert Usage(0.0, 4.0) == Usage(1.0, 5.0).since(Usage(2.0, 1.0))

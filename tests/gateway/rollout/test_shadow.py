@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import Code
 from gateway.observe.slabs import SHADOW
 from gateway.rollout.copies import size_of
-from gateway.rollout.crowd import Crowd
+from gateway.rollout.crowd import Crowd, Price
 from gateway.rollout.shadow import PAUSE_S, SLOW_S, TICK_S, Bounds, Shadow
 from gateway.rollout.shadowing import Shadowing
 from gateway.rollout.usage import Usage
@@ -29,7 +29,7 @@ class Play:
         self.counts = np.zeros(len(SHADOW), np.int64)
         self.emitted: list[np.ndarray] = []
         self.ran_s = self.waited_s = self.wait_s = 0.0
-        self.crowd = Crowd(stage.loop, stage.loop.now, lambda: (0.0, 0.0))
+        self.crowd = Crowd(stage.loop, stage.loop.now, lambda: 0.0)
         self.shadow = Shadow(
             stage.stable.signature, stage.mirror, self.crowd, bounds or Bounds(), loop=stage.loop, now=stage.loop.now,
             usage=lambda: Usage(self.ran_s, self.waited_s), wait_s=lambda: self.wait_s, counts=self.counts, emit=self.emitted.append,
@@ -108,29 +108,46 @@ def test_it_rests_in_proportion_to_the_time_that_it_used() -> None:
 
 def test_a_candidate_that_gets_no_core_leaves_off_for_ever_longer_and_tries_again() -> None:
     """Who wants it more has it. Once it gets some of what it wants, it goes on as before."""
-    play = Play()
+    play = Play(Bounds(batches=1))
     run, share = play.stage.mirror.run, [0.95]
 
     def waiting(copies):
         play.ran_s += 0.02 * (1 - share[0])
         play.waited_s += 0.02 * share[0]
+        for _ in range(2 if share[0] > 0.5 else 1):
+            play.serve(rows(1))  # for the second of two there is no place
         return run(copies)
 
     play.stage.mirror.run = waiting  # type: ignore[method-assign]
+    play.serve(rows(1))
     for pause_s in (PAUSE_S, 2 * PAUSE_S, 4 * PAUSE_S):
-        play.serve(rows(1))
         play.turn()
         before = dict(play.outcomes)
         play.stage.loop.time += pause_s - 0.01 - RUN_S
         play.serve(rows(1))
         assert (before | {"crowded": before.get("crowded", 0) + 1}) == play.outcomes
         play.stage.loop.time += 0.02
+    assert {"mirrored": 3, "queue": 1, "crowded": 5} == play.outcomes  # of the first one nobody knew yet that it would get no core
     share[0] = 0.5
-    play.serve(rows(1))
-    play.turn()
-    play.serve(rows(1))
-    play.turn()
-    assert {"mirrored": 5, "crowded": 3} == play.outcomes
+    for _ in range(2):
+        play.turn()
+    assert {"mirrored": 5, "queue": 1, "crowded": 5} == play.outcomes
+
+
+def test_a_candidate_that_waits_for_its_core_and_keeps_up_goes_on() -> None:
+    """It runs in what others leave, as it should."""
+    play = Play()
+    run = play.stage.mirror.run
+
+    def waiting(copies):
+        play.waited_s += 0.05
+        return run(copies)
+
+    play.stage.mirror.run = waiting  # type: ignore[method-assign]
+    for _ in range(5):
+        play.serve(rows(1))
+        play.turn()
+    assert {"mirrored": 5} == play.outcomes
 
 
 def test_behind_a_run_that_takes_long_what_finds_no_place_is_the_candidates_fault() -> None:
@@ -255,15 +272,55 @@ def test_the_thread_ends_with_the_loop() -> None:
 # --- crowds --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_is_crowded_while_its_demand_is_near_the_whole_and_roomy_well_below() -> None:
-    """Of the event loop, or of all cores."""
+FIXED_S, MARGINAL_S = 60e-6, 10e-6  # of a batch, and of a request in it
+
+
+def arriving(crowd: Crowd, play: Play, rate: float, seconds: float) -> None:
+    """Requests come evenly, and each batch takes those that came while the one before ran."""
+    loop, waiting, until = play.stage.loop, 1.0, play.stage.loop.time + seconds
+    while loop.time < until:
+        requests = max(int(waiting), 1)
+        took = FIXED_S + MARGINAL_S * requests
+        crowd.saw(took, requests)
+        loop.advance(max(took, (1.0 - (waiting - requests)) / rate))
+        waiting += rate * took - requests if waiting >= requests else 0.0
+
+
+@pytest.mark.parametrize(("rate", "crowded"), [(1_000, False), (10_000, False), (50_000, False), (60_000, False), (92_000, True)])
+def test_a_worker_is_crowded_by_what_its_requests_cost_at_the_margin(rate: float, crowded: bool) -> None:
+    """100,000 a second are all it can do. Far below it is as busy, with small batches, and has time to spare all the same."""
     play = Play()
-    loop, demands = play.stage.loop, [0.0, 0.0]
-    crowd = Crowd(loop, loop.now, lambda: (demands[0], demands[1]))
+    crowd = Crowd(play.stage.loop, play.stage.loop.now, lambda: 0.0)
+    crowd.begin()
+    for _ in range(8):
+        arriving(crowd, play, rate / 2, 0.025)
+        arriving(crowd, play, rate, 0.25)
+    assert crowded == crowd.crowded
+    crowd.end()
+
+
+@pytest.mark.parametrize(("requests", "crowded"), [(1, False), (8, False), (32, True)])
+def test_where_all_batches_are_alike_their_size_tells(requests: int, crowded: bool) -> None:
+    """A loop that is always busy with one at a time would take many for hardly more; one that takes many at a time would not."""
+    play = Play()
+    crowd = Crowd(play.stage.loop, play.stage.loop.now, lambda: 0.0)
+    crowd.begin()
+    for _ in range(20):
+        crowd.saw(0.01, requests)
+        play.stage.loop.advance(0.01)
+    assert crowded == crowd.crowded
+    crowd.end()
+
+
+def test_runs_in_threads_crowd_a_worker_by_the_cores_that_they_take() -> None:
+    """Crowded from the upper bound on, until it is below the lower one."""
+    play = Play()
+    loop, others = play.stage.loop, [0.0]
+    crowd = Crowd(loop, loop.now, lambda: others[0], cores=2)
     crowd.begin()
     seen = []
-    for loop_share, cores_share in ((0.5, 0.5), (0.9, 0.1), (0.8, 0.8), (0.6, 0.6), (0.1, 0.95), (0.0, 0.0)):
-        demands = [demands[0] + 0.05 * loop_share, demands[1] + 0.05 * cores_share]
+    for share in (0.5, 0.9, 0.7, 0.6, 0.95, 0.0):
+        others[0] += 2 * 0.05 * share
         loop.advance(0.05)
         seen.append(crowd.crowded)
     assert [False, True, True, False, True, False] == seen
@@ -274,7 +331,7 @@ def test_nobody_looks_where_nobody_is_interested() -> None:
     """Two are until both have left."""
     play = Play()
     loop, looks = play.stage.loop, []
-    crowd = Crowd(loop, loop.now, lambda: looks.append(1) or (9.0 * len(looks), 0.0))  # type: ignore[func-returns-value]
+    crowd = Crowd(loop, loop.now, lambda: looks.append(1) or 9.0 * len(looks))  # type: ignore[func-returns-value]
     crowd.begin()
     crowd.begin()
     crowd.end()
@@ -283,7 +340,22 @@ def test_nobody_looks_where_nobody_is_interested() -> None:
     crowd.end()
     count = len(looks)
     loop.advance(1.0)
+    crowd.saw(1.0, 1)
     assert (False, count) == (crowd.crowded, len(looks))
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), st.floats(0.9, 1.1)), min_size=2, max_size=200), st.floats(0, 1e-3), st.floats(1e-6, 1e-3))
+def test_the_price_of_a_request_is_the_slope_of_what_batches_took(batches: list[tuple[int, float]], fixed: float, marginal: float) -> None:
+    """Within its bounds, whatever the noise is; exactly, without any, where batches differ."""
+    noisy, exact = Price(), Price()
+    for requests, noise in batches:
+        noisy.saw((fixed + marginal * requests) * noise, requests)
+        exact.saw(fixed + marginal * requests, requests)
+    mean = sum((fixed + marginal * n) * noise for n, noise in batches) / sum(n for n, _ in batches)
+    assert 0.0 <= noisy.marginal_s <= mean * (1 + 1e-9)
+    counts = [n for n, _ in batches]
+    if np.std(counts) > 0.31 * np.mean(counts):
+        assert marginal == pytest.approx(exact.marginal_s, rel=1e-3, abs=1e-8 + 1e-6 * fixed)
 
 
 # --- the observer ----------------------------------------------------------------------------------------------------------------------
@@ -305,7 +377,8 @@ def test_shadows_are_told_after_everybody_else_and_can_do_no_harm(caplog: pytest
             told.append("shadow")
             raise ValueError("no")
 
-    play, observer = Play(), Shadowing(Inner())
+    play = Play()
+    observer = Shadowing(Inner(), play.crowd)
     batch = play.stage.batch(rows(1))
     observer.batch_done(batch)
     play.stage.versions[0].shadow = Broken()
