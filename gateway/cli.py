@@ -26,6 +26,7 @@ from gateway.commands import (
     retire,
     rollout,
     rollout_verbs,
+    score,
     serve,
     sign,
     verify,
@@ -43,7 +44,7 @@ for one in (
     *(aliases.alias, aliases.approve, aliases.reject, log.log),
     *(retire.delete, retire.hold, retire.release, retire.gc),
     *(carry.export, carry.pull, carry.backup, sign.sign),
-    *(infer.infer, drift.drift, replay.replay, bench.bench, demo.demo, doctor.doctor),
+    *(infer.infer, drift.drift, replay.replay, score.score, bench.bench, demo.demo, doctor.doctor),
 ):
     app.command()(one)
 app.add_typer(config.app, name="config")

@@ -18,9 +18,23 @@ _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 def is_list(column: Any) -> bool:
     """Whether each row of it is a list."""
+    return nested(column.type)
+
+
+def nested(kind: Any) -> bool:
+    """Whether values of an Arrow type are lists."""
     from pyarrow import types
 
-    return bool(types.is_list(column.type) or types.is_large_list(column.type) or types.is_fixed_size_list(column.type))
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def check_type(kind: Any, dtype: np.dtype, name: str, null: Category | None) -> None:
+    """Whether values of an Arrow type, or what its lists are of, can become `dtype`. Raises `Kind.INVALID_MODEL`."""
+    import pyarrow
+
+    while nested(kind):
+        kind = kind.value_type
+    numbers_of(pyarrow.array([], kind), dtype, name, null)
 
 
 def values_of(column: Any, name: str) -> tuple[Any, tuple[int, ...]]:
