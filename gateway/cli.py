@@ -29,6 +29,7 @@ from gateway.commands import (
     score,
     serve,
     sign,
+    start,
     verify,
 )
 from gateway.commands.output import say
@@ -52,6 +53,7 @@ app.add_typer(key.app, name="key")
 for name, one in rollout_verbs.COMMANDS.items():
     rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(start.app, name="retrain")
 
 
 def _version(wanted: bool) -> None:
