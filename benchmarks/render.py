@@ -14,7 +14,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-RESULT, *OTHERS = (RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials", "tenants", "detect", "drift"))
+RESULT, *OTHERS = (
+    RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials", "tenants", "detect", "drift", "score")
+)
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 MARKED = re.compile(r"(<!-- bench:serving -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -53,8 +55,9 @@ def page(
     tenants: dict[str, Any] | None = None,
     detect: dict[str, Any] | None = None,
     drift: dict[str, Any] | None = None,
+    score: dict[str, Any] | None = None,
 ) -> str:
-    """docs/benchmarks.md: bars, then every measurement; then identity, tenants, alarms, counting, the registry, and what comes and goes."""
+    """docs/benchmarks.md: bars, then every measurement; then what the other benches found."""
     return "\n".join([
         "# Benchmarks", "",
         "Rendered from [benchmarks/results/serving.json](../benchmarks/results/serving.json) by `benchmarks/render.py`; "
@@ -64,7 +67,8 @@ def page(
         "Ratios are taken within a round; figures are medians over rounds.", "",
         _machine(result), "", _versions(result), "",
         "## Bars", "", *_bars(result), "", "## Measurements", "", *_measurements(result), "",
-        *_identity(credentials), *_tenants(tenants), *_alarms(detect), *_counting(drift), *_registry(registry), *_comings(reload),
+        *_identity(credentials), *_tenants(tenants), *_alarms(detect), *_counting(drift), *_scoring(score),
+        *_registry(registry), *_comings(reload),
     ])  # fmt: skip
 
 
@@ -84,6 +88,32 @@ def _identity(credentials: dict[str, Any] | None) -> list[str]:
         cells = [_number(measurement["median"].get(figure)) for figure in ("rate", "per_cpu_s")]
         table.append(f"| {name} | {len(measurement['runs'])} | {' | '.join(cells)} |")
     return [*lines, _machine(credentials), "", *_bars(credentials), "", *table, ""]
+
+
+def _scoring(score: dict[str, Any] | None) -> list[str]:
+    """The bench of scoring files: its bar, and the medians behind it and of the model that has none."""
+    lines = [
+        "## Scoring files", "",
+        "`make bench-score`: `tidegate score` on Parquet files, beside ONNX Runtime alone on rows in memory at its best batch size, on all "
+        "cores, by turns. `mlp` computes; of `tabular` ONNX Runtime answers so many rows a second that reading and writing files is the "
+        "work, and it has no bar. Medians over rounds.", "",
+    ]  # fmt: skip
+    if score is None:
+        return lines
+    table = [
+        "| model | rows | rows a second | ONNX Runtime alone | ratio | ratio by processor second | rows a run | loading and trying, s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in score["measurements"].items():
+        runs = [
+            run | {f"of_{per}": run[f"rows_per_{per}"] / run[f"bare_rows_per_{per}"] for per in ("second", "cpu_s")}
+            for run in found["runs"]
+        ]
+        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "faults"}
+        cells = [f"{middle[key]:,.0f}" for key in ("rows_per_second", "bare_rows_per_second")]
+        cells += [f"{middle[key]:.3f}" for key in ("of_second", "of_cpu_s")]
+        table.append(f"| {name} | {found['rows']:,} | {' | '.join(cells)} | {middle['run_rows']:,.0f} | {middle['start_s']:.2f} |")
+    return [*lines, _machine(score), "", *_bars(score), "", *table, ""]
 
 
 def _registry(registry: dict[str, Any] | None) -> list[str]:

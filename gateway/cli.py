@@ -26,8 +26,10 @@ from gateway.commands import (
     retire,
     rollout,
     rollout_verbs,
+    score,
     serve,
     sign,
+    start,
     verify,
 )
 from gateway.commands.output import say
@@ -43,7 +45,7 @@ for one in (
     *(aliases.alias, aliases.approve, aliases.reject, log.log),
     *(retire.delete, retire.hold, retire.release, retire.gc),
     *(carry.export, carry.pull, carry.backup, sign.sign),
-    *(infer.infer, drift.drift, replay.replay, bench.bench, demo.demo, doctor.doctor),
+    *(infer.infer, drift.drift, replay.replay, score.score, bench.bench, demo.demo, doctor.doctor),
 ):
     app.command()(one)
 app.add_typer(config.app, name="config")
@@ -51,6 +53,7 @@ app.add_typer(key.app, name="key")
 for name, one in rollout_verbs.COMMANDS.items():
     rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(start.app, name="retrain")
 
 
 def _version(wanted: bool) -> None:

@@ -5,7 +5,8 @@ copies, objects, blobs, yaml_text, gate, contract, schema, autocorrelation, prof
 providers, serving, ports, warmup, manifest, parts, signatures, entries, head, journal, versions, leases, triggers, rollout_entries,
 rollout_claims, rollouts, rollout_tips, evidence, policy,
 aliases, deletion, sealed, compiled, verified, store, constants, scanner, onnx_model, submission, confinement, niceness, trial,
-trial_child, trials, trials_child, columns, edges, categories, windows, calibration, profiling, arrow_values, rows, answers, reference,
+trial_child, trials, trials_child, columns, edges, categories, windows, calibration, profiling, arrow_values, rows, row_stream,
+answer_file, answers, reference,
 publish, reprofile, imported, triton_fields, triton_session, triton_config, overlay, repository, single, import_triton, import_mlflow,
 desired, watch, discovery, gc, verify, transfer, backup.
 

@@ -18,9 +18,23 @@ _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 def is_list(column: Any) -> bool:
     """Whether each row of it is a list."""
+    return nested(column.type)
+
+
+def nested(kind: Any) -> bool:
+    """Whether values of an Arrow type are lists."""
     from pyarrow import types
 
-    return bool(types.is_list(column.type) or types.is_large_list(column.type) or types.is_fixed_size_list(column.type))
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def check_type(kind: Any, dtype: np.dtype, name: str, null: Category | None) -> None:
+    """Whether values of an Arrow type, or what its lists are of, can become `dtype`. Raises `Kind.INVALID_MODEL`."""
+    import pyarrow
+
+    while nested(kind):
+        kind = kind.value_type
+    numbers_of(pyarrow.array([], kind), dtype, name, null)
 
 
 def values_of(column: Any, name: str) -> tuple[Any, tuple[int, ...]]:
@@ -103,7 +117,7 @@ def _floats(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     if not any(is_it(values.type) for is_it in (types.is_floating, types.is_integer, types.is_boolean)):
         raise _mistyped(name, values.type, dtype.name)
     with np.errstate(over="ignore"):
-        found: np.ndarray = values.to_numpy(zero_copy_only=False).astype(dtype)
+        found: np.ndarray = values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)  # those of Arrow's memory, where they can be
     return found
 
 

@@ -1,13 +1,14 @@
 """Reference rows from a Parquet file, as columns of a model: matched by name, converted as a caller would send them, or refused by name.
 
-The only reader of Parquet here; pyarrow is imported when a file is read, so that serving never does. Bounds are looked at before values.
+All of a file at once; `row_stream` reads what is larger. pyarrow is imported when a file is read, so that serving never does. Bounds are
+looked at before values.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from registry.arrow_values import is_list, numbers_of, plain_of, seconds_of, values_of
+from registry.arrow_values import check_type, is_list, nested, numbers_of, plain_of, seconds_of, values_of
 from registry.columns import Column
 from registry.errors import RegistryError, refused
 from registry.golden import NUMPY_TYPES
@@ -56,7 +57,7 @@ def read_rows(reference: Reference, schema: Schema) -> Rows:
     `Kind.INVALID_MODEL` for what is no Parquet or too large, for columns that are missing, unknown or of another type, and for missing
     values where nothing stands for them.
     """
-    with _explained(reference.path), reference.path.open("rb") as file:
+    with explained(reference.path), reference.path.open("rb") as file:
         table = _table(file)
         names = [name for name in table.column_names if name not in {reference.label, reference.time}]
         for name, what in ((reference.label, "labels"), (reference.time, "times")):
@@ -73,7 +74,7 @@ def read_rows(reference: Reference, schema: Schema) -> Rows:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Whatever is wrong with a file names it."""
     import pyarrow
 
@@ -122,29 +123,56 @@ def _inputs(table: Any, names: Sequence[str], fields: Sequence[Field], ignore: C
     if ports <= set(names):
         strangers = [name for name in names if name not in ports and name not in ignore]
         if strangers and EVERYTHING not in ignore:
-            raise refused(f"{_listed(strangers)}: neither an input nor an output of the model; ignore what is not meant")
+            raise refused(f"{listed(strangers)}: neither an input nor an output of the model; ignore what is not meant")
         return [_column(table, "input", field) for field in fields]
     features = [name for name in names if name not in ignore]
     if len(fields) != 1 or not features:
         missing = [name for name in sorted(ports) if name not in names]
-        raise refused(f"no column for input {_listed(missing)}; there are {_listed(table.column_names)}")
+        raise refused(f"no column for input {listed(missing)}; there are {listed(table.column_names)}")
+    return columns_of(table, fields, features)
+
+
+def columns_of(table: Any, fields: Sequence[Field], features: Sequence[str] | None = None) -> list[Column]:
+    """One column of the model for each field, from the column of its name; or, of the only field, from the columns of its features.
+
+    Raises `Kind.INVALID_MODEL`, and `KeyError` for a column that is not there.
+    """
+    if features is None:
+        return [_column(table, "input", field) for field in fields]
     if len(features) == 1 and is_list(table[features[0]]):
         return [_column(table, "input", fields[0], column=features[0])]
     return [_joined(table, fields[0], features)]
 
 
+def check_types(types: Mapping[str, Any], fields: Sequence[Field], features: Sequence[str] | None = None) -> None:
+    """What `columns_of` will refuse in every row of columns of these Arrow types, by name. Raises `Kind.INVALID_MODEL`."""
+    for field in fields:
+        dtype = _dtype("input", field)
+        for name in features or (field.name,):
+            check_type(types[name], dtype, name, field.null_value)
+    if features is None:
+        for field in fields:
+            if not nested(types[field.name]):
+                _row_shape(field, (), field.name)
+    elif len(features) > 1 or not nested(types[features[0]]):
+        _check_features(fields[0], features, [name for name in features if nested(types[name])])
+
+
 def _joined(table: Any, field: Field, features: Sequence[str]) -> Column:
     """The only input, from one column for each element of a row."""
     dtype = _dtype("input", field)
+    _check_features(field, features, [name for name in features if is_list(table[name])])
+    values = np.stack([numbers_of(values_of(table[name], name)[0], dtype, name, field.null_value) for name in features], axis=1)
+    return Column("input", field.name, values.reshape(len(values), *_row_shape(field, (len(features),), field.name)), tuple(features))
+
+
+def _check_features(field: Field, features: Sequence[str], lists: Sequence[str]) -> None:
     expected = math.prod(size for size in field.shape[1:] if isinstance(size, int)) if field.shape else None
     is_known = field.shape is not None and all(isinstance(size, int) for size in field.shape[1:])
     if is_known and expected != len(features):
-        raise refused(f"input '{field.name}' takes {expected} features, and there are {len(features)} columns: {_listed(features)}")
-    lists = [name for name in features if is_list(table[name])]
+        raise refused(f"input '{field.name}' takes {expected} features, and there are {len(features)} columns: {listed(features)}")
     if lists:
-        raise refused(f"{_listed(lists)}: a list, where each column is one feature of input '{field.name}'")
-    values = np.stack([numbers_of(values_of(table[name], name)[0], dtype, name, field.null_value) for name in features], axis=1)
-    return Column("input", field.name, values.reshape(len(values), *_row_shape(field, (len(features),), field.name)), tuple(features))
+        raise refused(f"{listed(lists)}: a list, where each column is one feature of input '{field.name}'")
 
 
 def _column(table: Any, side: Side, field: Field, *, column: str | None = None) -> Column:
@@ -178,6 +206,7 @@ def _row_shape(field: Field, widths: tuple[int, ...], name: str) -> tuple[int, .
     return tuple(size if isinstance(size, int) else elements // known for size in dims)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few of them."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(f"'{name[:64]}'" for name in names[:_SHOWN]) + more

@@ -23,7 +23,7 @@ OWNERS = {
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
-    "pyarrow": {"registry/arrow_values.py", "registry/rows.py"},
+    "pyarrow": {f"registry/{name}.py" for name in ("arrow_values", "rows", "row_stream", "answer_file")},
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
     "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -12,18 +13,31 @@ import numpy as np
 from benchmarks.models import session
 
 
-def rows_per_second(model: Path, *, width: int, batch: int, seconds: float, seed: int) -> dict[str, float]:
-    """Rows a second, and a processor second, through one session, `batch` at a time, over inputs that change from run to run."""
+def rows_per_second(model: Path, *, width: int, batch: int, seconds: float, seed: int, threads: int = 1) -> dict[str, float]:
+    """Rows a second, and a processor second, through one session, `batch` at a time, over inputs that change from run to run.
+
+    `threads` call the session at once, each over all inputs.
+    """
     run = session(model).run
     feeds = [{"input": np.random.default_rng(seed + i).standard_normal((batch, width), dtype=np.float32)} for i in range(16)]
     for feed in feeds:
         run(None, feed)
-    runs, start, cpu = 0, time.perf_counter(), time.process_time()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        for feed in feeds:
-            run(None, feed)
-        runs += len(feeds)
-    return {"rate": runs * batch / elapsed, "per_cpu_s": runs * batch / (time.process_time() - cpu)}
+    counts, start, cpu = [0] * threads, time.perf_counter(), time.process_time()
+
+    def loop(number: int) -> None:
+        while time.perf_counter() - start < seconds:
+            for feed in feeds:
+                run(None, feed)
+            counts[number] += len(feeds)
+
+    others = [threading.Thread(target=loop, args=(number,)) for number in range(1, threads)]
+    for other in others:
+        other.start()
+    loop(0)
+    for other in others:
+        other.join()
+    rows = sum(counts) * batch
+    return {"rate": rows / (time.perf_counter() - start), "per_cpu_s": rows / (time.process_time() - cpu)}
 
 
 def main() -> None:
@@ -34,8 +48,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    rates = rows_per_second(options.model, width=options.width, batch=options.batch, seconds=options.seconds, seed=options.seed)
+    size = {"width": options.width, "batch": options.batch, "threads": options.threads}
+    rates = rows_per_second(options.model, **size, seconds=options.seconds, seed=options.seed)
     print(json.dumps(rates))
 
 

@@ -31,13 +31,19 @@ Resolve = Callable[..., list[tuple[Any, ...]]]
 class PostError(Exception):
     """It did not arrive; the text says why and repeats nothing of the answer but its status.
 
-    `gone`: the receiver wants no more of it. `wait_s`: it asked not to be tried sooner.
+    `gone`: the receiver wants no more of it. `wait_s`: it asked not to be tried sooner. `status`: what it answered with,
+    0 where it did not.
     """
 
-    def __init__(self, message: str, *, gone: bool = False, wait_s: float = 0.0) -> None:
+    def __init__(self, message: str, *, gone: bool = False, wait_s: float = 0.0, status: int = 0) -> None:
         super().__init__(message)
         self.gone = gone
         self.wait_s = wait_s
+        self.status = status
+
+
+class UrlError(PostError):
+    """The URL is none, or leads where nothing may be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +95,22 @@ class Poster:
         _check(head)
 
     def _place(self, url: str) -> _Place:
-        """Raises PostError for a URL that is none, or leads where it may not; OSError where nobody knows its name."""
+        """Raises UrlError for a URL that is none, or leads where it may not; OSError where nobody knows its name."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError:
-            raise PostError("the URL is none") from None
+            raise UrlError("the URL is none") from None
         if parts.scheme not in ("http", "https") or not host or not _URL.fullmatch(url) or len(url) > MAX_URL_BYTES:
-            raise PostError("the URL must begin with https:// and name a host")
+            raise UrlError("the URL must begin with https:// and name a host")
         if "@" in parts.netloc or parts.fragment:
-            raise PostError("the URL must have no user, password or fragment")
+            raise UrlError("the URL must have no user, password or fragment")
         secure = parts.scheme == "https"
         found = self._resolve(host, port or (443 if secure else 80), type=socket.SOCK_STREAM)
         for *_, address in found:
             self._judge(str(address[0]), secure=secure)
         if not found:
-            raise PostError("the URL's host has no address")
+            raise UrlError("the URL's host has no address")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return _Place(secure=secure, host=host, authority=parts.netloc, target=target, family=found[0][0], address=found[0][4])
 
@@ -114,9 +120,9 @@ class Poster:
         if any(address in network for network in self._networks if network.version == address.version):
             return
         if not address.is_global or address.is_multicast or getattr(address, "is_site_local", False):
-            raise PostError("the URL leads to an address that is not public, and webhooks.networks does not name it")
+            raise UrlError("the URL leads to an address that is not public, and webhooks.networks does not name it")
         if not secure:
-            raise PostError("the URL must begin with https://")
+            raise UrlError("the URL must begin with https://")
 
     def _secured(self, sock: socket.socket, place: _Place) -> socket.socket:
         return trusting(self._authorities).wrap_socket(sock, server_hostname=place.host) if place.secure else sock
@@ -170,7 +176,7 @@ def _check(head: bytes) -> None:
         raise PostError("the answer is no HTTP/1.1")
     status = int(found[1])
     if not 200 <= status < 300:
-        raise PostError(f"answered with status {status}", gone=status == 410, wait_s=_wait_s(fields))
+        raise PostError(f"answered with status {status}", gone=status == 410, wait_s=_wait_s(fields), status=status)
 
 
 def _wait_s(fields: Sequence[str]) -> float:

@@ -60,10 +60,10 @@ def plan(*steps: dict[str, Any], metrics: tuple[dict[str, Any], ...] = (ERRORS,)
 class Callers:
     """Users who come one after the other, each with a row of their own, and hold every answer against what their version must say."""
 
-    def __init__(self, server: Server, factors: dict[str, float]) -> None:
+    def __init__(self, server: Server, factors: dict[str, float], model: str = "m", *, pause_s: float = 0.002) -> None:
         self.arms: Counter[str] = Counter()
         self.faults: list[str] = []
-        self._server, self._factors = server, factors
+        self._server, self._factors, self._model, self._pause_s = server, factors, model, pause_s
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(2)]
 
@@ -81,13 +81,13 @@ class Callers:
         with grpc.insecure_channel(f"127.0.0.1:{self._server.grpc_port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
             call = channel.unary_unary(INFER, response_deserializer=pb.ModelInferResponse.FromString)
             user = first
-            while not self._stop.wait(0.002):
+            while not self._stop.wait(self._pause_s):
                 user += len(self._threads)
                 self._ask(call, user)
 
     def _ask(self, call: Any, user: int) -> None:
         row = np.array([[user % 97, 2.0]], np.float32)
-        request = pb.ModelInferRequest(model_name="m", raw_input_contents=[row.tobytes()])
+        request = pb.ModelInferRequest(model_name=self._model, raw_input_contents=[row.tobytes()])
         request.inputs.add(name="x", datatype="FP32", shape=row.shape)
         try:
             answer = call(request.SerializeToString(), timeout=20, metadata=[("x-user", f"user{user}")])
