@@ -51,7 +51,7 @@ def table_of(paths: Sequence[Path]) -> Any:
     import pyarrow
     from pyarrow import parquet
 
-    return pyarrow.concat_tables([_explained(lambda path=path: parquet.read_table(path, schema=schema())) for path in paths])
+    return _explained(lambda: pyarrow.concat_tables([parquet.read_table(path, schema=schema(), partitioning=None) for path in paths]))
 
 
 def columns_in(path: Path, model: str, name: str) -> Iterator[dict[str, np.ndarray]]:
@@ -63,6 +63,17 @@ def columns_in(path: Path, model: str, name: str) -> Iterator[dict[str, np.ndarr
         kept = batch.filter(wanted)
         if kept.num_rows:
             yield {field.name: _numpy(kept[field.name]) for field in schema()}
+
+
+def judged_in(path: Path) -> Iterator[tuple[np.ndarray, ...]]:
+    """Of a join's file, answers whose label is a number, some at a time: versions, arms, classes, scores, labels. Missing is NaN."""
+    from pyarrow import compute, float64
+
+    for batch in _batches(path, ["version", "arm", "pred_class", "score", "label_value"]):
+        kept = batch.filter(compute.is_valid(batch["label_value"]))
+        if kept.num_rows:
+            numbers = [_numpy(kept[name].cast(float64())) for name in ("pred_class", "score", "label_value")]
+            yield _numpy(kept["version"]), _numpy(kept["arm"]), *numbers
 
 
 def _numpy(column: Any) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Which labels there are already: for each id its digest and that of its content, in sorted files that are mapped, not read.
 
-A cache of what the label files say. What came lately is in memory, at most `MAX_RECENT` ids; more become a file, and small files are merged, so
-that there are few files and no more than `MAX_MERGED` ids are in memory at a time. Each file names the commits that it covers.
+A cache of what the label files say. What came lately is in memory, at most `MAX_RECENT` ids; more become a file, and small files are
+merged, so that there are few files and no more than `MAX_MERGED` ids are in memory at a time. Each file names the commits that it covers.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class LabelIds:
         return seen | {rest[index]: int(contents[index]) for index in np.flatnonzero(found)}
 
     def add(self, seq: int, labels: Mapping[bytes, int]) -> None:
-        """The labels of commit `seq`, which follows the last one. Raises `Kind.STORAGE` where too many are in memory to leave them there."""
+        """The labels of commit `seq`, which follows the last one. Raises `Kind.STORAGE` where too many are in memory."""
         self._recent.update(labels)
         self.covered = seq
         if len(self._recent) >= MAX_RECENT:

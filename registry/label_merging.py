@@ -9,10 +9,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from registry.chain import moment
 from registry.directory import DirectoryMedium
 from registry.errors import storage_errors
-from registry.label import micros
 from registry.label_files import encoded, table_of
 from registry.labels import LabelFile, LabelLog, Labels
 
@@ -32,7 +30,7 @@ def merge(labels: Labels, now_us: int, *, min_files: int = MIN_FILES) -> int:
         with storage_errors(f"read {group[0].path}"):
             content = encoded(table_of([labels.root / file.path for file in group]))
         rows, date = sum(file.rows for file in group), _day(group[0])
-        arrivals = micros(min(file.min_ts for file in group)), micros(max(file.max_ts for file in group))
+        arrivals = min(file.min_ts for file in group), max(file.max_ts for file in group)
         merged = labels.store(date, content, rows=rows, arrivals=arrivals)
         if labels.commit([merged], now_us, removed=tuple(file.path for file in group)):
             labels.catch_up()
@@ -42,7 +40,7 @@ def merge(labels: Labels, now_us: int, *, min_files: int = MIN_FILES) -> int:
 
 def discard(root: Path, now_us: int) -> int:
     """Remove files that were merged long enough ago. Returns how many. Raises `Kind.STORAGE`, `Kind.DAMAGED`."""
-    medium, before = DirectoryMedium(root), moment(now_us - int(GRACE_S * 1e6))
+    medium, before = DirectoryMedium(root), now_us - int(GRACE_S * 1e6)
     old = (commit for commit in LabelLog(root).commits() if commit.removed and commit.created < before)
     return sum(medium.remove(path) for commit in old for path in commit.removed)
 

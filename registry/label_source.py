@@ -63,7 +63,7 @@ def _read(source: Source, number: int, row: Mapping[str, Any] | str) -> Read:
     if isinstance(row, str):
         return Read(number, None, row)
     try:
-        said = dict(source.fixed) | row
+        said = {**source.fixed, **row}
         arrival = said.pop(ARRIVAL, None)
         if source.backfill and arrival is None:
             return Read(number, None, f"no {ARRIVAL}, although arrivals are to be taken from the file")
@@ -163,5 +163,3 @@ def _is_arrow(error: Exception) -> bool:
 
 def _refused(source: Source, text: str) -> RegistryError:
     return RegistryError(Kind.INVALID_MODEL, f"{source.path.name}: {text}")
-
-

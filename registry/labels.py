@@ -12,19 +12,17 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from registry.chain import Chain, Commit, Count, check_log, moment, prepare_log
 from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.label import Label, content_digest, id_digest, problem_of
+from registry.label_chain import Chain, Commit, Count, check_log, moment, prepare_log
 from registry.label_files import ids_in, parquet_of
 from registry.label_ids import LabelIds
 from registry.medium import FileCalls
-from registry.names import Digest
 
 FOLDER, COMMITS = "_labels", "_label_commits"
 MAX_BATCH = 1 << 16  # labels of one commit, all in memory
@@ -47,14 +45,14 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 class LabelFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of labels; times are those of arrival."""
+    """One file of labels; times are those of arrival, in microseconds since the Unix epoch."""
 
     path: str
     rows: Count
     bytes: Count
-    sha256: Digest
-    min_ts: datetime
-    max_ts: datetime
+    sha256: str
+    min_ts: int
+    max_ts: int
 
 
 class LabelCommit(Commit, frozen=True, kw_only=True):
@@ -153,8 +151,8 @@ class Labels:
                 staged.write(content)
             if not self._medium.commit(staged, key):
                 raise RegistryError(Kind.CONFLICT, f"{key} exists already")
-            first, last = map(moment, arrivals)
-            return LabelFile(path=key, rows=rows, bytes=staged.size_bytes, sha256=staged.digest, min_ts=first, max_ts=last)
+            digest = staged.digest.removeprefix("sha256:")
+            return LabelFile(path=key, rows=rows, bytes=staged.size_bytes, sha256=digest, min_ts=arrivals[0], max_ts=arrivals[1])
 
     def commit(self, files: Sequence[LabelFile], now_us: int, *, removed: tuple[str, ...] = ()) -> bool:
         """Name files. False where another writer was first; then they are gone. Raises `Kind.STORAGE`, after which they may be named."""

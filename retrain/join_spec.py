@@ -3,9 +3,9 @@
 An answer is one row of the inference log with status OK: (request, row, arm). All arms of a request share its labels.
 
 1. A label counts if it had arrived by `as_of`, and if no label that had arrived supersedes it.
-2. It is for the rows with its client_request_id; else, where it has none or finds nothing, for the row with its request_id; else for the unit's
-   last request at or before its event and at most `window_s` before it, of several at one time the one with the greatest id. Always for the
-   row of that number.
+2. It is for the rows with its client_request_id; else, where it has none or finds nothing, for the row with its request_id; else for the
+   unit's last request at or before its event and at most `window_s` before it, of several at one time the one with the greatest id. Always
+   for the row of that number.
 3. Of several labels of one row the final ones come first, then the one that arrived last, then the one with the greatest label_id.
 4. A row is mature `mature_after_s` after the request; a row that is not has no label yet, so that what comes early is not preferred.
 5. With `negative_after_s`, a mature row without a label is a 0 once that long has passed.
@@ -18,8 +18,8 @@ from typing import Annotated
 
 import msgspec
 
-from registry.chain import moment
 from registry.label import DEFAULT_NAME
+from registry.label_chain import moment
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=10 * 366 * 86_400)]
 DELAY_STEP = 1.01  # delays are known to a factor of it

@@ -18,7 +18,20 @@ from retrain.join_spec import DELAY_STEP, JoinReport, JoinSpec, delay_quantiles,
 MEMORY = 2 << 30  # bytes that DuckDB may use; the rest of the process comes on top
 KEYS = ("client", "request", "unit")
 ANSWER = (
-    *("request_id", "client_request_id", "ts", "version", "manifest", "rollout_id", "step", "arm", "propensity", "unit_hash", "row", "rows"),
+    *(
+        "request_id",
+        "client_request_id",
+        "ts",
+        "version",
+        "manifest",
+        "rollout_id",
+        "step",
+        "arm",
+        "propensity",
+        "unit_hash",
+        "row",
+        "rows",
+    ),
     *("sampling_prob", "violations", "f", "y", "pred_class", "score"),
 )
 
@@ -155,9 +168,9 @@ def join(
     """Join files of the inference log with files of labels, write the result, and say what was found.
 
     Columns: those of the answers that are kept, then label_mature, label_value, label_text, label_weight, label_event_ts, label_arrival_ts,
-    label_id, label_key (client, request, unit, timeout), label_way and label_delay_us; null where there is no label, and of rows that are not
-    mature. `in_order`: by time and id, so that equal joins are equal files; else as it comes. `memory` in bytes, for DuckDB; what does not fit
-    lies under `aside` meanwhile. Raises `Kind.NOT_FOUND` where there are no answers, `Kind.STORAGE`, `Kind.DAMAGED`.
+    label_id, label_key (client, request, unit, timeout), label_way and label_delay_us; null where there is no label, and of rows that are
+    not mature. `in_order`: by time and id, so that equal joins are equal files; else as it comes. `memory` in bytes, for DuckDB; what does
+    not fit lies under `aside` meanwhile. Raises `Kind.NOT_FOUND` where there are no answers, `Kind.STORAGE`, `Kind.DAMAGED`.
     """
     if not answers:
         raise RegistryError(Kind.NOT_FOUND, f"the inference log has no answers for {shown(spec)}")
@@ -186,7 +199,11 @@ def _engine(memory: int, threads: int | None, aside: Path | None) -> Iterator[Ru
             yield lambda statement, values=(): connection.execute(statement, list(values))
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise RegistryError(Kind.STORAGE, f"cannot join: {_plain(error)}") from error
-        except (duckdb.BinderException, duckdb.DataError, duckdb.InvalidInputException) as error:  # columns that are not there, or other ones
+        except (
+            duckdb.BinderException,
+            duckdb.DataError,
+            duckdb.InvalidInputException,
+        ) as error:  # columns that are not there, or other ones
             raise RegistryError(Kind.DAMAGED, f"the log or the labels cannot be joined: {_plain(error)}") from error
         finally:
             connection.close()

@@ -61,7 +61,14 @@ def with_label(answer: Row, aimed: list[tuple[Row, list[tuple[bytes, int]], str]
         if best is None or rank(label) > rank(best):
             best, key = label, way
     mature = answer["ts"] + rule["mature_after"] <= rule["as_of"]
-    row = {"request_id": answer["request_id"], "row": answer["row"], "arm": answer["arm"], "mature": mature, "has": best is not None, "ts": answer["ts"]}
+    row = {
+        "request_id": answer["request_id"],
+        "row": answer["row"],
+        "arm": answer["arm"],
+        "mature": mature,
+        "has": best is not None,
+        "ts": answer["ts"],
+    }
     if not mature:
         return row | {"id": None, "value": None, "key": None, "arrival": None}
     if best is not None:

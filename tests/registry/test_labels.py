@@ -48,8 +48,8 @@ def ids(root: Path) -> list[str]:
 
 def test_a_label_is_stored_as_it_was_sent(tmp_path: Path) -> None:
     """Every field; what has no time of its own has that of its arrival."""
-    given = label(0, name="late", value=None, text="Ja", client_request_id="c", unit_hash=bytes(8), row=3, event_us=NOW_US - 5, source="crm",
-                  weight=0.5, final=True)  # fmt: skip
+    given = label(0, name="late", value=None, text="Ja", client_request_id="c", unit_hash=bytes(8), row=3,
+                  event_us=NOW_US - 5, source="crm", weight=0.5, final=True)  # fmt: skip
     assert ["accepted", "accepted"] == fates(Labels(tmp_path), [given, label(1)])
     first, second = stored(tmp_path)
     assert {
@@ -127,7 +127,9 @@ def test_files_lie_by_the_day_of_arrival(tmp_path: Path) -> None:
     """One for each day of a batch, in one commit, with its rows and times."""
     Labels(tmp_path).ingest([label(0), label(1, arrival_us=NOW_US - DAY_US), label(2, arrival_us=NOW_US - DAY_US - 1)], NOW_US)
     (commit,) = LabelLog(tmp_path).commits()
-    assert [("_labels/date=2023-11-13", 2), ("_labels/date=2023-11-14", 1)] == [(file.path.rpartition("/")[0], file.rows) for file in commit.files]
+    assert [("_labels/date=2023-11-13", 2), ("_labels/date=2023-11-14", 1)] == [
+        (file.path.rpartition("/")[0], file.rows) for file in commit.files
+    ]
     assert commit.files[0].max_ts > commit.files[0].min_ts
     assert [(tmp_path / file.path).stat().st_size for file in commit.files] == [file.bytes for file in commit.files]
 
@@ -194,7 +196,7 @@ class Failing:
 
 def test_after_any_failure_the_same_batch_finds_out(tmp_path: Path) -> None:
     """The disk is full at each call in turn: the caller sees an error or the answer, and sends the same again; each is stored once."""
-    batch = [label(number) for number in range(3)]
+    batch, kinds = [label(number) for number in range(3)], set()
     for last in range(1, 60):
         root, calls = tmp_path / str(last), Failing(last + 1_000)
         labels = Labels(root, calls=calls)
@@ -202,12 +204,13 @@ def test_after_any_failure_the_same_batch_finds_out(tmp_path: Path) -> None:
         try:
             first = fates(labels, batch)
         except RegistryError as error:
-            assert Kind.STORAGE is error.kind
+            kinds.add(error.kind)
             first = fates(labels, batch)
         assert {"accepted"} == set(first) or {"duplicate"} == set(first)
         assert (["duplicate"] * 3, ["l0", "l1", "l2"]) == (fates(Labels(root), batch), ids(root))
         if calls.made < calls.last:
             break
+    assert {Kind.STORAGE} == kinds
     assert 5 < last < 59
 
 
@@ -315,7 +318,10 @@ def test_a_broken_chain_is_damage(tmp_path: Path) -> None:
         labels.ingest([label(number)], NOW_US)
     first = tmp_path / "_label_commits/00000001.json"
     whole = first.read_bytes()
-    for content, kind in ((whole.replace(b'"rows":1', b'"rows":2'), Kind.DAMAGED), (whole.replace(b'"format":2', b'"format":9'), Kind.UNSUPPORTED)):
+    for content, kind in (
+        (whole.replace(b'"rows":1', b'"rows":2'), Kind.DAMAGED),
+        (whole.replace(b'"format":1', b'"format":9'), Kind.UNSUPPORTED),
+    ):
         first.chmod(0o644)
         first.write_bytes(content)
         with pytest.raises(RegistryError) as caught:
@@ -339,7 +345,11 @@ def test_what_is_no_log_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
-    [({"request_id": "x"}, "is no UUID"), ({"unit_hash": "x"}, "is not 16 hexadecimal digits"), ({"event_ts": "2023-01-01T00:00:00"}, "has no zone")],
+    [
+        ({"request_id": "x"}, "is no UUID"),
+        ({"unit_hash": "x"}, "is not 16 hexadecimal digits"),
+        ({"event_ts": "2023-01-01T00:00:00"}, "has no zone"),
+    ],
 )
 def test_an_item_that_cannot_be_read_says_why(fields: dict[str, Any], reason: str) -> None:
     """Before anything is stored."""
@@ -349,7 +359,12 @@ def test_an_item_that_cannot_be_read_says_why(fields: dict[str, Any], reason: st
 
 def test_an_item_is_a_label() -> None:
     """Hyphens in ids, truth as a number, times with an offset, and the model of the whole batch."""
-    item = {"label_id": "l", "value": True, "request_id": "00010203-0405-0607-0809-0a0b0c0d0e0f", "event_ts": "2023-11-14T23:13:20.000001+01:00"}
+    item = {
+        "label_id": "l",
+        "value": True,
+        "request_id": "00010203-0405-0607-0809-0a0b0c0d0e0f",
+        "event_ts": "2023-11-14T23:13:20.000001+01:00",
+    }
     made = label_of(msgspec.convert(item, Item), model="m")
     assert (1.0, REQUEST, NOW_US + 1, "m") == (made.value, made.request_id, made.event_us, made.model)
     assert "" == problem_of(made, NOW_US + 1)

@@ -42,7 +42,7 @@ def commit_answers(root: Path, rows: Sequence[dict[str, Any]], *, model: str = "
     commits = root / "_commits"
     commits.mkdir(parents=True, exist_ok=True)
     (root / "tmp").mkdir(exist_ok=True)
-    (root / "tidegate-log.json").write_text(json.dumps({"layout": 1, "id": "test"}))
+    (root / "tidegate-log.json").write_text(json.dumps({"layout": 1, "id": "0" * 32}))
     seq = 1 + len(list(commits.iterdir()))
     key = f"model={model}/date=2023-11-14/hour=22/n-{seq:08d}.parquet"
     write_answers(root / key, rows)
@@ -50,11 +50,11 @@ def commit_answers(root: Path, rows: Sequence[dict[str, Any]], *, model: str = "
     content = (root / key).read_bytes()
     times = [row["ts"] for row in rows]
     file = {
-        "path": key, "model": model, "rows": len(rows), "bytes": len(content), "sha256": _digest(content),
-        "min_ts": _time(min(times)), "max_ts": _time(max(times)),
+        "path": key, "model": model, "rows": len(rows), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
+        "min_ts": min(times), "max_ts": max(times),
     }  # fmt: skip
     commit = {
-        "format": 2, "seq": seq, "prev": "sha256:" + "0" * 64 if before is None else _digest(before), "created": _time(max(times)),
+        "format": 1, "seq": seq, "prev": "" if before is None else _digest(before), "created": max(times),
         "files": [file], "accepted": {model: {"stable": len(rows)}}, "dropped": {}, "removed": list(removed),
     }  # fmt: skip
     (commits / f"{seq:08d}.json").write_text(json.dumps(commit))
@@ -68,9 +68,3 @@ def request_id(number: int, at_us: int) -> bytes:
 
 def _digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
-
-
-def _time(at_us: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()

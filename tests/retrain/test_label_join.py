@@ -42,8 +42,8 @@ def drawn_answers(draw: random.Random, count: int) -> list[dict[str, Any]]:
             "unit_hash": draw.choice([None, *UNITS]), "model": draw.choice(["m", "m", "m", "other"]),
         }  # fmt: skip
         for row in range(draw.randint(1, 2)):
-            for arm in ("stable", "shadow")[: draw.randint(1, 2)]:
-                rows.append(same | {"row": row, "arm": arm, "status": draw.choice([0, 0, 0, 13])})
+            arms = ("stable", "shadow")[: draw.randint(1, 2)]
+            rows += [same | {"row": row, "arm": arm, "status": draw.choice([0, 0, 0, 13])} for arm in arms]
     return rows
 
 
@@ -119,7 +119,16 @@ def test_a_join_is_what_loops_make_of_it(tmp_path: Path, draw: random.Random, an
 
 def one(number: int = 0, **more: Any) -> dict[str, Any]:
     """An answer."""
-    return {"request_id": IDS[number], "client_request_id": None, "ts": T0, "unit_hash": None, "row": 0, "status": 0, "model": "m", "arm": "stable"} | more
+    return {
+        "request_id": IDS[number],
+        "client_request_id": None,
+        "ts": T0,
+        "unit_hash": None,
+        "row": 0,
+        "status": 0,
+        "model": "m",
+        "arm": "stable",
+    } | more
 
 
 def said(index: int, *, client: str | None = None, request: bytes | None = None, unit: bytes | None = None, **more: Any) -> dict[str, Any]:

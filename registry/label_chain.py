@@ -1,7 +1,7 @@
 """A chain of numbered commits beside data files: which files there are, each commit holding the digest of the one before.
 
-A commit is appended by create-if-absent of the next number, so that two writers never both have it, and readers use only files that a commit
-names. The tip is found by asking for the next number, never by listing. Knows not what is in the files.
+A commit is appended by create-if-absent of the next number, so that two writers never both have it, and readers use only files that a
+commit names. The tip is found by asking for the next number, never by listing. Knows not what is in the files.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 
 from registry.errors import Kind, RegistryError, damaged
-from registry.formats import FORMAT, decode_state, encode_state
+from registry.formats import encode_state
 from registry.medium import Medium
-from registry.names import Digest, digest_of, numbered
+from registry.names import digest_of, numbered
 
-BEGINNING = "sha256:" + "0" * 64  # what the first commit follows
+FORMAT = 1
+BEGINNING = ""  # what the first commit follows
 MARKER = "tidegate-log.json"
 LAYOUT = 1
 
@@ -31,13 +32,17 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class _Numbered(msgspec.Struct):
+    format: int
+
+
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """What every chain's commits have. `prev` is the digest of the bytes of the commit before."""
+    """What every chain's commits have. `prev` is the digest of the bytes of the commit before; `created` is in microseconds."""
 
     format: int = FORMAT
     seq: Annotated[int, msgspec.Meta(ge=1)]
-    prev: Digest
-    created: datetime
+    prev: str
+    created: int  # since the Unix epoch
 
 
 C = TypeVar("C", bound=Commit)
@@ -67,15 +72,24 @@ class Chain(Generic[C]):
         """Commits after the last one that was seen, each before it counts as seen. Raises `Kind.DAMAGED` where the chain breaks."""
         while (content := self._medium.read(self.key(self.seq + 1))) is not None:
             key = self.key(self.seq + 1)
-            commit = decode_state(content, self._kind, key=key, what=self._what)
+            commit = self._decoded(content, key)
             if (commit.seq, commit.prev) != (self.seq + 1, self.tip):
                 raise damaged(f"{key} does not follow the commit before it")
             yield commit
             self.seq, self.tip = commit.seq, digest_of(content)
 
+    def _decoded(self, content: bytes, key: str) -> C:
+        try:
+            number = msgspec.json.decode(content, type=_Numbered).format
+            if number != FORMAT:
+                raise RegistryError(Kind.UNSUPPORTED, f"{key} has format {number}; this release reads format {FORMAT}")
+            return msgspec.json.decode(content, type=self._kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise damaged(f"{key} is not {self._what}: {error}") from error
+
     def append(self, now_us: int, **fields: Any) -> C | None:
         """The next commit, durably; None where another writer was first: then read `news` and decide again."""
-        commit = self._kind(seq=self.seq + 1, prev=self.tip, created=moment(now_us), **fields)
+        commit = self._kind(seq=self.seq + 1, prev=self.tip, created=now_us, **fields)
         content = encode_state(commit)
         if not self._medium.create(self.key(commit.seq), content):
             return None
