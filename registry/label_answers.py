@@ -37,3 +37,20 @@ def answer_files(root: Path, model: str, *, since_us: int, until_us: int) -> lis
             named.pop(path, None)
         named |= {file.path: file for file in commit.files}
     return [root / file.path for file in named.values() if file.model == model and file.max_ts >= since_us and file.min_ts < until_us]
+
+
+def new_files(root: Path, *, after: int) -> tuple[list[AnswerFile], int]:
+    """Files of commits after `after` that count still, and the last commit. What was merged since is read from the merged file.
+
+    Raises `Kind.DAMAGED`, `Kind.STORAGE`.
+    """
+    named: dict[str, AnswerFile] = {}
+    chain = Chain(DirectoryMedium(root), COMMITS, AnswerCommit, what="a commit of answers")
+    chain.skip_to(after)
+    for commit in chain.news():
+        if commit.removed and not set(commit.removed) <= set(named):
+            continue  # of files that were read before
+        for path in commit.removed:
+            del named[path]
+        named |= {file.path: file for file in commit.files}
+    return list(named.values()), chain.seq

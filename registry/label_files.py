@@ -136,3 +136,23 @@ def schema() -> Any:
         pa.field("supersedes", pa.string()),
         pa.field("content", pa.uint64(), nullable=False),
     ])  # fmt: skip
+
+
+def answers_in(path: Path) -> Iterator[dict[str, np.ndarray]]:
+    """The answers of a file with status OK, some at a time: columns by name; texts are objects, request ids and units [n, bytes]."""
+    from pyarrow import compute
+
+    for batch in _batches(path, ["status", "request_id", *_OF_ANSWERS, "unit_hash"]):
+        kept = batch.filter(compute.equal(batch["status"], 0))
+        if kept.num_rows:
+            found = {name: _numpy(kept[name]) for name in _OF_ANSWERS}
+            yield found | {name: _fixed(kept[name], size) for name, size in (("request_id", 16), ("unit_hash", 8))}
+
+
+def _fixed(column: Any, size: int) -> np.ndarray:
+    """uint8 [n, size]; zeros where there is nothing."""
+    empty = bytes(size)
+    return np.frombuffer(b"".join([value or empty for value in column.to_pylist()]), np.uint8).reshape(-1, size)
+
+
+_OF_ANSWERS = ("client_request_id", "ts", "version", "rollout_id", "step", "arm", "row", "pred_class", "score")

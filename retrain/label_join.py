@@ -136,9 +136,9 @@ FROM (
   LEFT JOIN best USING (request_id, row)
 )
 """
-_WRITE = "COPY (SELECT * EXCLUDE (over_us) FROM joined) TO ? (FORMAT parquet, COMPRESSION zstd)"
+_WRITE = "COPY (SELECT * EXCLUDE (over_us) FROM joined) TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
 _WRITE_SORTED = """
-COPY (SELECT * EXCLUDE (over_us) FROM joined ORDER BY ts, request_id, row, arm) TO ? (FORMAT parquet, COMPRESSION zstd)
+COPY (SELECT * EXCLUDE (over_us) FROM joined ORDER BY ts, request_id, row, arm) TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)
 """
 _ROWS = """
 SELECT count(*), count(*) FILTER (label_mature), count(label_id), count(*) FILTER (label_key = 'timeout'),
