@@ -40,7 +40,7 @@ OWNERS = {
         "gateway/commands/reaching.py",
     },  # the last as a client
     "prometheus_client": set(),  # the witness in tests; the page is written by our own
-    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "referee", "supervisor", "worker")},
+    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "label_desk", "referee", "supervisor", "worker")},
     "structlog": {"gateway/observe/logs.py"},
     "time": {"gateway/clock.py"},
     "random": {"gateway/clock.py"},

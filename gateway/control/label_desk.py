@@ -1,7 +1,7 @@
 """The process that keeps labels: writes what callers bring, and judges versions by it. A program, `python -m gateway.control.label_desk`.
 
 Everything that it knows lies in the inference log, so it may die at any time: whoever was not answered sends again. It ends with the
-supervisor's end of the channel.
+supervisor's end of the channel. Callers wait for what it writes, so it gives way to nobody.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from gateway.control.label_intake import Intake
 from gateway.control.label_messages import DeskInheritance, End, Ingest, Judged, Keep, Serving, ToDesk
 from gateway.control.label_quality import Quality
 from gateway.observe import logs
-from registry.niceness import give_way
 
 _log = logging.getLogger(__name__)
 TIDY_S = 60.0
@@ -121,7 +120,6 @@ def main(argument: str) -> None:
     """The program."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    give_way()
     uvloop.run(_live(msgspec.json.decode(argument, type=DeskInheritance)))
 
 

@@ -177,12 +177,11 @@ class Supervisor:
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
-        self.labels = LabelDesks(config, self.clock)
-        self.placements = Placements()
+        self.labels, self.placements = LabelDesks(config, self.clock), Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, triton_names=triton_names,
-            more=(self.drift.gauges, self.rollouts.gauges, self.labels.gauges),
-            state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
+            arena, self.totals, config.limits.observe, more=(self.drift.gauges, self.rollouts.gauges, self.labels.gauges), state=self.state,
+            triton_names=triton_names, fleet=self.fleet, steering=self.steering, placements=self.placements, clock=self.clock,
+            board=self.board,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
