@@ -15,7 +15,7 @@ from typing import Any
 from registry.errors import Kind, RegistryError
 from retrain.join_spec import DELAY_STEP, JoinReport, JoinSpec, delay_quantiles, shown
 
-MEMORY = 2 << 30  # bytes that DuckDB may use; the rest of the process comes on top
+MEMORY = 3 << 30  # bytes that DuckDB may use; the rest of the process comes on top
 KEYS = ("client", "request", "unit")
 ANSWER = (
     *(

@@ -57,7 +57,8 @@ def test_what_is_settled_is_what_loops_make_of_it(draw: random.Random, many: int
     ]
     given_ = [
         {"key": draw.choice([0, draw.randrange(35) + 1]), "client": draw.choice([0, 1_000 + draw.randrange(6)]),
-         "at": draw.randrange(100) * S, "final": draw.random() < 0.3, "value": draw.randrange(9), "supersedes": draw.choice([0] * 5 + [draw.randrange(30) + 1])}
+         "at": draw.randrange(100) * S, "final": draw.random() < 0.3, "value": draw.randrange(9),
+         "supersedes": draw.choice([0] * 5 + [draw.randrange(30) + 1])}
         for _ in range(more)
     ]  # fmt: skip
     now, mature = 100 * S, 30 * S
