@@ -40,6 +40,7 @@ class Quality:
         self._rollouts: list[str] = []
         self._answers_seq = self._labels_seq = 0
         self._began = False
+        self._done: set[str] = set()  # files of commits that could not all be read: nothing counts twice
 
     def look(self, now_us: int) -> Families:
         """Read what is new, settle what can be, and tell what the metrics page shows. Raises nothing for what is on disk."""
@@ -67,7 +68,8 @@ class Quality:
         shares = [
             ((model,), waiting.share) for model, waiting in sorted(self._waiting.items()) if any(model == one for one, _ in self.serving)
         ]
-        return found | {"tidegate_label_sample_ratio": shares}
+        found["tidegate_label_sample_ratio"] = shares
+        return found
 
     def _read(self, now_us: int) -> None:
         """Labels first: one that came before its answer waits for it, the other way round it could be given up."""
@@ -77,10 +79,12 @@ class Quality:
             self._labels_seq = commit.seq
         files, last = new_files(self._root, after=self._answers_seq)
         for file in files:
-            if file.max_ts >= since or self._began:
-                for columns in answers_in(self._root / file.path):
-                    self._of(file.model).add(self._answers(columns), np.zeros(0, LABEL))
+            if file.path not in self._done and (file.max_ts >= since or self._began):
+                for part in [self._answers(columns) for columns in answers_in(self._root / file.path)]:
+                    self._of(file.model).add(part, np.zeros(0, LABEL))
+                self._done.add(file.path)
         self._answers_seq, self._began = last, True
+        self._done.clear()
 
     def _read_labels(self, commit: LabelCommit, since: int) -> None:
         for file in commit.files:

@@ -85,8 +85,8 @@ def test_labels_are_kept_once_whatever_dies_and_judge_versions(tmp_path: Path) -
 
             until(stored, f"label {number} is not taken")
         assert statuses <= {200, 503}
-        accuracy = 'tidegate_label_quality{arm="stable",metric="accuracy",model="rows",version="1"}'
-        until(lambda: server.values().get(accuracy) == 0.5, "versions are not judged")
-        assert 40 == server.gauge('tidegate_label_answers_total{arm="stable",model="rows",outcome="labelled",version="1"}')
+        answers = 'tidegate_label_answers_total{arm="stable",model="rows",outcome="labelled",version="1"}'
+        until(lambda: server.values().get(answers) == 40, "versions are not judged")
+        assert 0.5 == server.gauge('tidegate_label_quality{arm="stable",metric="accuracy",model="rows",version="1"}')
     files = [log / file.path for file in LabelLog(log).files()]
     assert sorted(f"l{number}" for number in range(40)) == sorted(table_of(files)["label_id"].to_pylist())

@@ -151,6 +151,12 @@ def test_a_final_label_stands_against_later_ones(tmp_path: Path) -> None:
     assert ([1.0], 1) == ([row["label_value"] for row in rows], report.replaced)
 
 
+def test_of_labels_that_came_together_the_greatest_id_counts(tmp_path: Path) -> None:
+    """So that the same join is the same whatever the order of files."""
+    rows, _ = both(tmp_path, [one()], [said(2, request=IDS[0], value=2.0), said(10, request=IDS[0], value=0.0)])
+    assert [2.0] == [row["label_value"] for row in rows]
+
+
 def test_what_comes_early_waits_until_all_could_have_come(tmp_path: Path) -> None:
     """A row that is not mature has no label, whatever arrived."""
     rows, report = both(tmp_path, [one(ts=AS_OF - S)], [said(0, request=IDS[0], event_us=AS_OF, arrival_us=AS_OF)], mature_after=60 * S)
