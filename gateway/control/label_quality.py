@@ -55,7 +55,12 @@ class Quality:
 
     def families(self) -> Families:
         """What the metrics page shows of versions that serve."""
-        found: Families = {"tidegate_label_answers_total": [], "tidegate_label_quality": [], "tidegate_label_quality_bound": []}
+        found: Families = {
+            "tidegate_label_answers_total": [],
+            "tidegate_label_quality": [],
+            "tidegate_label_quality_bound": [],
+            "tidegate_label_sample_ratio": [],
+        }
         for (model, version, arm, outcome), count in sorted(self._counts.items()):
             if (model, version) in self.serving:
                 found["tidegate_label_answers_total"].append(((model, str(version), arm, outcome), float(count)))
@@ -65,10 +70,10 @@ class Quality:
                 found["tidegate_label_quality"].append((key, figure.value))
                 bounds = [("low", figure.low), ("high", figure.high)]
                 found["tidegate_label_quality_bound"] += [((*key, name), bound) for name, bound in bounds if bound is not None]
-        shares = [
-            ((model,), waiting.share) for model, waiting in sorted(self._waiting.items()) if any(model == one for one, _ in self.serving)
-        ]
-        found["tidegate_label_sample_ratio"] = shares
+        shown = {model for model, _ in self.serving}
+        for model, waiting in sorted(self._waiting.items()):
+            if model in shown:
+                found["tidegate_label_sample_ratio"].append(((model,), waiting.share))
         return found
 
     def _read(self, now_us: int) -> None:
