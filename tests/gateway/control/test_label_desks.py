@@ -23,7 +23,8 @@ while True:
     message = heard()
     match message["type"]:
         case "Serving":
-            say(type="Judged", families={{"tidegate_label_quality": [[[version[0]], float(version[1])] for version in message["versions"]]}})
+            figures = [[[model], float(number)] for model, number in message["versions"]]
+            say(type="Judged", families={{"tidegate_label_quality": figures}})
         case "Ingest" if message["content"] == base64.b64encode(b"fatal").decode():
             os._exit(3)
         case "Ingest" if message["content"] != base64.b64encode(b"silent").decode():
