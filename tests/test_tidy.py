@@ -23,7 +23,8 @@ OWNERS = {
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
-    "pyarrow": {f"registry/{name}.py" for name in ("arrow_values", "rows", "row_stream", "answer_file")},
+    "pyarrow": {f"registry/{name}.py" for name in ("arrow_values", "rows", "row_stream", "answer_file", "label_files", "label_source")},
+    "duckdb": {"retrain/label_join.py"},
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
     "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},
@@ -39,7 +40,7 @@ OWNERS = {
         "gateway/commands/reaching.py",
     },  # the last as a client
     "prometheus_client": set(),  # the witness in tests; the page is written by our own
-    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "referee", "supervisor", "worker")},
+    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "label_desk", "referee", "supervisor", "worker")},
     "structlog": {"gateway/observe/logs.py"},
     "time": {"gateway/clock.py"},
     "random": {"gateway/clock.py"},

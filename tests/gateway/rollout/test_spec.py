@@ -188,7 +188,7 @@ spec:
         ({f"{STEPS}.0": {"pause": {}}},
          "spec.analysis.metrics.1.type: only a shadow and stable answer the same requests, and there is no shadow step"),
         ({f"{METRICS}.1": {"name": "l", "type": "label", "label": "churned"}},
-         "spec.analysis.metrics.1.type: no labels are collected yet, so there would be NO_DATA without end: set dryRun: true"),
+         "spec.analysis.metrics.1.type: labels do not reach rollouts yet, so there would be NO_DATA without end: set dryRun: true"),
         ({f"{METRICS}.1": {"name": "l", "type": "label", "dryRun": True}},
          "spec.analysis.metrics.1.label: required of type label: the name of the label"),
         ({f"{METRICS}.1": QUERY | {"query": " "}}, "spec.analysis.metrics.1.query: required of type query: a PromQL expression"),
