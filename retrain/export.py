@@ -111,7 +111,7 @@ def to_model(pipeline: Pipeline, dataset: Dataset) -> bytes:
     if taken:
         raise ExportError(f"a column is named '{min(taken)}', as an output is")
     inputs = [(name, FloatTensorType([None, 1]) if name in dataset.numbers else StringTensorType([None, 1])) for name in dataset.columns]
-    estimator = pipeline.steps[-1][1]
+    estimator = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
     try:
         teach(estimator)
         opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
