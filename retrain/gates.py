@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from registry.contract import Port
 from registry.gate import DEFAULT_GATE
 from registry.golden import array_of
 from registry.onnx_model import examine
@@ -56,34 +57,39 @@ def budget_gate(
 def golden_gate(champion: Champion, content: bytes, candidate: Model) -> Gate:
     """The candidate takes what the champion takes and gives outputs of the same names and types, also for its golden requests."""
     contract = examine(content, DEFAULT_GATE).contract
-    checks = []
-    for side, ours, theirs in (
-        ("input", contract.inputs, champion.contract.inputs),
-        ("output", contract.outputs, champion.contract.outputs),
-    ):
-        now = {port.name: port.type for port in ours}
-        for port in theirs:
-            same = now.get(port.name) == port.type
-            text = f"{side} '{port.name}' is {now.get(port.name, 'not there')}, where the champion has {port.type}"
-            checks.append(Check(name="contract", passed=same, text=text, slice=port.name))
+    wrong = [*_differences("input", contract.inputs, champion.contract.inputs)]
+    wrong += _differences("output", contract.outputs, champion.contract.outputs)
     more = {port.name for port in contract.inputs} - {port.name for port in champion.contract.inputs}
-    if more:
-        checks.append(Check(name="contract", passed=False, text=f"input '{min(more)}' is new, and callers do not send it"))
-    for place, request in enumerate(champion.golden.requests if champion.golden and all(check.passed for check in checks) else ()):
-        checks.append(_answered(candidate, {name: array_of(tensor) for name, tensor in request.inputs.items()}, place))
-    return Gate(name=GOLDEN, checks=tuple(checks))
+    wrong += [f"input '{name}' is new, and callers do not send it" for name in sorted(more)]
+    if wrong:
+        return Gate(name=GOLDEN, checks=tuple(Check(name="contract", passed=False, text=text) for text in wrong))
+    ports = len(contract.inputs) + len(contract.outputs)
+    same = Check(name="contract", passed=True, text=f"{ports} inputs and outputs are those of the champion")
+    requests = champion.golden.requests if champion.golden else ()
+    asked = [{name: array_of(tensor) for name, tensor in request.inputs.items()} for request in requests]
+    unanswered = [text for place, tensors in enumerate(asked) if (text := _unanswered(candidate, tensors, place))]
+    answered = f"{len(requests) - len(unanswered)} of {len(requests)} golden requests of the champion are answered"
+    checks = [Check(name="golden", passed=False, text=text) for text in unanswered] or [Check(name="golden", passed=True, text=answered)]
+    return Gate(name=GOLDEN, checks=(same, *checks))
 
 
-def _answered(candidate: Model, tensors: dict[str, np.ndarray], place: int) -> Check:
+def _differences(side: str, ours: tuple[Port, ...], theirs: tuple[Port, ...]) -> list[str]:
+    now = {port.name: port.type for port in ours}
+    return [
+        f"{side} '{port.name}' is {now.get(port.name, 'not there')}, where the champion has {port.type}"
+        for port in theirs
+        if now.get(port.name) != port.type
+    ]
+
+
+def _unanswered(candidate: Model, tensors: dict[str, np.ndarray], place: int) -> str | None:
     """Answers may be others than the champion's, but answers they must be."""
-    name = f"golden request {place}"
     try:
         answers = candidate.ask(tensors)
     except RetrainError as error:
-        return Check(name=name, passed=False, text=f"{name} of the champion: {error}")
-    numbers = [array for array in answers.values() if array.dtype.kind == "f"]
-    finite = all(np.isfinite(array).all() for array in numbers)
-    return Check(name=name, passed=finite, text=f"{name} of the champion is answered with {'' if finite else 'in'}finite numbers")
+        return f"golden request {place} of the champion: {error}"
+    finite = all(np.isfinite(array).all() for array in answers.values() if array.dtype.kind == "f")
+    return None if finite else f"golden request {place} of the champion is answered with numbers that are not finite"
 
 
 def _within(  # noqa: PLR0917 - a row of a table

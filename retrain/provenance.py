@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 
 from registry.names import digest_of
@@ -38,8 +39,7 @@ def lock_digest(folder: Path, named: Path | None = None) -> str:
                 raise RetrainError(f"{path}: there is no such lock file") from None
         except OSError as error:
             raise RetrainError(f"{path}: {error.strerror}") from error
-    installed = {f"{one.metadata['Name']}=={one.version}".lower() for one in importlib.metadata.distributions()}
-    return digest_of("\n".join(sorted(installed)).encode())
+    return _installed()
 
 
 def versions() -> dict[str, str]:
@@ -62,6 +62,13 @@ def hardware() -> dict[str, Plain]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.release()}",
     }
+
+
+@cache
+def _installed() -> str:
+    """Asking two hundred packages takes a while, and they stay what they are while a process runs."""
+    found = {f"{one.name}=={one.version}".lower() for one in importlib.metadata.distributions()}
+    return digest_of("\n".join(sorted(found)).encode())
 
 
 def _processor() -> str | None:

@@ -96,9 +96,10 @@ def fit(recipe: Recipe, rows: Dataset, *, seed: int, progress: Progress = unseen
 
 
 def search(
-    rows: Dataset, *, seed: int, recipes: tuple[Recipe, ...] = SEARCHED, progress: Progress = unseen
+    rows: Dataset, *, seed: int, recipes: tuple[Recipe, ...] | None = None, progress: Progress = unseen
 ) -> tuple[Recipe, dict[str, float]]:
     """The recipe with the least log loss on the latest rows, fitted to those before; and the log loss of each. Raises `RetrainError`."""
+    recipes = SEARCHED if recipes is None else recipes
     cut = rows.rows - max(int(rows.rows * _VALIDATED), 1)
     before, after = rows.take(slice(0, cut)), rows.take(slice(cut, None))
     weights = np.ones(after.rows) if after.weights is None else after.weights

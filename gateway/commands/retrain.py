@@ -147,6 +147,41 @@ def show(
         retrain_view.show(store, found, journal)
 
 
+@app.command()
+@command
+def validate(
+    model: Annotated[str, typer.Argument(help="The model whose contract and reference count.")],
+    *,
+    registry: Registry = None,
+    option: place.Options = None,
+    base: Base = None,
+    policy: Policy = None,
+    data: wishes.Rows = None,
+    label: wishes.Label = None,
+    time: wishes.Time = None,
+    where: wishes.Where = None,
+    days: wishes.Days = None,
+    min_rows: wishes.MinRows = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the report as a page.")] = None,
+    suite: Annotated[Path | None, typer.Option("--great-expectations", metavar="FILE", help="Write the checks as a suite, JSON.")] = None,
+    tfdv: Annotated[Path | None, typer.Option("--tfdv", metavar="FILE", help="Write the checks as a schema.pbtxt of TFDV.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check rows against a model's contract and reference, as a job does before it trains. Without rows, only write the checks elsewhere.
+
+    Exits with 1 where something failed.
+    """
+    from gateway.commands import retrain_validation
+
+    store = place.existing(_place(registry), option)
+    asked = Asked(rows=data, label=label, time=time, where=where, days=days, min_rows=min_rows)
+    under = None if policy is None else _policy_wish(policy, model)
+    wish = None if data is None and under is None else wishes.wish_of(model, base, asked, under)
+    retrain_validation.perform(
+        store, model, base or (wish.base if wish else "champion"), wish, html=html, suite=suite, tfdv=tfdv, as_json=as_json
+    )
+
+
 # --- what the verbs share --------------------------------------------------------------------------------------------------------------
 
 

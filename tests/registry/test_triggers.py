@@ -127,6 +127,10 @@ def test_what_is_not_there_or_no_name(store: Store, kind_of: Callable[..., str])
         assert kind_of(call).startswith("invalid_name: ")
 
 
+def _read_all(store: Store, trigger: str) -> tuple[object, ...]:
+    return store.triggers.all("m"), store.triggers.claimed("m"), store.triggers.journal("m", trigger)
+
+
 def test_damage_is_named(store: Store, kind_of: Callable[..., str]) -> None:
     """By reading and by `verify`, also of a claim."""
     trigger = propose(store)[0].id
@@ -138,8 +142,7 @@ def test_damage_is_named(store: Store, kind_of: Callable[..., str]) -> None:
         path.chmod(0o644)
         path.write_bytes(whole.replace(b'"format":2', b'"format":2 ') if "journal" not in name else whole[:-1])
         assert [f"triggers/m/{noted}" + (".json" if noted == trigger else "")] == [finding.key for finding in verify(store)]
-        read = lambda: (store.triggers.all("m"), store.triggers.claimed("m"), store.triggers.journal("m", trigger))
-        assert f"damaged: triggers/m/{name} " in kind_of(read)
+        assert f"damaged: triggers/m/{name} " in kind_of(lambda: _read_all(store, trigger))
         path.write_bytes(whole)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from registry.triggers import Trigger, Window
 from retrain import recipes
 from retrain.dataset import Dataset
 from retrain.desk import Desk
-from retrain.export import export
+from retrain.export import Exported, export
 from retrain.planning import Data, Training, Wish
 
 START_S = 1_700_000_000.0
@@ -64,20 +65,31 @@ def written(path: Path, rows: Dataset, **columns: Any) -> Path:
     return path
 
 
-def with_champion(store: Store, *, turned: bool = False, rows: int = 1_500) -> Trigger:
-    """Version 1, trained on rows of its own, is the champion; and a trigger that asks for the next one."""
-    learned, reference = drawn(rows, seed=7, turned=turned), drawn(300, seed=8, turned=turned)
+def with_champion(store: Store) -> Trigger:
+    """Version 1 is the champion; and there is a trigger that asks for the next one."""
+    put = publish_champion(store)
+    store.aliases(MODEL).move("champion", to=put, expected_from=None, actor="ann", reason="", now_s=START_S)
+    return proposed(store)
+
+
+@cache
+def _exported() -> Exported:
+    learned, reference = drawn(1_500, seed=7), drawn(300, seed=8)
     recipe = recipes.Recipe("logistic", {"inverse_penalty": 1.0})
     exported = export(recipes.fit(recipe, learned, seed=0), reference, fitted=learned)
     record = TrainingRecord(format=1, parameters=recipe.recorded, seed=0)
-    parts = replace(exported.parts, contract=TERMS, training=record, card="# m\n\nA model.\n")
+    return replace(exported, parts=replace(exported.parts, contract=TERMS, training=record, card="# m\n\nA model.\n"))
+
+
+def publish_champion(store: Store, **changes: Any) -> int:
+    """A version that was trained on rows of its own, with other parts where `changes` say so."""
+    exported = _exported()
     folder = Path(str(store.medium.root)).parent / "champion"
     folder.mkdir(exist_ok=True)
-    put = publish(
+    parts = replace(exported.parts, **changes)
+    return publish(
         store, exported.save(folder), name=MODEL, publisher="ann", now_s=START_S, publish_id="first", parts=parts, trial=lambda *_: None
-    )
-    store.aliases(MODEL).move("champion", to=put.version, expected_from=None, actor="ann", reason="", now_s=START_S)
-    return proposed(store)
+    ).version
 
 
 def proposed(store: Store, *, rule: str = "manual", now_s: float = START_S + 41 * DAY_S) -> Trigger:
