@@ -51,7 +51,7 @@ class RowsFiles:
 
     def types(self, connection: Connection) -> dict[str, str]:
         """As `Source`."""
-        found = _said(lambda: connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [self._names()]).fetchall())
+        found = asked(lambda: connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [self._names()]).fetchall())
         return {name: kind for name, kind, *_ in found}
 
     def relation(self, connection: Connection, snapshot: Snapshot, inputs: tuple[Input, ...]) -> Any:
@@ -77,7 +77,7 @@ class RowsFiles:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         files = f"read_parquet(?, file_row_number = true, filename = '{_FILE}')"
         query = f"SELECT {', '.join(columns)} FROM {files}{where}"  # noqa: S608 - names are quoted
-        return _said(lambda: connection.sql(query, params=[self._names(), *values]))
+        return asked(lambda: connection.sql(query, params=[self._names(), *values]))
 
     def _row(self) -> str:
         """The place of a row among those of all files."""
@@ -120,7 +120,7 @@ def _file(path: Path, progress: Progress) -> File:
     return File(name=path.name, digest=digest, rows=parquet_rows(path))
 
 
-def _said(ask: Any) -> Any:
+def asked(ask: Any) -> Any:
     """DuckDB's refusals in one sentence."""
     import duckdb
 
