@@ -42,6 +42,7 @@ def lock_digest(folder: Path, named: Path | None = None) -> str:
     return _installed()
 
 
+@cache
 def versions() -> dict[str, str]:
     """Of what makes the model and what may change it."""
     found = {"python": platform.python_version()}

