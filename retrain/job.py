@@ -128,6 +128,8 @@ class Job:
             dataset=spec.snapshot.digest,
         )  # fmt: skip
         found.passed(gates.validation_gate(found.report))
+        if spec.checked is not None:
+            found.passed(spec.checked)
 
     def _loaded(self, part: Part, found: Found) -> Dataset:
         self._step(f"reading {part.name}", None)

@@ -19,7 +19,8 @@ from retrain import provenance
 from retrain.champion import Champion
 from retrain.entry import resolve
 from retrain.errors import RetrainError
-from retrain.gate_settings import Gates
+from retrain.expectations import gate_of
+from retrain.gate_settings import Gate, Gates
 from retrain.inputs import inputs_of
 from retrain.snapshot import MAX_FILES, MAX_ROWS, File, Filter, Snapshot
 from retrain.sources import RowsFiles
@@ -41,6 +42,7 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_rows: Annotated[int, msgspec.Meta(ge=1)] = MAX_ROWS
     holdout: Share = 0.2
     gap_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    expectations: str | None = None  # path of a validation result of Great Expectations, JSON: it must be a success too
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +95,7 @@ def planned(
         seed=wish.training.seed,
         bootstrap_seed=wish.training.seed,
         gates=wish.gates,
+        checked=None if wish.data.expectations is None else _checked(Path(wish.data.expectations)),
         lock_digest=provenance.lock_digest(folder, lock),
         run_url=wish.run_url,
     )
@@ -149,6 +152,15 @@ def _paths(patterns: tuple[str, ...]) -> tuple[Path, ...]:
     if not 0 < len(found) <= MAX_FILES:
         raise RetrainError(f"there are {len(found)} files of rows, where 1 to {MAX_FILES} are expected")
     return tuple(found)
+
+
+def _checked(path: Path) -> Gate:
+    try:
+        return gate_of(msgspec.json.decode(path.read_bytes()))
+    except OSError as error:
+        raise RetrainError(f"{path}: {error.strerror}") from error
+    except (msgspec.DecodeError, RetrainError) as error:
+        raise RetrainError(f"{path}: {error}") from error
 
 
 def _check_slices(gates: Gates, inputs: set[str]) -> None:

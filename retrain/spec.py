@@ -12,7 +12,7 @@ import msgspec
 from registry.errors import damaged
 from registry.names import Digest
 from registry.training import Plain
-from retrain.gate_settings import Gates
+from retrain.gate_settings import Gate, Gates
 from retrain.snapshot import Snapshot
 
 
@@ -30,6 +30,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seed: int = 0  # of the training
     bootstrap_seed: int = 0  # of the bounds
     gates: Gates = Gates()
+    checked: Gate | None = None  # what another tool found about the rows
     lock_digest: Digest | None = None
     run_url: str | None = None
 

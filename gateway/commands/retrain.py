@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
@@ -80,6 +81,7 @@ def retrain(
     min_rows: wishes.MinRows = None,
     lock: wishes.Lock = None,
     run_url: wishes.RunUrl = None,
+    expectations: wishes.Expectations = None,
     rollout: RolloutPlan = None,
     reason: place.Reason = "",
     actor: place.Actor = None,
@@ -91,11 +93,13 @@ def retrain(
     asked = Asked(
         rows=data, label=label, time=time, weight=weight, arrival=arrival, where=where, days=days, holdout=holdout, entry=entry,
         parameters=param, seed=seed, slices=slice_, min_rows=min_rows, lock=lock, run_url=run_url,
+        expectations=expectations,
     )  # fmt: skip
     if sum([model is not None, trigger is not None, replay is not None, watch]) != 1:
         raise UsageError("give one of --model, --trigger, --replay and --watch")
     if watch and (policy is None or asked.any or as_of is not None):
         raise UsageError("--watch: does what --policy says, at the time that it is")
+    _check_extra()
     store = place.existing(_place(registry), option)
     with staged(as_json=as_json) as progress:
         work = _Work(store=store, desk=_desk(store, actor, progress), asked=asked, policy=policy, base=base, as_json=as_json)
@@ -173,6 +177,7 @@ def validate(
     """
     from gateway.commands import retrain_validation
 
+    _check_extra()
     store = place.existing(_place(registry), option)
     asked = Asked(rows=data, label=label, time=time, where=where, days=days, min_rows=min_rows)
     under = None if policy is None else _policy_wish(policy, model)
@@ -243,19 +248,21 @@ class _Work:
 
         assert self.policy is not None
         sleep = threading.Event().wait
+        every_s = 60.0
         while True:
-            policy = _policy(self.policy)
-            plan = rollout or (Path(policy.rollout) if policy.rollout else None)
-            begin = None if plan is None else _rollout(self.store, plan, actor)
             try:
+                policy = _policy(self.policy)
+                every_s = seconds(policy.when.look_every)
+                plan = rollout or (Path(policy.rollout) if policy.rollout else None)
+                begin = None if plan is None else _rollout(self.store, plan, actor)
                 look(self.desk, policy, rollout=begin, told=self._decided)
-            except (RetrainError, RegistryError) as error:
+            except (RetrainError, RegistryError, UsageError) as error:
                 if once:
                     raise UsageError(str(error)) from error
                 say(f"this look came to nothing: {printable(str(error))}")
             if once:
                 return
-            sleep(seconds(policy.when.look_every))
+            sleep(every_s)
 
     def _decided(self, done: Done) -> None:
         decision = done.decision
@@ -276,6 +283,13 @@ class _Work:
         else:
             say(retrain_view.headline(trigger, journal))
             say(f"  tidegate retrain show {trigger.id} says how it came about")
+
+
+def _check_extra() -> None:
+    """What serves needs none of it."""
+    missing = [name for name in ("duckdb", "pandas", "sklearn", "skl2onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"retraining needs {missing[0]}, which is not installed: pip install 'tidegate[train]'")
 
 
 def _place(registry: str | None) -> str:

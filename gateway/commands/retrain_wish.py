@@ -37,6 +37,10 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Of samples, training a
 Slice = Annotated[list[str] | None, typer.Option("--slice", metavar="INPUT", help="Judge each of its values by itself; repeatable.")]
 MinRows = Annotated[int | None, typer.Option("--min-rows", min=1, help="Labelled rows without which nothing is trained [1000].")]
 Lock = Annotated[Path | None, typer.Option("--lock", help="Lock file of the packages [the one that lies here, or what is installed].")]
+Expectations = Annotated[
+    Path | None,
+    typer.Option("--expectations", metavar="RESULT.json", help="A validation result of Great Expectations, which must be a success."),
+]
 RunUrl = Annotated[str | None, typer.Option("--run-url", metavar="URL", help="Where people follow the run; it stands in the record.")]
 
 
@@ -59,6 +63,7 @@ class Asked:
     min_rows: int | None = None
     lock: Path | None = None
     run_url: str | None = None
+    expectations: Path | None = None
 
     @property
     def any(self) -> bool:
@@ -91,7 +96,7 @@ def wish_of(model: str, base: str | None, asked: Asked, under: Wish | None) -> W
         filters = None if asked.where is None else [msgspec.to_builtins(filter_of(text)) for text in asked.where]
     data = {
         "rows": asked.rows, "label": asked.label, "time": asked.time, "weight": asked.weight, "arrival": asked.arrival, "filters": filters,
-        "days": asked.days, "holdout": asked.holdout,
+        "days": asked.days, "holdout": asked.holdout, "expectations": None if asked.expectations is None else str(asked.expectations),
     }  # fmt: skip
     training = {
         "entry_point": asked.entry,

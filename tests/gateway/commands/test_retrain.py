@@ -101,6 +101,27 @@ def test_watching_once(store: Store, rows: Path, tmp_path: Path) -> None:
     assert "" == done(*command)
 
 
+def test_watching_goes_on_after_a_look_that_came_to_nothing(
+    store: Store, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a policy that somebody is writing; the time between looks is the policy's. Ctrl-C ends it."""
+    policy, waited = tmp_path / "policy.yaml", []
+    policy.write_text("{}")
+
+    class Event:
+        def wait(self, seconds: float) -> None:
+            waited.append(seconds)
+            policy.write_text(POLICY.replace("older_than: 1d", "older_than: 999999d") % rows)
+            if len(waited) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("gateway.commands.retrain.threading.Event", Event)
+    result = run("retrain", "--watch", "--policy", policy, "-r", tmp_path / "r")
+    assert (Exit.INTERRUPTED, [60.0, 300.0]) == (result.exit_code, waited)
+    assert "this look came to nothing: " in result.stdout
+    assert "expire" in result.stdout
+
+
 def test_rows_are_validated_without_a_job(store: Store, rows: Path, tmp_path: Path) -> None:
     """As text, JSON and a page; the checks for other tools need no rows."""
     place, data = ["-r", tmp_path / "r"], ["--data", rows, "--label", "late", "--time", "at"]
@@ -143,6 +164,39 @@ def test_mistakes(store: Store, tmp_path: Path, command: list[str], code: Exit, 
     """One sentence and the right exit code."""
     assert text in failed(code, "retrain", *command, "-r", tmp_path / "r")
     assert 0 == store.triggers.journal(MODEL, store.triggers.ids(MODEL)[0]).seq
+
+
+def test_a_result_of_great_expectations_counts(store: Store, rows: Path, tmp_path: Path) -> None:
+    """One that is none is a mistake; a failure is a refusal, before anything is trained."""
+    result = tmp_path / "result.json"
+    command = [
+        "retrain",
+        "--model",
+        MODEL,
+        "-r",
+        tmp_path / "r",
+        "--data",
+        rows,
+        "--label",
+        "late",
+        "--time",
+        "at",
+        "--expectations",
+        result,
+    ]
+    assert "result.json: No such file or directory" in failed(Exit.USAGE, *command)
+    result.write_text("{}")
+    assert "result.json: this is no validation result of Great Expectations" in failed(Exit.USAGE, *command)
+    result.write_text('{"success": false, "results": [{"success": false, "expectation_config": {"type": "expect_x", "kwargs": {}}}]}')
+    assert "rejected: validation: expect_x is not met" in refused(*command)
+    assert [1] == store.versions(MODEL)
+
+
+def test_what_is_not_installed_is_named(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With how to install it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    text = failed(Exit.USAGE, "retrain", "--model", MODEL, "-r", tmp_path / "r", "--data", "x")
+    assert "retraining needs duckdb, which is not installed: pip install 'tidegate[train]'" in text
 
 
 def test_a_registry_is_asked_for() -> None:
