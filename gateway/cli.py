@@ -17,6 +17,7 @@ from gateway.commands import (
     infer,
     inspect,
     key,
+    labels,
     log,
     models,
     profile,
@@ -49,6 +50,7 @@ for one in (
     app.command()(one)
 app.add_typer(config.app, name="config")
 app.add_typer(key.app, name="key")
+app.add_typer(labels.app, name="labels")
 for name, one in rollout_verbs.COMMANDS.items():
     rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")

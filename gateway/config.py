@@ -17,6 +17,7 @@ from gateway.drift_settings import Drift, DriftPlan, drift_plan
 from gateway.hosts import is_loopback
 from gateway.identity.settings import Auth
 from gateway.identity.tenants import Tenant, check_names
+from gateway.label_settings import Labels
 from gateway.limits import Limits
 from gateway.model_settings import Count, IsolationPlan, Milliseconds, ModelPlan, ModelSettings, Rows, Versions
 from gateway.typed_yaml import MisfitError, Problem, YamlError
@@ -175,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
     drift: Drift = Drift()
+    labels: Labels = Labels()
     webhooks: Webhooks = Webhooks()
     batching: Batching = Batching()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
@@ -184,6 +186,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._check_exposure()
         check_names(list(self.tenants), with_credentials=self.auth is not None)
         _check_limits(self.limits)
+        if self.labels.enabled and self.label_log is None:
+            raise MisfitError("labels.directory", "labels need a directory, or processes.state, in which there is one")
 
     def _check_exposure(self) -> None:
         """Others are let in by somebody's decision, never by an oversight."""
@@ -224,6 +228,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def drift_plan(self, model: str) -> DriftPlan:
         """What is watched of a model."""
         return drift_plan(self.drift, self.model(model).drift)
+
+    @property
+    def label_log(self) -> Path | None:
+        """The directory of the inference log that labels are kept in; None where there is none."""
+        state = self.processes.state
+        return self.labels.directory or (None if state is None else state / "log")
 
     def plan(self, model: str, serving: Serving | None = None) -> ModelPlan:
         """The settings that hold for a version: the model's own here, then what the version says of itself, then the general ones."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from gateway.drift_settings import Contract, ModelDrift
+from gateway.label_settings import ModelLabels
 from gateway.typed_yaml import MisfitError
 from registry import queueing
 from registry.errors import RegistryError
@@ -69,6 +70,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     isolation_memory_bytes: Count = 2 << 30  # of that child, with weights and libraries
     run_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0  # of one run there; past it the child is replaced
     drift: ModelDrift = ModelDrift()  # what is watched of its traffic
+    labels: ModelLabels = ModelLabels()
     contract: Contract = Contract()  # what happens to values that break it
 
     def __post_init__(self) -> None:

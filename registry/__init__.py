@@ -7,7 +7,7 @@ rollout_entries,
 rollout_claims, rollouts, rollout_tips, evidence, policy,
 aliases, deletion, sealed, compiled, verified, store, constants, scanner, onnx_model, submission, confinement, niceness, trial,
 trial_child, trials, trials_child, columns, edges, categories, windows, calibration, profiling, arrow_values, rows, answers, reference,
-publish, reprofile, imported, triton_fields, triton_session, triton_config, overlay, repository, single, import_triton, import_mlflow,
+label, label_chain, label_files, label_ids, labels, label_merging, label_source, label_answers, publish, reprofile, imported, triton_fields, triton_session, triton_config, overlay, repository, single, import_triton, import_mlflow,
 desired, watch, discovery, gc, verify, transfer, backup.
 
 `state_directory` and `checkpoint` are what a server keeps for itself; the rest is the registry. Up to `store` it is what a registry holds

@@ -29,7 +29,8 @@ OWNERS = {
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
-    "pyarrow": {"registry/arrow_values.py", "registry/rows.py"},
+    "pyarrow": {"registry/arrow_values.py", "registry/rows.py", "registry/label_files.py", "registry/label_source.py"},
+    "duckdb": {"retrain/label_join.py"},
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py", "retrain/recipes.py"},
     "duckdb": {"retrain/engine.py", "retrain/sources.py"},  # the latter for its errors

@@ -32,8 +32,8 @@ def watched(title: str, *, as_json: bool, total_bytes: Callable[[], int] | None 
 
 
 @contextmanager
-def counted(title: str, total: int, *, as_json: bool) -> Iterator[Callable[[int], object]]:
-    """Something to tell how many more of `total` are done."""
+def counted(title: str, total: int | None, *, as_json: bool) -> Iterator[Callable[[int], object]]:
+    """Something to tell how many more of `total` are done; None: nobody knows how many there are."""
     if as_json or not sys.stderr.isatty():
         yield lambda _count: None
         return

@@ -7,6 +7,8 @@ from functools import partial
 
 from gateway.control.extensions import Extensions
 from gateway.control.guarded_calls import Personal
+from gateway.control.label_questions import PATH as LABELS
+from gateway.control.label_questions import LabelQuestions
 from gateway.control.service import Service
 from gateway.control.standard_calls import unary
 from gateway.control.state import ServerState
@@ -25,7 +27,7 @@ _REFUSED = {
 
 
 def inference_methods(service: Service, state: ServerState, extensions: Extensions) -> dict[bytes, Method]:
-    """All calls of the protocol and of tidegate.Monitoring by path. Those that this server does not have are refused by name."""
+    """All calls of the protocol and of tidegate.Monitoring by path, and labels. What this server does not have is refused by name."""
     answers: dict[str, Callable[[Message], bytes]] = {
         "ServerLive": lambda _: v2_grpc_metadata.server_live(True),
         "ServerReady": lambda _: v2_grpc_metadata.server_ready(state.ready),
@@ -40,6 +42,7 @@ def inference_methods(service: Service, state: ServerState, extensions: Extensio
     methods = {path(name): Method(unary=unary(answer)) for name, answer in answers.items()}
     methods[path("ModelStatistics")] = Method(unary=extensions.statistics.grpc)
     methods[MODEL_DRIFT.path.encode()] = Method(unary=extensions.drift.grpc)
+    methods[LABELS] = Method(unary=extensions.labels.grpc)
     methods[path("RepositoryModelLoad")] = Method(unary=extensions.control.grpc_load)
     methods[path("RepositoryModelUnload")] = Method(unary=extensions.control.grpc_unload)
     methods[path("ModelInfer")] = Method(unary=service.grpc_infer)
@@ -62,6 +65,11 @@ def personal_inference(service: Service) -> dict[bytes, Personal]:
         return Method(streaming=begin)
 
     return {path("ModelInfer"): unary_for, path("ModelStreamInfer"): streaming_for}
+
+
+def personal_labels(labels: LabelQuestions) -> dict[bytes, Personal]:
+    """The same for labels, whose messages name their models."""
+    return {LABELS: labels.personal}
 
 
 def path(name: str) -> bytes:

@@ -8,6 +8,7 @@ from gateway.control.configuration import ModelConfiguration
 from gateway.control.drift_questions import DriftQuestions
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
+from gateway.control.label_questions import LabelQuestions
 from gateway.control.model_control import ModelControl
 from gateway.control.statistics import Statistics
 
@@ -20,5 +21,6 @@ class Extensions:
     configuration: ModelConfiguration
     statistics: Statistics
     drift: DriftQuestions
+    labels: LabelQuestions
     control: ModelControl
     instruments: Instruments

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gateway.control.routes import Surface
 from gateway.errors import Code, TidegateError
-from gateway.identity.access import is_open
+from gateway.identity.access import IN_BODY, is_open
 from gateway.identity.callers import Caller
 from gateway.identity.certificates import Certificate
 from gateway.identity.gate import Gate
@@ -39,7 +39,7 @@ class GuardedHttp:
             return handler
         caller, now = self._gate.caller(credential_of(headers), self._certificate), self._gate.now()
         if now >= caller.until or (route, model) not in caller.passes:
-            refusal = caller.refusal(route, model, now)
+            refusal = _refusal(caller, route, model, now)
             if refusal is not None:
                 raise self._refused(refusal, headers)
         return self._lasting(route, model, handler, caller, headers)
@@ -50,7 +50,7 @@ class GuardedHttp:
 
         def handle(exchange: HttpExchange) -> None:
             if exchange.arrival >= caller.until or caller.principal is not principal:
-                refusal = caller.refusal(route, model, exchange.arrival)
+                refusal = _refusal(caller, route, model, exchange.arrival)
                 if refusal is not None:
                     raise self._refused(refusal, headers)
             exchange.credential = caller
@@ -65,3 +65,8 @@ class GuardedHttp:
             challenge += ', error="invalid_token"'
         more = [(b"www-authenticate", challenge.encode())] if error.code is Code.UNAUTHENTICATED else []
         return HttpRefusal(http_status(error.code), error.message, more)
+
+
+def _refusal(caller: Caller, route: str, model: str | None, now: float) -> TidegateError | None:
+    """Why a caller may not send this, or None; whoever is somebody may go on where the body says of which models it is."""
+    return caller.refusal_at_head(route, now) if route in IN_BODY else caller.refusal(route, model, now)

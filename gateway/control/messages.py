@@ -111,6 +111,15 @@ class ToldDrift(msgspec.Struct, frozen=True, tag=True):
     content: str = ""
 
 
+class ToldLabels(msgspec.Struct, frozen=True, tag=True):
+    """What became of labels: the answer as it goes out, or an error."""
+
+    number: int
+    code: int  # `errors.Code`
+    text: str
+    content: bytes
+
+
 # From a worker
 
 
@@ -160,9 +169,17 @@ class AskedDrift(msgspec.Struct, frozen=True, tag=True):
     messages: bool = False  # as `protocol.drift_message.VersionMessage`
 
 
+class AskedLabels(msgspec.Struct, frozen=True, tag=True):
+    """Somebody brings labels, as they came: JSON, or a message of `tidegate.Labels/Ingest`."""
+
+    number: int
+    content: bytes
+    message: bool
+
+
 class UnknownKey(msgspec.Struct, frozen=True, tag=True):
     """A token names a key that its issuer did not have: are there newer ones?"""
 
 
-ToWorker = Begin | Known | Hold | Route | Renew | Drain | Counted | Changed | ToldDrift
-FromWorker = Hello | Reports | Routed | Wake | Asked | AskedDrift | Change | UnknownKey
+ToWorker = Begin | Known | Hold | Route | Renew | Drain | Counted | Changed | ToldDrift | ToldLabels
+FromWorker = Hello | Reports | Routed | Wake | Asked | AskedDrift | AskedLabels | Change | UnknownKey

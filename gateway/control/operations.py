@@ -26,6 +26,7 @@ TAGS = {
     "inference": "Protocol v2: tensors in, tensors out.",
     "prediction": "TensorFlow Serving's REST API and KServe's protocol v1.",
     "repository": "What there is, and loading and unloading where `repository.model_control` is explicit.",
+    "labels": "What came true of answers.",
     "observation": "Statistics, trace and log settings, metrics.",
 }
 
@@ -138,6 +139,14 @@ OPERATIONS: dict[str, Operation] = {
             Code.OVERLOADED,
             Code.FAILED_PRECONDITION,
         ),
+    ),
+    "POST /v1/labels": Operation(
+        id="ingestLabels",
+        tag="labels",
+        summary="Store labels. It is answered when they are durable; sent again, those that are there are duplicates.",
+        body="LabelsRequest",
+        answer="LabelsAnswer",
+        codes=(Code.UNAVAILABLE, Code.OVERLOADED),
     ),
     "GET /v2/logging": _get("logSettings", "observation", "Log settings as they are.", "LogSettings"),
     "POST /v2/logging": _setting("setLogSettings", "log settings"),

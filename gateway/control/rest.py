@@ -64,6 +64,7 @@ class Rest:
             ("/v2/trace/setting", (*READ, *WRITE), telling(instruments.trace_http)),
             ("/v2/repository/index", WRITE, telling(extensions.index.http)),
             ("/v1/models", READ, self._models),
+            ("/v1/labels", WRITE, extensions.labels.http),
             ("/", READ, alive),
         ]
         return {path.encode(): (Route(methods, path), handler) for path, methods, handler in routes}

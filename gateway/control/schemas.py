@@ -10,12 +10,14 @@ from typing import Any
 
 import msgspec
 
+from gateway.control.label_bodies import LabelsAnswer
 from gateway.drift.findings import ModelDrift
 from gateway.observe.statistics import ModelStats
 from gateway.protocol.tensors import DATATYPES
 from gateway.protocol.v1_metadata import AVAILABLE, END, LOADING, START
 from gateway.protocol.v2_model_config import schemas_of_config
 from gateway.serving import index
+from registry.label import Item
 
 Schema = dict[str, Any]
 
@@ -187,7 +189,14 @@ def _drift() -> dict[str, Schema]:
     return found
 
 
+def _labels() -> dict[str, Schema]:
+    """As the types of request and answer have them."""
+    _, found = msgspec.json.schema_components([Item, LabelsAnswer], ref_template="#/components/schemas/{name}")
+    item = found.pop("Item")
+    return found | {"Label": item, "LabelsRequest": _object(labels=_list(ref("Label"), minItems=1), optional={"model": _TEXT})}
+
+
 def schemas() -> dict[str, Schema]:
     """All of them."""
     written = _ERRORS | _STATES | _METADATA | _INFERENCE | _PREDICTION | _REPOSITORY | _INSTRUMENTS
-    return written | _statistics() | _drift() | schemas_of_config(ref)
+    return written | _statistics() | _drift() | _labels() | schemas_of_config(ref)

@@ -19,7 +19,7 @@ from gateway.clock import Clock, seeded_random
 from gateway.config import Config
 from gateway.control.balance import Balance
 from gateway.control.behind import behind_of
-from gateway.control.calls import inference_methods, personal_inference
+from gateway.control.calls import inference_methods, personal_inference, personal_labels
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.crossings import Crossings
 from gateway.control.drift_questions import DriftQuestions
@@ -28,7 +28,8 @@ from gateway.control.health import Health, statuses
 from gateway.control.holding import Holding, routes_of
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
-from gateway.control.messages import Asked, AskedDrift, Change, Held, Report, Table, UnknownKey
+from gateway.control.label_questions import LabelQuestions
+from gateway.control.messages import Asked, AskedDrift, AskedLabels, Change, Held, Report, Table, UnknownKey
 from gateway.control.model_child import start_model_child, start_model_child_behind
 from gateway.control.model_control import ModelControl
 from gateway.control.parking import Parking
@@ -95,7 +96,7 @@ class Serving:
         cores: set[int],
         report: Callable[[tuple[Report, ...]], None],
         wake: Callable[[str], None],
-        ask: Callable[[Asked | AskedDrift | Change | UnknownKey], None],
+        ask: Callable[[Asked | AskedDrift | AskedLabels | Change | UnknownKey], None],
     ) -> None:
         """`sockets` are descriptors that listen; `report` gets the list of versions whenever it has changed, `wake` models that sleep;
         `ask` sends what only the supervisor can answer.
@@ -141,15 +142,19 @@ class Serving:
         index = RepositoryIndex(service)
         self.statistics = Statistics(service, asyncio.get_running_loop(), lambda model: self._ask(Asked(model)))
         self.drift = DriftQuestions(service, asyncio.get_running_loop(), lambda *question: self._ask(AskedDrift(*question)))
+        self.labels = LabelQuestions(
+            asyncio.get_running_loop(), lambda *labels: self._ask(AskedLabels(*labels)), enabled=lambda: self.config.labels.enabled
+        )
         self.control = ModelControl(lambda *change: self._ask(Change(*change)), config.repository)
         instruments = Instruments(service, lambda: self.config.logging.level)
-        extensions = Extensions(index, ModelConfiguration(service, self._chosen), self.statistics, self.drift, self.control, instruments)
+        configuration = ModelConfiguration(service, self._chosen)
+        extensions = Extensions(index, configuration, self.statistics, self.drift, self.labels, self.control, instruments)
         strict = config.rest.strict_json
         v1 = RestV1(service, RestPrediction(service, strict_json=strict))
         rest = Rest(service, self.state, RestInference(service, strict_json=strict), extensions, v1, auth=self._auth)
         methods = inference_methods(service, self.state, extensions) | standard_methods(self.health)
         calls = GrpcRouter(methods, limits, compression=config.grpc.compression)
-        personal = personal_inference(service) | personal_health(self.health)
+        personal = personal_inference(service) | personal_labels(self.labels) | personal_health(self.health)
         behind = behind_of(calls, rest, self._wire, self.gate, personal)
         listener = Listener(self._wire, behind, clock=self.clock, rng=seeded_random(), gate=self.balance)
         batcher.answered = listener.flush

@@ -28,11 +28,13 @@ from gateway.control.credentials import Credentials, CredentialsError
 from gateway.control.drift import Drift
 from gateway.control.fleet import Fleet, Member
 from gateway.control.inheritance import Inheritance
+from gateway.control.label_desks import LabelDesks
 from gateway.control.loads import Loads
 from gateway.control.lookout import Lookout
 from gateway.control.messages import (
     Asked,
     AskedDrift,
+    AskedLabels,
     Change,
     Counted,
     FromWorker,
@@ -175,9 +177,11 @@ class Supervisor:
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
+        self.labels = LabelDesks(config, self.clock)
         self.placements = Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, triton_names=triton_names, more=(self.drift.gauges, self.rollouts.gauges),
+            arena, self.totals, config.limits.observe, triton_names=triton_names,
+            more=(self.drift.gauges, self.rollouts.gauges, self.labels.gauges),
             state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
@@ -213,6 +217,8 @@ class Supervisor:
                 self.loads.ask(member, message)
             case AskedDrift(number, model, messages):
                 self.drift.evaluators.ask(model, lambda content: member.channel.send(ToldDrift(number, content)), messages=messages)
+            case AskedLabels(number, content, is_message):
+                self.labels.ask(number, content, is_message, member.channel.send)
             case Asked(model):
                 member.channel.send(Counted(model, self.counting.statistics(model)))
             case UnknownKey():
@@ -293,6 +299,7 @@ class Supervisor:
     def _routed(self, table: Table) -> None:
         """There is another table; workers have it when they say so."""
         self._loop.call_soon(self.rollouts.follow)
+        self.labels.serves(table)
         if not table.ready:
             self.state.ready = False
         elif not self._ready_from:
@@ -387,7 +394,7 @@ class Supervisor:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        await asyncio.gather(self.administration.end(), self.drift.end(), self.rollouts.end())
+        await asyncio.gather(self.administration.end(), self.drift.end(), self.rollouts.end(), self.labels.end())
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()

@@ -35,6 +35,7 @@ from gateway.control.messages import (
     Route,
     Routed,
     ToldDrift,
+    ToldLabels,
     ToWorker,
     Wake,
 )
@@ -103,6 +104,8 @@ class Worker:
                 self._channel.send(Routed(message.table.generation))
             case ToldDrift(number, content) if self._serving is not None:
                 self._serving.drift.told(number, content)
+            case ToldLabels(number, code, text, content) if self._serving is not None:
+                self._serving.labels.told(number, code, text, content)
             case Counted(model, versions) if self._serving is not None:
                 self._serving.statistics.told(model, versions)
             case Changed(number, code, text) if self._serving is not None:

@@ -30,7 +30,7 @@ class Need(msgspec.Struct, frozen=True):
 
 NOTHING, META, ADMIN = Need(), Need("meta"), Need("admin")
 OPERATE, APPROVE, AUDIT = Need("operate"), Need("approve"), Need("audit")
-INFER = Need("infer", of_model=True)
+INFER, LABELS = Need("infer", of_model=True), Need("labels", of_model=True)
 
 TABLE: dict[str, Need] = {
     # health and server metadata
@@ -54,6 +54,9 @@ TABLE: dict[str, Need] = {
     "POST /v1/models/{model}:predict": INFER,
     "POST /v1/models/{model}/versions/{version}:predict": INFER,
     "POST /v1/models/{model}/labels/{label}:predict": INFER,
+    # what came true
+    "/tidegate.Labels/Ingest": LABELS,
+    "POST /v1/labels": LABELS,
     # what there is, and how it does
     f"{_INFERENCE}ModelReady": META,
     f"{_INFERENCE}ModelMetadata": META,
@@ -119,6 +122,7 @@ TABLE: dict[str, Need] = {
     # refused to everybody, by name
     **{f"{_INFERENCE}{kind}SharedMemory{verb}": NOTHING for kind in ("System", "Cuda") for verb in ("Status", "Register", "Unregister")},
 }
+IN_BODY = frozenset({"POST /v1/labels"})  # over HTTP: the models stand in the body, and its handler asks for each
 _OPEN = frozenset(route for route, need in TABLE.items() if not need.scope)
 
 

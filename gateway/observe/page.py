@@ -63,6 +63,7 @@ _HISTOGRAM_FAMILIES = (
     Family("tidegate_batch_rows", "histogram", "Rows of a batch"),
 )
 _ROLLOUT = ("rollout", "model")
+_ANSWERS = (*_VERSION, "arm")
 _SHADOW_FAMILY = Family(
     "tidegate_rollout_shadow", "counter", "Requests that a shadow ran too, or why it did not", ("model", "version", "outcome")
 )
@@ -106,6 +107,17 @@ GAUGES = {
             "Values that broke a rule of a version's contract",
             (*_VERSION, "input", "rule", "mode"),
         ),
+        Family(
+            "tidegate_label_answers", "counter", "Answers that were settled: with a label, or without one in time", (*_ANSWERS, "outcome")
+        ),
+        Family(
+            "tidegate_label_quality",
+            "gauge",
+            "Accuracy, Brier score, log loss, mean absolute error or AUC by labels",
+            (*_ANSWERS, "metric"),
+        ),
+        Family("tidegate_label_quality_bound", "gauge", "Bounds of these that hold at all looks together", (*_ANSWERS, "metric", "bound")),
+        Family("tidegate_label_sample_ratio", "gauge", "Share of requests that wait for labels, where too many would", ("model",)),
         Family("tidegate_feature_bin", "counter", "Values in a bin of a feature", (*_FEATURE, "bin")),
         Family("tidegate_feature_reference_ratio", "gauge", "Share of the reference in a bin of a feature", (*_FEATURE, "bin")),
         Family("tidegate_rollout_phase", "gauge", "1 for the phase that a rollout is in", (*_ROLLOUT, "phase")),

@@ -40,4 +40,5 @@ def _rpc(method: MethodDescriptor) -> Rpc:
 
 RPCS: dict[str, Rpc] = {method.name: _rpc(method) for method in inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods}
 MODEL_DRIFT = _rpc(tidegate_pb2.DESCRIPTOR.services_by_name["Monitoring"].methods_by_name["ModelDrift"])
+LABELS_INGEST = _rpc(tidegate_pb2.DESCRIPTOR.services_by_name["Labels"].methods_by_name["Ingest"])
 ROLLOUTS: dict[str, Rpc] = {method.name: _rpc(method) for method in tidegate_pb2.DESCRIPTOR.services_by_name["Rollouts"].methods}

@@ -7,6 +7,68 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Label(_message.Message):
+    __slots__ = ("label_id", "model", "name", "value", "text", "client_request_id", "request_id", "unit_hash", "row", "event_us", "source", "weight", "final", "supersedes")
+    LABEL_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    UNIT_HASH_FIELD_NUMBER: _ClassVar[int]
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    EVENT_US_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDES_FIELD_NUMBER: _ClassVar[int]
+    label_id: str
+    model: str
+    name: str
+    value: float
+    text: str
+    client_request_id: str
+    request_id: bytes
+    unit_hash: bytes
+    row: int
+    event_us: int
+    source: str
+    weight: float
+    final: bool
+    supersedes: str
+    def __init__(self, label_id: _Optional[str] = ..., model: _Optional[str] = ..., name: _Optional[str] = ..., value: _Optional[float] = ..., text: _Optional[str] = ..., client_request_id: _Optional[str] = ..., request_id: _Optional[bytes] = ..., unit_hash: _Optional[bytes] = ..., row: _Optional[int] = ..., event_us: _Optional[int] = ..., source: _Optional[str] = ..., weight: _Optional[float] = ..., final: _Optional[bool] = ..., supersedes: _Optional[str] = ...) -> None: ...
+
+class LabelsRequest(_message.Message):
+    __slots__ = ("model", "labels")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    labels: _containers.RepeatedCompositeFieldContainer[Label]
+    def __init__(self, model: _Optional[str] = ..., labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ...) -> None: ...
+
+class LabelFate(_message.Message):
+    __slots__ = ("label_id", "status", "reason")
+    LABEL_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    label_id: str
+    status: str
+    reason: str
+    def __init__(self, label_id: _Optional[str] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class LabelsResponse(_message.Message):
+    __slots__ = ("accepted", "duplicates", "refused", "results")
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    duplicates: int
+    refused: int
+    results: _containers.RepeatedCompositeFieldContainer[LabelFate]
+    def __init__(self, accepted: _Optional[int] = ..., duplicates: _Optional[int] = ..., refused: _Optional[int] = ..., results: _Optional[_Iterable[_Union[LabelFate, _Mapping]]] = ...) -> None: ...
+
 class ModelDriftRequest(_message.Message):
     __slots__ = ("name", "version")
     NAME_FIELD_NUMBER: _ClassVar[int]

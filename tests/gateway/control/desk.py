@@ -12,13 +12,14 @@ import numpy as np
 
 from gateway.config import Repository, Versions
 from gateway.control.behind import behind_of
-from gateway.control.calls import inference_methods, personal_inference
+from gateway.control.calls import inference_methods, personal_inference, personal_labels
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.drift_questions import DriftQuestions
 from gateway.control.extensions import Extensions
 from gateway.control.health import Health
 from gateway.control.index import RepositoryIndex
 from gateway.control.instruments import Instruments
+from gateway.control.label_questions import LabelQuestions
 from gateway.control.model_control import ModelControl
 from gateway.control.quotas import Quotas
 from gateway.control.rest import Rest
@@ -133,7 +134,10 @@ class Desk:
         self.chosen: dict[str, Versions] = {}  # model → what the settings say of its versions
         configuration = ModelConfiguration(self.service, lambda model: self.chosen.get(model, Versions()))
         instruments = Instruments(self.service, lambda: self.level)
-        self.extensions = Extensions(index, configuration, self.statistics, self.drift, self.control, instruments)
+        self.brought: list[tuple[int, bytes, bool]] = []  # labels
+        self.takes_labels = True
+        self.labels = LabelQuestions(self.loop, lambda *labels: self.brought.append(labels), enabled=lambda: self.takes_labels)
+        self.extensions = Extensions(index, configuration, self.statistics, self.drift, self.labels, self.control, instruments)
         v1 = RestV1(self.service, RestPrediction(self.service, strict_json=strict_json))
         inference = RestInference(self.service, strict_json=strict_json)
         self.auth = auth
@@ -144,7 +148,7 @@ class Desk:
         self.threaded = threaded
         self.service.set_routes(Routes({name: {3: self.version(model)} for name, model in self.models.items()}, {("broken", 1): "no"}))
         self.gate = Gate(auth or NOBODY, self.loop)
-        personal = personal_inference(self.service) | personal_health(self.health)
+        personal = personal_inference(self.service) | personal_labels(self.labels) | personal_health(self.health)
         behind = behind_of(self.calls, self.rest, self.limits.wire, self.gate if auth else None, personal)
         if certificate is not None and behind.known is not None:
             behind = behind.known(certificate)

@@ -24,6 +24,7 @@ from gateway.identity.principals import Principal
 from gateway.identity.settings import Client
 from gateway.limits import WireLimits
 from gateway.pb import inference_pb2 as pb
+from gateway.pb.tidegate_pb2 import Label, LabelsRequest
 from gateway.wire.grpc import Method
 from gateway.wire.status import grpc_status, http_status
 from tests.gateway.control.counter import Counter
@@ -76,7 +77,7 @@ def test_every_route_of_the_server_is_in_the_table_and_the_table_has_no_other() 
 def test_the_table_is_the_one_of_the_design() -> None:
     """Nothing for health and server metadata; scopes that exist for all else; whatever changes a server is an administrator's."""
     words = {need.scope for need in TABLE.values()}
-    assert {"", "meta", "infer", "admin", "operate", "approve", "audit"} == words
+    assert {"", "meta", "infer", "labels", "admin", "operate", "approve", "audit"} == words
     assert all(need.of_model == (need.scope in scopes.OF_MODELS) for need in TABLE.values())
     probes = {"GET /v2/health/live", "GET /v2/health/ready", "GET /v2/health/startup"}
     probes |= {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"}
@@ -86,7 +87,8 @@ def test_the_table_is_the_one_of_the_design() -> None:
     inference = {"POST /v2/models/{model}/infer", "POST /v2/models/{model}/versions/{version}/infer", INFER, STREAM}
     inference |= {f"POST /v1/models/{{model}}{place}:predict" for place in ("", "/versions/{version}", "/labels/{label}")}
     assert inference == {route for route, need in TABLE.items() if need.scope == "infer"}
-    changing = {route for route in TABLE if route.startswith("POST") and not route.endswith(("/infer", "/index", ":predict"))}
+    assert {"POST /v1/labels", "/tidegate.Labels/Ingest"} == {route for route, need in TABLE.items() if need.scope == "labels"}
+    changing = {route for route in TABLE if route.startswith("POST") and not route.endswith(("/infer", "/index", ":predict", "/labels"))}
     changing |= {route for route in TABLE if "ModelLoad" in route or "ModelUnload" in route}
     changing = {route for route in changing if not is_administration(route)}
     assert {"admin"} == {TABLE[route].scope for route in changing}
@@ -202,6 +204,7 @@ def desk_of(shown: Shown) -> Desk:
     desk.statistics._ask = lambda model: desk.loop.call_soon(desk.statistics.told, model, ())
     desk.drift._ask = lambda number, model, messages: desk.loop.call_soon(desk.drift.told, number, told(messages=messages))
     desk.control._ask = lambda number, model, load, bundle: desk.loop.call_soon(desk.control.told, number, Code.OK, "")
+    desk.labels._ask = lambda number, content, message: desk.loop.call_soon(desk.labels.told, number, 0, "", b"" if message else b"{}")
     return desk
 
 
@@ -234,6 +237,7 @@ TEXTS_MESSAGE = infer(TEXTS, np.array([["a"]], object), np.array([[1]], np.int64
 ASKED: dict[str, Callable[[str], bytes]] = {  # a good message of calls that would stumble over an empty one
     "ModelInfer": lambda model: TEXTS_MESSAGE if model == TEXTS else infer(model, X),
     "ModelStreamInfer": lambda model: TEXTS_MESSAGE if model == TEXTS else infer(model, X),
+    "Ingest": lambda model: LabelsRequest(model=model, labels=[Label()]).SerializeToString(),
     "ModelReady": lambda model: pb.ModelReadyRequest(name=model).SerializeToString(),
     "ModelMetadata": lambda model: pb.ModelMetadataRequest(name=model).SerializeToString(),
 }
@@ -258,6 +262,8 @@ JSON = "application/json"
 def asked_over_http(template: str, model: str) -> tuple[str, bytes]:
     """A path of a route, and a good body where it needs one."""
     target = template.replace("{model}", model).replace("{version}", "3").replace("{label}", "champion").replace("{rollout}", "m-1")
+    if template == "/v1/labels":
+        return target, json.dumps({"model": model, "labels": [{}]}).encode()
     sent = b'{"instances":[[1.0,2.0]]}' if template.endswith(":predict") else body([[1.0, 2.0]]) if template.endswith("/infer") else b""
     return target, sent
 
@@ -296,7 +302,7 @@ def test_case_107_108_every_route_with_this_credential_answers_as_the_table_says
     for route in sorted(set(TABLE) - {"GET /metrics"}):
         desk = administration if is_administration(route) else inference
         ways = [over_grpc] if route.startswith("/") else [over_http, over_http2]
-        for model in (ROWS, TEXTS, "nobody") if "odel" in route else (ROWS,):
+        for model in (ROWS, TEXTS, "nobody") if "odel" in route or "abels" in route else (ROWS,):
             refusal = decide(route, model, shown.principal)
             expected = (Code.OK, "") if refusal is None else (refusal.code, refusal.message)
             for way in ways * 2:

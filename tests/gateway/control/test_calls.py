@@ -13,7 +13,7 @@ from gateway.control.health import CHECK, WATCH, statuses
 from gateway.control.reflection import PATHS
 from gateway.control.state import EXTENSIONS
 from gateway.pb import inference_pb2 as pb
-from gateway.pb.rpcs import MODEL_DRIFT, RPCS
+from gateway.pb.rpcs import LABELS_INGEST, MODEL_DRIFT, RPCS
 from gateway.serving.routing import Routes
 from tests.gateway.control.desk import Desk
 
@@ -32,7 +32,7 @@ def test_every_call_of_the_contract_has_a_method_of_one_kind() -> None:
     """Streaming only where the contract streams."""
     desk = Desk()
     methods = inference_methods(desk.service, desk.state, desk.extensions)
-    assert {rpc.path.encode() for rpc in (*RPCS.values(), MODEL_DRIFT)} == set(methods)
+    assert {rpc.path.encode() for rpc in (*RPCS.values(), MODEL_DRIFT, LABELS_INGEST)} == set(methods)
     streaming = {name for name in RPCS if methods[path(name)].streaming is not None}
     assert {"ModelStreamInfer"} == streaming
     assert not [name for name in RPCS if (methods[path(name)].unary is None) != (name in streaming)]

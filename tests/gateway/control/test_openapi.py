@@ -37,6 +37,7 @@ SENT: dict[str, list[Any]] = {  # by the end of a route: good bodies
     "/infer": [V2],
     ":predict": [{"instances": [[1.0, 2.0]], "signature_name": ""}, {"inputs": {"x": [[1.0, 2.0]]}}],
     "/index": [{"ready": True}],
+    "/v1/labels": [{"model": "rows", "labels": [{"label_id": "a", "client_request_id": "c", "value": 1.0}]}],
     "/load": [{"parameters": {}}],
     "/unload": [{"parameters": {"unload_dependents": True}}],
     "/logging": [{"log_info": True}],
@@ -51,6 +52,8 @@ def desk(**more: Any) -> Desk:
     made.drift._ask = lambda number, model, messages: made.loop.call_soon(  # type: ignore[assignment]
         made.drift.told, number, told(messages=messages)
     )
+    kept = json.dumps({"accepted": 1, "duplicates": 0, "refused": 0, "results": [{"label_id": "a", "status": "accepted"}]}).encode()
+    made.labels._ask = lambda number, content, message: made.loop.call_soon(made.labels.told, number, 0, "", kept)
     made.control._ask = lambda number, model, load, bundle: made.loop.call_soon(made.control.told, number, Code.OK, "")  # type: ignore[assignment]
     made.service.set_routes(made.aliased())
     made.state.started = True
