@@ -9,7 +9,7 @@ import glob
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,7 +22,8 @@ from retrain.errors import RetrainError
 from retrain.expectations import gate_of
 from retrain.gate_settings import Gate, Gates
 from retrain.inputs import inputs_of
-from retrain.snapshot import MAX_FILES, MAX_ROWS, File, Filter, Snapshot
+from retrain.log_source import LogSource, answer_chain, label_chain, tip_of
+from retrain.snapshot import MAX_FILES, MAX_ROWS, File, Filter, Join, Snapshot
 from retrain.sources import RowsFiles
 from retrain.spec import JobSpec
 
@@ -33,7 +34,8 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Which rows."""
 
     rows: tuple[str, ...] = ()  # Parquet files, or patterns such as data/*.parquet
-    label: str = "label"  # their column with what came true
+    log: str | None = None  # or the directory of an inference log with labels
+    label: str = "label"  # their column with what came true; of a log, the name of the label
     time: str | None = None  # their column with when each row was; the order of the rows without it
     weight: str | None = None
     arrival: str | None = None  # their column with when the label came; it is not used before
@@ -42,6 +44,8 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_rows: Annotated[int, msgspec.Meta(ge=1)] = MAX_ROWS
     holdout: Share = 0.2
     gap_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    join: Join = Join()  # of a log: how labels come to answers
+    weights: Literal["none", "inverse_sampling"] = "inverse_sampling"  # of a log: a row that was logged with probability p counts 1/p
     expectations: str | None = None  # path of a validation result of Great Expectations, JSON: it must be a success too
 
 
@@ -71,7 +75,7 @@ class Located:
     """A description with the source that it speaks of."""
 
     spec: JobSpec
-    source: RowsFiles
+    source: RowsFiles | LogSource
 
 
 def planned(
@@ -81,15 +85,17 @@ def planned(
     if wish.training.entry_point is not None:
         resolve(wish.training.entry_point)
     _check_slices(wish.gates, {one.name for one in inputs_of(champion.schema)})
-    source = source_of(wish.data)
-    snapshot = snapshot_of(wish, champion, as_of_s=now_s if as_of_s is None else as_of_s, files=source.files(progress=progress))
+    as_of_s = now_s if as_of_s is None else as_of_s
+    files = () if wish.data.log is not None else RowsFiles(_paths(wish.data.rows)).files(progress=progress)
+    snapshot = snapshot_of(wish, champion, as_of_s=as_of_s, files=files)
+    source = source_of(wish.data, snapshot)
     lock = None if wish.training.lock is None else Path(wish.training.lock)
     spec = JobSpec(
         model=wish.model,
         base_version=champion.version,
         base_manifest=champion.manifest,
         snapshot=snapshot,
-        locations=tuple(str(path.absolute()) for path in source.paths),
+        locations=tuple(str(path.absolute()) for path in ([source.root] if isinstance(source, LogSource) else source.paths)),
         entry_point=wish.training.entry_point,
         parameters=wish.training.parameters,
         seed=wish.training.seed,
@@ -102,16 +108,19 @@ def planned(
     return Located(spec, source)
 
 
-def source_of(data: Data) -> RowsFiles:
-    """The files that a wish names. Raises `RetrainError` where there are none."""
-    return RowsFiles(_paths(data.rows))
+def source_of(data: Data, snapshot: Snapshot) -> RowsFiles | LogSource:
+    """The files or the log that a wish names. Raises `RetrainError` where there are none."""
+    return RowsFiles(_paths(data.rows)) if data.log is None else LogSource(Path(data.log), snapshot)
 
 
 def snapshot_of(wish: Wish, champion: Champion, *, as_of_s: float, files: tuple[File, ...] = ()) -> Snapshot:
     """The rows of a wish as of a time; without `files`, for one look at them that nobody has to repeat."""
     data = wish.data
+    if data.log is not None and data.rows:
+        raise RetrainError("rows come from files or from a log, not from both")
+    log = {} if data.log is None else _of_log(Path(data.log), data)
     return Snapshot(
-        kind="rows",
+        kind="rows" if data.log is None else "log",
         model=wish.model,
         columns=tuple((one.name, one.kind) for one in inputs_of(champion.schema)),
         label=data.label,
@@ -126,11 +135,21 @@ def snapshot_of(wish: Wish, champion: Champion, *, as_of_s: float, files: tuple[
         seed=wish.training.seed,
         holdout=data.holdout,
         gap_s=data.gap_s,
+        **log,
     )
+
+
+def _of_log(root: Path, data: Data) -> dict[str, Any]:
+    if data.time or data.weight or data.arrival:
+        raise RetrainError("a log has times, weights and arrivals of its own: name no columns for them")
+    answers, labels = tip_of(root, answer_chain(root)), tip_of(root, label_chain(root))
+    return {"log_commits": answers, "label_commits": labels, "join": data.join, "weights": data.weights}
 
 
 def relocated(spec: JobSpec, paths: tuple[Path, ...] = (), *, progress: Progress = unseen) -> Located:
     """The source of a description again, where it was or in `paths`. Raises `RetrainError` where its files are not the same."""
+    if spec.snapshot.kind == "log":
+        return Located(spec, LogSource(paths[0] if paths else Path(spec.locations[0]), spec.snapshot))
     source = RowsFiles(paths or tuple(Path(place) for place in spec.locations))
     found, wanted = source.files(progress=progress), spec.snapshot.files
     for now, then in zip(found, wanted, strict=False):

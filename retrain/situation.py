@@ -22,7 +22,7 @@ from retrain.metrics import row_losses
 from retrain.planning import snapshot_of, source_of
 from retrain.policy import Loss, Policy, k_of_n, losses, seconds
 from retrain.snapshot import Snapshot
-from retrain.sources import RowsFiles, fits
+from retrain.sources import Source, fits
 from retrain.surveying import Survey, survey
 from retrain.table import Table
 
@@ -35,7 +35,8 @@ def situation(store: Store, policy: Policy, *, now_s: float) -> Situation:
     version = store.resolve(wish.model, wish.base)
     champion = champion_of(store, wish.model, version)
     published_s = store.record(wish.model, version).created.timestamp()
-    source, snapshot = source_of(wish.data), snapshot_of(wish, champion, as_of_s=now_s)
+    snapshot = snapshot_of(wish, champion, as_of_s=now_s)
+    source = source_of(wish.data, snapshot)
     seen_s = _seen_until(store, champion, published_s)
     with engine(memory_mib=wish.training.memory_mib) as connection:
         look = _Look(connection, source, snapshot, champion)
@@ -52,14 +53,14 @@ def situation(store: Store, policy: Policy, *, now_s: float) -> Situation:
 class _Look:
     """One look at the rows of a snapshot."""
 
-    def __init__(self, connection: object, source: RowsFiles, snapshot: Snapshot, champion: Champion) -> None:
+    def __init__(self, connection: object, source: Source, snapshot: Snapshot, champion: Champion) -> None:
         self._connection, self._source, self._snapshot, self._champion = connection, source, snapshot, champion
         self._inputs = inputs_of(champion.schema)
         self._model: Model | None = None
 
     def since(self, seen_s: float) -> tuple[int, float | None]:
         """Labelled rows that are newer, and the share of newer rows that break the contract, by the column with most."""
-        if self._snapshot.time is None:
+        if not self._snapshot.is_timed:
             found = self._survey(self._snapshot)
             return found.labelled, _violations(found)
         moment = datetime.fromtimestamp(seen_s, UTC) + timedelta(microseconds=1)
@@ -69,7 +70,7 @@ class _Look:
 
     def windows(self, rule: Loss, now_s: float, load: object) -> tuple[Window, ...]:
         """The last windows of a loss rule; the version is asked for the scores of their rows."""
-        if self._snapshot.time is None:
+        if not self._snapshot.is_timed:
             raise RetrainError(f"rule '{rule.name}' needs to know when each row was: say `time` of the data")
         window_s, until_s = seconds(rule.window), now_s - seconds(rule.mature_after)
         count = k_of_n(rule.windows)[1]

@@ -38,9 +38,9 @@ class Commits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Join(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How labels come to rows."""
 
-    label: str = "label"  # the name of the label
+    window_s: Annotated[float, msgspec.Meta(ge=0)] = 86_400.0  # of labels that are for a unit
     mature_after_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # rows that are younger have no label yet, whatever has come
-    missing_means: float | None = None  # what a mature row without a label has; None: it is left out
+    negative_after_s: Annotated[float, msgspec.Meta(ge=0)] | None = None  # what has no label by then has 0; None: it is left out
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,6 +79,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seed: int = 0  # of the sample
     holdout: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.2  # share of the rows, the latest ones
     gap_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # before the hold-out that nothing is trained on
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether rows have times."""
+        return self.kind == "log" or self.time is not None
 
     @property
     def digest(self) -> str:

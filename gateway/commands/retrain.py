@@ -67,6 +67,7 @@ def retrain(
     base: Base = None,
     as_of: AsOf = None,
     data: wishes.Rows = None,
+    log: wishes.FromLog = None,
     label: wishes.Label = None,
     time: wishes.Time = None,
     weight: wishes.Weight = None,
@@ -91,7 +92,7 @@ def retrain(
     if context.invoked_subcommand is not None:
         return
     asked = Asked(
-        rows=data, label=label, time=time, weight=weight, arrival=arrival, where=where, days=days, holdout=holdout, entry=entry,
+        rows=data, log=log, label=label, time=time, weight=weight, arrival=arrival, where=where, days=days, holdout=holdout, entry=entry,
         parameters=param, seed=seed, slices=slice_, min_rows=min_rows, lock=lock, run_url=run_url,
         expectations=expectations,
     )  # fmt: skip

@@ -68,13 +68,15 @@ def _report(champion: Champion, wish: Wish, *, as_json: bool) -> Report:
     from retrain.engine import engine
     from retrain.inputs import inputs_of
     from retrain.planning import snapshot_of, source_of
-    from retrain.sources import fits
+    from retrain.sources import RowsFiles, fits
     from retrain.surveying import survey
     from retrain.table import Table
     from retrain.validation import judge
 
-    source = source_of(wish.data)
-    snapshot = snapshot_of(wish, champion, as_of_s=SystemClock().wall(), files=source.files())
+    snapshot = snapshot_of(wish, champion, as_of_s=SystemClock().wall())
+    source = source_of(wish.data, snapshot)
+    if isinstance(source, RowsFiles):
+        snapshot = msgspec.structs.replace(snapshot, files=source.files())
     inputs = inputs_of(champion.schema)
     with staged(as_json=as_json) as told, engine(memory_mib=wish.training.memory_mib) as connection:
         rows = Table(connection, source, snapshot, inputs)

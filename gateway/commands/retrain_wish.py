@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Rows = Annotated[
     list[str] | None, typer.Option("--data", metavar="ROWS.parquet", help="Rows to train on: files, or patterns in quotes; repeatable.")
 ]
+FromLog = Annotated[str | None, typer.Option("--log", metavar="DIRECTORY", help="Or train on an inference log with its labels.")]
 Label = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Of the rows: what came true, 0 or 1 [label].")]
 Time = Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="Of the rows: when each was; their order without it.")]
 Weight = Annotated[str | None, typer.Option("--weight", metavar="COLUMN", help="Of the rows: how many each stands for.")]
@@ -49,6 +50,7 @@ class Asked:
     """The options; None where nothing was said."""
 
     rows: list[str] | None = None
+    log: str | None = None
     label: str | None = None
     time: str | None = None
     weight: str | None = None
@@ -87,7 +89,7 @@ def wish_of(model: str, base: str | None, asked: Asked, under: Wish | None) -> W
     from retrain.planning import Wish
     from retrain.snapshot import filter_of
 
-    if under is None and asked.rows is None:
+    if under is None and asked.rows is None and asked.log is None:
         if asked.any:
             raise UsageError("--data: missing; which rows shall be trained on?")
         return None
@@ -95,7 +97,8 @@ def wish_of(model: str, base: str | None, asked: Asked, under: Wish | None) -> W
     with understood():
         filters = None if asked.where is None else [msgspec.to_builtins(filter_of(text)) for text in asked.where]
     data = {
-        "rows": asked.rows, "label": asked.label, "time": asked.time, "weight": asked.weight, "arrival": asked.arrival, "filters": filters,
+        "rows": asked.rows, "log": asked.log, "label": asked.label,
+        "time": asked.time, "weight": asked.weight, "arrival": asked.arrival, "filters": filters,
         "days": asked.days, "holdout": asked.holdout, "expectations": None if asked.expectations is None else str(asked.expectations),
     }  # fmt: skip
     training = {
