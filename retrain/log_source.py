@@ -7,7 +7,9 @@ Of shadows there are copies of the same requests, so they are left out unless a 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,13 +72,13 @@ class LogRows:
         return {name: kind for name, kind, *_ in found}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class LogSource:
     """A log in a directory as of two commits, joined when it is first read into a file that ends with this object."""
 
     root: Path
     snapshot: Snapshot
-    _folder: tempfile.TemporaryDirectory[str] | None = None
+    _folder: Path | None = None
 
     def types(self, connection: Connection) -> dict[str, str]:
         """As `sources.Source`."""
@@ -88,9 +90,11 @@ class LogSource:
 
     def _rows(self) -> LogRows:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="tidegate-retrain-")
-            self._join(Path(self._folder.name))
-        return LogRows(Path(self._folder.name) / "joined.parquet")
+            folder = Path(tempfile.mkdtemp(prefix="tidegate-retrain-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._join(folder)
+            self._folder = folder
+        return LogRows(self._folder / "joined.parquet")
 
     def _join(self, folder: Path) -> None:
         found = self.snapshot

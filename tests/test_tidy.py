@@ -30,10 +30,9 @@ OWNERS = {
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
     "pyarrow": {"registry/arrow_values.py", "registry/rows.py", "registry/label_files.py", "registry/label_source.py"},
-    "duckdb": {"retrain/label_join.py"},
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py", "retrain/recipes.py"},
-    "duckdb": {"retrain/engine.py", "retrain/sources.py"},  # the latter for its errors
+    "duckdb": {"retrain/engine.py", "retrain/sources.py", "retrain/label_join.py"},  # the second for its errors
     "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},
     "jwt": {"gateway/identity/jwks.py", "gateway/identity/tokens.py"},
     # but for jit, for the types of their eager signatures

@@ -47,7 +47,12 @@ def waiting(**more: int) -> Waiting:
 def test_what_is_settled_is_what_loops_make_of_it(draw: random.Random, many: int, more: int, answers_first: bool) -> None:
     """Against the join's own loops, as of one time; whichever side comes first."""
     rows = [
-        {"key": number + 1, "client": draw.choice([0, 0, 1_000 + draw.randrange(5)]), "at": draw.randrange(100) * S, "arm": draw.randrange(2)}
+        {
+            "key": number + 1,
+            "client": draw.choice([0, 0, 1_000 + draw.randrange(5)]),
+            "at": draw.randrange(100) * S,
+            "arm": draw.randrange(2),
+        }
         for number in range(many)
     ]
     given_ = [
