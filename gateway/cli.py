@@ -25,6 +25,7 @@ from gateway.commands import (
     reload,
     replay,
     retire,
+    retrain,
     rollout,
     rollout_verbs,
     score,
@@ -55,7 +56,8 @@ app.add_typer(labels.app, name="labels")
 for name, one in rollout_verbs.COMMANDS.items():
     rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")
-app.add_typer(start.app, name="retrain")
+retrain.app.command()(start.start)
+app.add_typer(retrain.app, name="retrain")
 
 
 def _version(wanted: bool) -> None:

@@ -135,7 +135,7 @@ def _record(january: Dataset, score: Score) -> TrainingRecord:
         format=1,
         dataset_digest=january.digest,
         dataset_rows=january.rows,
-        parameters={"trees": train.TREES, "depth": train.DEPTH, "share": train.SHARE},
+        parameters={"recipe": "gradient_boosting", "trees": train.TREES, "depth": train.DEPTH, "share": train.SHARE},
         seed=train.SEED,
         metrics={"all": {"accuracy": score.accuracy, "auc": score.auc, "log_loss": score.log_loss}},
     )

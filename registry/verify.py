@@ -241,7 +241,10 @@ def _survey_state(survey: _Survey) -> None:
             for trigger in triggers.ids(model):
                 with survey.noting(f"triggers/{model}/{trigger}.json"):
                     triggers.read(model, trigger)
-                    triggers.claimed(model, trigger)
+                    for digest in sorted(triggers.journal(model, trigger).blobs):
+                        _survey_reference(survey, digest, f"triggers/{model}/{trigger}", "what the journal refers to")
+            with survey.noting(f"triggers/{model}/claims"):
+                triggers.claimed(model)
 
 
 def _survey_rollouts(survey: _Survey) -> None:
