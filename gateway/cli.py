@@ -24,6 +24,7 @@ from gateway.commands import (
     reload,
     replay,
     retire,
+    retrain,
     rollout,
     rollout_verbs,
     score,
@@ -53,7 +54,8 @@ app.add_typer(key.app, name="key")
 for name, one in rollout_verbs.COMMANDS.items():
     rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")
-app.add_typer(start.app, name="retrain")
+retrain.app.command()(start.start)
+app.add_typer(retrain.app, name="retrain")
 
 
 def _version(wanted: bool) -> None:

@@ -2,7 +2,8 @@
 
 Rooms, in reading order: pb, errors, limits, names, formats, patience, medium, directory, state_directory, checkpoint, drift_files,
 copies, objects, blobs, yaml_text, gate, contract, schema, autocorrelation, profile, golden, golden_file, packed, training, queueing,
-providers, serving, ports, warmup, manifest, parts, signatures, entries, head, journal, versions, leases, triggers, rollout_entries,
+providers, serving, ports, warmup, manifest, parts, signatures, entries, head, journal, versions, leases, trigger_entries, triggers,
+rollout_entries,
 rollout_claims, rollouts, rollout_tips, evidence, policy,
 aliases, deletion, sealed, compiled, verified, store, constants, scanner, onnx_model, submission, confinement, niceness, trial,
 trial_child, trials, trials_child, columns, edges, categories, windows, calibration, profiling, arrow_values, rows, row_stream,

@@ -2,8 +2,8 @@
 
 Only blobs are collected; signatures stay, as docs/registry.md says why. Referred to are the blobs of every version that was not deleted, or
 not longer ago than the grace period, or that an unexpired lease or an open rollout names; what any log entry names as evidence or policy,
-and any entry of a rollout as evidence or as its plan; where an open rollout goes on counting from; and what the caller names. A registry
-with anything in it that cannot be read is not collected: a record that is damaged might refer to anything.
+and any entry of a rollout or of a retrain trigger as evidence or as its plan; where an open rollout goes on counting from; and what the
+caller names. A registry with anything in it that cannot be read is not collected: a record that is damaged might refer to anything.
 
 Why a publish that runs at the same time loses nothing. A publisher that needs a blob which is there already does not write it again, and
 this collector may be about to take it away. Of one blob, let the publisher (P) do
@@ -147,7 +147,7 @@ class _Collection:
         """Everything that something refers to. Raises `Kind.DAMAGED`."""
         since = self._now_s - self._grace_s
         leased = {(lease.model, lease.version) for lease in self._store.leases.all() if lease.expires.timestamp() > since}
-        wanted = set(self._keep)
+        wanted = set(self._keep) | self._store.triggers.blobs()
         for journal in self._store.rollouts.all():
             wanted |= journal.blobs
             leased |= set() if journal.final else {(journal.model, version) for version in journal.pins}

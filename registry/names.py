@@ -19,8 +19,9 @@ MAX_FILE_NAME_BYTES = 255  # what Linux file systems hold
 Digest = Annotated[str, msgspec.Meta(pattern=r"\Asha256:[0-9a-f]{64}\Z")]
 ALIAS_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _IMMUTABLE = re.compile(
-    r"tidegate-registry\.json|(blobs|trash|triggers)/.*|models/[^/]+/(versions|log)/.*|signatures/[0-9a-f]{64}/[0-9a-f]{64}\.json"
+    r"tidegate-registry\.json|(blobs|trash)/.*|models/[^/]+/(versions|log)/.*|signatures/[0-9a-f]{64}/[0-9a-f]{64}\.json"
     r"|rollouts/[^/]+/[0-9]{8}/(journal|claims)/[0-9]{8,19}\.json"
+    r"|triggers/[^/]+/([0-9a-f]{32}\.json|([0-9a-f]{32}/journal|claims)/[0-9]{8,19}\.json)"
 )
 _NUMBERED = re.compile(r"[0-9]{8,19}\.json")
 

@@ -13,6 +13,7 @@ from registry.names import Digest
 MAX_TRAINING_BYTES = 1 << 20
 GitSha = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{40}|[0-9a-f]{64})\Z")]
 Version = Annotated[int, msgspec.Meta(ge=1)]
+TriggerId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 Plain = str | int | float | bool | None | list[str | int | float | bool | None]
 
 
@@ -29,6 +30,15 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     seed: int | None = None
     metrics: dict[str, dict[str, float]] = {}  # slice of the data ("all" is everything) → metric → value
     base_version: Version | None = None  # of the same model, which this one was trained from or compared with
+    trigger: TriggerId | None = None  # that asked for it
+    entry_point: str | None = None  # "module:function", or the name of a recipe
+    seeds: dict[str, int] = {}  # by what they are for, beside `seed`, which the training itself has
+    split_rows: dict[str, Annotated[int, msgspec.Meta(ge=0)]] = {}  # "train", "holdout"
+    split_digests: dict[str, Digest] = {}  # of those rows as they were trained on
+    versions: dict[str, str] = {}  # of what took part: python, scikit-learn, onnxruntime, …
+    hardware: dict[str, Plain] = {}
+    wall_s: Annotated[float, msgspec.Meta(ge=0)] | None = None  # seconds from the claim to the export
+    run_url: str | None = None  # where people follow the run
 
 
 def check(record: TrainingRecord) -> TrainingRecord:
@@ -63,7 +73,12 @@ def decode(content: bytes, *, key: str) -> TrainingRecord:
 def _problem(record: TrainingRecord) -> str | None:
     if (record.git_sha is None) != (record.git_dirty is None):
         return "a commit needs to say whether files differed from it, and nothing else may"
-    values = [*record.parameters.values(), *(value for metrics in record.metrics.values() for value in metrics.values())]
+    values = [
+        *record.parameters.values(),
+        *record.hardware.values(),
+        record.wall_s,
+        *(value for metrics in record.metrics.values() for value in metrics.values()),
+    ]
     flat = [item for value in values for item in (value if isinstance(value, list) else [value])]
     if not all(math.isfinite(item) for item in flat if isinstance(item, float)):
         return "a parameter or metric is not finite"

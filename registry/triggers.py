@@ -1,8 +1,9 @@
-"""Retrain triggers: why a model should be trained again, written once and claimed by a job.
+"""Retrain triggers: why a model should be trained again, written once, claimed by a job, and what came of it.
 
 Owns `triggers/<model>/`. A trigger's id follows from what raised it, so replicas that see the same drift in the same stretch of time write
-the same file, and create-if-absent keeps the first. A claim is a numbered file beside it: the number is the fencing token that the job
-shows when it publishes, and only the next number takes an expired claim over. Knows no clock and no statistics.
+the same file, and create-if-absent keeps the first. What became of it is a journal beside it (`trigger_entries`). A model has one job at a
+time: a claim is a numbered file in `claims/`, of one trigger; the number is the fencing token that the job shows in the journal before it
+publishes, and only the next number takes an expired claim over. Knows no clock and no statistics.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Annotated
 
 import msgspec
 
-from registry.errors import Kind, RegistryError
+from registry.errors import Kind, RegistryError, damaged
 from registry.formats import FORMAT, decode_checked, encode_checked
 from registry.medium import Medium
-from registry.names import Digest, check_label, check_model_name, check_reason, number_of, numbered
+from registry.names import Digest, check_label, check_model_name, check_reason, digest_of, number_of, numbered
+from registry.trigger_entries import TriggerEntry, TriggerJournal, TriggerLink, check_entry, decode, encode
 
 BUCKET_S = 86_400.0  # one trigger a day of one version for one reason
 MAX_FEATURES = 4_096
@@ -55,7 +57,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One job's hold on one trigger."""
+    """One job's hold on one trigger, and with it on the retraining of its model."""
 
     format: int = FORMAT
     trigger: str
@@ -132,34 +134,81 @@ class Triggers:
         content = self._medium.read(key)
         return None if content is None else decode_checked(content, Trigger, key=key, what="a retrain trigger")
 
-    def claimed(self, model: str, trigger: str) -> Claim | None:
-        """The newest claim, which may have expired; None where nobody ever had one. Raises `Kind.DAMAGED`, `Kind.UNSUPPORTED`."""
-        number = max((number_of(name) or 0 for name in self._medium.names(_claims(model, trigger))), default=0)
+    def journal(self, model: str, trigger: str) -> TriggerJournal:
+        """What became of a trigger; empty while it is only proposed. Raises `Kind.INVALID_NAME`, `Kind.DAMAGED`, `Kind.UNSUPPORTED`."""
+        journal, directory = TriggerJournal(check_model_name(model), _checked(trigger)), _journal(model, trigger)
+        last = max((number_of(name) or 0 for name in self._medium.names(directory)), default=0)
+        for seq in range(1, last + 1):
+            key = f"{directory}/{numbered(seq)}"
+            content = self._medium.read(key)
+            if content is None:
+                raise damaged(f"{key} is missing, although entry {last} exists")
+            journal = journal.extended(TriggerLink(decode(content, key=key), digest_of(content), key))
+        return journal
+
+    def append(self, journal: TriggerJournal, draft: TriggerEntry) -> TriggerJournal | None:
+        """Add `draft` after the newest entry. None where another writer was first; then read again.
+
+        Raises `Kind.CONFLICT` where the state does not allow it, or where `draft` carries a token that has been taken over;
+        `Kind.INVALID_NAME`. After `Kind.STORAGE` it may or may not be there.
+        """
+        entry = check_entry(journal.following(draft))
+        newest = self.claimed(journal.model)
+        if entry.token and newest is not None and newest.token > entry.token:
+            text = f"the claim of trigger {journal.trigger} was taken over by {newest.holder}"
+            text = f"{text}: token {entry.token} is older than {newest.token}"
+            raise RegistryError(Kind.CONFLICT, text)
+        content, key = encode(entry), f"{_journal(journal.model, journal.trigger)}/{numbered(entry.seq)}"
+        after = journal.extended(TriggerLink(entry, digest_of(content), key))
+        self._medium.make_directory(_journal(journal.model, journal.trigger))
+        return after if self._medium.create(key, content) else None
+
+    def blobs(self) -> set[str]:
+        """Everything that any journal refers to. Raises `Kind.DAMAGED`."""
+        pairs = ((model, trigger) for model in self.models() for trigger in self.ids(model))
+        return {blob for model, trigger in pairs for blob in self.journal(model, trigger).blobs}
+
+    def claimed(self, model: str) -> Claim | None:
+        """The newest claim, as of its last renewal; it may have expired. None where nobody ever had one. Raises `Kind.DAMAGED`."""
+        number = max((number_of(name) or 0 for name in self._medium.names(_claims(model))), default=0)
         if not number:
             return None
-        key = f"{_claims(model, trigger)}/{numbered(number)}"
-        content = self._medium.read(key)
-        return None if content is None else decode_checked(content, Claim, key=key, what="a claim of a trigger")
+        claim, renewed = self._claim(f"{_claims(model)}/{numbered(number)}"), self._claim(_renewal(model, number))
+        return renewed if renewed is not None else claim
 
     def claim(self, model: str, trigger: str, *, holder: str, now_s: float, ttl_s: float) -> Claim | None:
-        """A claim of `ttl_s` seconds, also a new one for who holds it; None where another holder has one.
+        """A claim of `ttl_s` seconds, also a new one for who holds it; None where another holder has one of any trigger of the model.
 
         Raises `Kind.NOT_FOUND` where there is no such trigger, `Kind.INVALID_NAME`, `Kind.DAMAGED`, `Kind.STORAGE`.
         """
         if self.read(model, trigger) is None:
             raise RegistryError(Kind.NOT_FOUND, f"model '{model}' has no trigger {trigger}")
-        now = datetime.fromtimestamp(now_s, UTC)
-        before = self.claimed(model, trigger)
-        if before is not None and before.holder != holder and before.expires > now:
+        before = self.claimed(model)
+        if before is not None and before.holder != holder and before.expires > datetime.fromtimestamp(now_s, UTC):
             return None
         claim = Claim(
             trigger=trigger,
             token=(before.token if before else 0) + 1,
             holder=check_label(holder, what="holder"),
-            expires=now + timedelta(seconds=ttl_s),
+            expires=_after(now_s, ttl_s),
         )
-        self._medium.make_directory(_claims(model, trigger))
-        return claim if self._medium.create(f"{_claims(model, trigger)}/{numbered(claim.token)}", encode_checked(claim)) else None
+        self._medium.make_directory(_claims(model))
+        return claim if self._medium.create(f"{_claims(model)}/{numbered(claim.token)}", encode_checked(claim)) else None
+
+    def renew(self, model: str, claim: Claim, *, now_s: float, ttl_s: float) -> Claim | None:
+        """The same claim, for `ttl_s` seconds from now; None where it was taken over. With a `ttl_s` of 0, its end.
+
+        Raises `Kind.STORAGE`.
+        """
+        renewed = msgspec.structs.replace(claim, expires=_after(now_s, ttl_s))
+        # Not made durable: who loses it loses the claim early.
+        self._medium.replace(_renewal(model, claim.token), encode_checked(renewed))
+        later = (number_of(name) or 0 for name in self._medium.names(_claims(model)))
+        return renewed if max(later, default=0) == claim.token else None
+
+    def _claim(self, key: str) -> Claim | None:
+        content = self._medium.read(key)
+        return None if content is None else decode_checked(content, Claim, key=key, what="a claim of a trigger")
 
 
 def trigger_id(model: str, manifest: str, rule: str, *, bucket: int) -> str:
@@ -185,5 +234,17 @@ def _key(model: str, trigger: str) -> str:
     return f"triggers/{model}/{trigger}.json"
 
 
-def _claims(model: str, trigger: str) -> str:
-    return f"triggers/{check_model_name(model)}/{_checked(trigger)}"
+def _journal(model: str, trigger: str) -> str:
+    return f"triggers/{model}/{trigger}/journal"
+
+
+def _claims(model: str) -> str:
+    return f"triggers/{check_model_name(model)}/claims"
+
+
+def _renewal(model: str, token: int) -> str:
+    return f"{_claims(model)}/renewed-{token}.json"
+
+
+def _after(now_s: float, ttl_s: float) -> datetime:
+    return datetime.fromtimestamp(now_s, UTC) + timedelta(seconds=ttl_s)

@@ -241,7 +241,9 @@ def _survey_state(survey: _Survey) -> None:
             for trigger in triggers.ids(model):
                 with survey.noting(f"triggers/{model}/{trigger}.json"):
                     triggers.read(model, trigger)
-                    triggers.claimed(model, trigger)
+                    triggers.journal(model, trigger)
+            with survey.noting(f"triggers/{model}/claims"):
+                triggers.claimed(model)
 
 
 def _survey_rollouts(survey: _Survey) -> None:

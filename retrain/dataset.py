@@ -18,11 +18,13 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Columns of one length, one label (0 or 1) per row, and perhaps when each row was. Raises `DatasetError` for anything else."""
+    """Columns of one length, one label (0 or 1) per row, and perhaps when each row was and what it weighs. Else raises `DatasetError`."""
 
     columns: dict[str, np.ndarray]
     labels: np.ndarray
     times_s: np.ndarray | None = None  # seconds since the Unix epoch; not among what a model sees
+    weights: np.ndarray | None = None  # [rows] from 0 on: how many rows each one stands for; None: itself
+    missing: frozenset[str] = frozenset()  # number columns that may have NaN
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -32,12 +34,16 @@ class Dataset:
                 raise DatasetError(f"column '{name}' has shape {column.shape}, the labels have {self.labels.shape}")
             if column.dtype not in (np.float32, np.dtype(object)):
                 raise DatasetError(f"column '{name}' is {column.dtype}: expected float32 numbers or texts")
-            if column.dtype == np.float32 and not np.isfinite(column).all():
+            if column.dtype == np.float32 and not (np.isfinite(column) | (np.isnan(column) & (name in self.missing))).all():
                 raise DatasetError(f"column '{name}' has values that are missing or infinite")
         if self.times_s is not None and (self.times_s.shape != self.labels.shape or not np.isfinite(self.times_s).all()):
             raise DatasetError("the times are not one number for each row")
         if not np.isin(self.labels, (0, 1)).all():
             raise DatasetError("a label is neither 0 nor 1")
+        if self.weights is not None and not (
+            self.weights.shape == self.labels.shape and np.all((self.weights >= 0) & (self.weights < np.inf))
+        ):
+            raise DatasetError("the weights are not one number from 0 on for each row")
 
     @property
     def rows(self) -> int:
@@ -56,17 +62,21 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the values, the names and the order of both: of the same table everywhere. No model sees times, and it neither."""
+        """SHA-256 of values, weights and names, and the order of all: of the same table everywhere. No model sees times, and it neither."""
         found = hashlib.sha256(msgspec.json.encode([self.rows, *([name, name in self.numbers] for name in self.columns)]))
         for column in (*self.columns.values(), self.labels.astype(np.int64)):
             texts = column.dtype == np.dtype(object)
             found.update(msgspec.json.encode(column.tolist()) if texts else column.astype(column.dtype.newbyteorder("<")).tobytes())
+        if self.weights is not None:
+            found.update(b"weights" + self.weights.astype("<f8").tobytes())
         return f"sha256:{found.hexdigest()}"
 
     def take(self, rows: slice | np.ndarray) -> Dataset:
         """Some of the rows, by slice, mask or indices."""
         times_s = None if self.times_s is None else self.times_s[rows]
-        return Dataset({name: column[rows] for name, column in self.columns.items()}, self.labels[rows], times_s)
+        weights = None if self.weights is None else self.weights[rows]
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Dataset(columns, self.labels[rows], times_s, weights, self.missing)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The columns as a served model takes them: one input per column, shape (rows, 1)."""

@@ -111,7 +111,7 @@ def to_model(pipeline: Pipeline, dataset: Dataset) -> bytes:
     if taken:
         raise ExportError(f"a column is named '{min(taken)}', as an output is")
     inputs = [(name, FloatTensorType([None, 1]) if name in dataset.numbers else StringTensorType([None, 1])) for name in dataset.columns]
-    estimator = pipeline.steps[-1][1]
+    estimator = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
     try:
         teach(estimator)
         opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
@@ -151,13 +151,14 @@ def answers(model: bytes, rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
 def golden_requests(pipeline: Pipeline, rows: Dataset, *, tolerance: float) -> Golden:
     """Each row alone and all together, with the pipeline's answers."""
     asked = golden_of(rows.tensors(), requests=rows.rows)
-    parts = [rows.take(slice(row, row + 1)) for row in range(rows.rows)] + ([rows] if rows.rows > 1 else [])
+    labels, probabilities = pipeline.predict(frame(rows)).astype(np.int64), pipeline.predict_proba(frame(rows)).astype(np.float32)
+    parts = [slice(row, row + 1) for row in range(rows.rows)] + ([slice(None)] if rows.rows > 1 else [])
     answered = (
         GoldenRequest(
             inputs=request.inputs,
             outputs={
-                LABEL: tensor_of(pipeline.predict(frame(part)).astype(np.int64)),
-                PROBABILITIES: tensor_of(pipeline.predict_proba(frame(part)).astype(np.float32)),
+                LABEL: tensor_of(labels[part]),
+                PROBABILITIES: tensor_of(probabilities[part]),
             },
         )
         for request, part in zip(asked.requests, parts, strict=True)

@@ -18,14 +18,21 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_MEDIAN_FUNCTION_LINES = 400, 70, 10
 
 # Who may import what: the owner is the only place that knows an outside thing.
 OWNERS = {
-    "onnxruntime": {"gateway/serving/model.py", "registry/trial_child.py", "retrain/export.py", "gateway/doctor.py"},
+    "onnxruntime": {
+        "gateway/serving/model.py",
+        "registry/trial_child.py",
+        "retrain/export.py",
+        "retrain/asking.py",
+        "gateway/doctor.py",
+    },
     "onnx": {"registry/onnx_model.py", "registry/scanner.py", "registry/constants.py"},  # the last two for its messages
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
     "pyarrow": {f"registry/{name}.py" for name in ("arrow_values", "rows", "row_stream", "answer_file")},
     "watchfiles": {"registry/watch.py"},
-    "sklearn": {"retrain/train.py", "retrain/export.py"},
+    "sklearn": {"retrain/train.py", "retrain/export.py", "retrain/recipes.py"},
+    "duckdb": {"retrain/engine.py", "retrain/sources.py"},  # the latter for its errors
     "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},
     "jwt": {"gateway/identity/jwks.py", "gateway/identity/tokens.py"},
     # but for jit, for the types of their eager signatures

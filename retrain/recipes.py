@@ -1,0 +1,144 @@
+"""Ways to fit a classifier that need no code of anybody's: gradient boosting and logistic regression, and a small search over both.
+
+A recipe is a name with parameters, which stand in the training record; so the champion's is fitted again to new rows. Everything in a
+pipeline has an ONNX counterpart. Given the same rows, parameters and seed, it comes out the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from retrain.dataset import Dataset
+from retrain.errors import RetrainError
+from retrain.metrics import measured
+from retrain.train import frame
+
+RECIPE = "recipe"  # the parameter that names one
+Progress = Callable[[str, float], None]  # what is being fitted, and which share of everything is done
+_VALIDATED = 0.2  # of the rows, the latest ones, by which a search chooses
+
+
+def unseen(what: str, share: float) -> None:
+    """Nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to fit."""
+
+    name: str
+    parameters: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{name}={value:g}' for name, value in self.parameters.items())})"
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """As a training record has it."""
+        return {RECIPE: self.name, **self.parameters}
+
+
+_DEFAULTS: dict[str, dict[str, float]] = {
+    "gradient_boosting": {"trees": 60, "depth": 3, "share": 0.5, "rate": 0.1},
+    "logistic": {"inverse_penalty": 1.0},
+}
+SEARCHED = (
+    Recipe("gradient_boosting", _DEFAULTS["gradient_boosting"]),
+    Recipe("gradient_boosting", {"trees": 120, "depth": 3, "share": 0.5, "rate": 0.08}),
+    Recipe("gradient_boosting", {"trees": 80, "depth": 5, "share": 0.5, "rate": 0.08}),
+    Recipe("logistic", {"inverse_penalty": 0.05}),
+    Recipe("logistic", {"inverse_penalty": 1.0}),
+)
+
+
+def recipe_of(parameters: Mapping[str, Any]) -> Recipe | None:
+    """The recipe that parameters name, with defaults for what they leave out; None where they name none. Raises `RetrainError`."""
+    name = parameters.get(RECIPE)
+    if name is None:
+        return None
+    if name not in _DEFAULTS:
+        raise RetrainError(f"there is no recipe {name!r}; there are {', '.join(_DEFAULTS)}, and entry points for anything else")
+    given = {key: value for key, value in parameters.items() if key != RECIPE}
+    wrong = [key for key, value in given.items() if key not in _DEFAULTS[name] or not _is_number(value)]
+    if wrong:
+        raise RetrainError(f"recipe {name} has the numbers {', '.join(_DEFAULTS[name])}, and no {wrong[0]!r} like that")
+    return Recipe(name, {**_DEFAULTS[name], **given})
+
+
+def fit(recipe: Recipe, rows: Dataset, *, seed: int, progress: Progress = unseen) -> Pipeline:
+    """A fitted pipeline that takes the frame of `rows`. Texts are one-hot encoded; one never seen in training is all zeros.
+
+    Raises `RetrainError` where the rows say nothing, such as labels of one kind.
+    """
+    if len(np.unique(rows.labels)) < 2:
+        raise RetrainError("all labels of the rows to train on are the same")
+    last, estimator = _estimator(recipe, seed)
+    pipeline = Pipeline([("columns", _columns(rows, scaled=recipe.name == "logistic")), (last, estimator)])
+    more: dict[str, Any] = {} if rows.weights is None else {f"{last}__sample_weight": rows.weights}
+    if recipe.name == "gradient_boosting":
+        more[f"{last}__monitor"] = lambda done, *_: progress(str(recipe), (done + 1) / recipe.parameters["trees"])
+    try:
+        pipeline.fit(frame(rows), rows.labels, **more)
+    except ValueError as error:
+        raise RetrainError(f"{recipe} cannot be fitted: {' '.join(str(error).split())[:300]}") from error
+    progress(str(recipe), 1.0)
+    return pipeline
+
+
+def search(
+    rows: Dataset, *, seed: int, recipes: tuple[Recipe, ...] | None = None, progress: Progress = unseen
+) -> tuple[Recipe, dict[str, float]]:
+    """The recipe with the least log loss on the latest rows, fitted to those before; and the log loss of each. Raises `RetrainError`."""
+    recipes = SEARCHED if recipes is None else recipes
+    cut = rows.rows - max(int(rows.rows * _VALIDATED), 1)
+    before, after = rows.take(slice(0, cut)), rows.take(slice(cut, None))
+    weights = np.ones(after.rows) if after.weights is None else after.weights
+    losses: dict[str, float] = {}
+    for place, recipe in enumerate(recipes):
+        pipeline = fit(recipe, before, seed=seed, progress=_part(progress, place, len(recipes)))
+        losses[str(recipe)] = measured("log_loss", after.labels, pipeline.predict_proba(frame(after))[:, 1], weights)
+    return min(recipes, key=lambda recipe: losses[str(recipe)]), losses
+
+
+def _part(progress: Progress, place: int, parts: int) -> Progress:
+    return lambda what, share: progress(what, (place + share) / parts)
+
+
+def _estimator(recipe: Recipe, seed: int) -> tuple[str, Any]:
+    given = recipe.parameters
+    if recipe.name == "logistic":
+        return "linear", LogisticRegression(C=given["inverse_penalty"], max_iter=1000, random_state=seed)
+    return "trees", GradientBoostingClassifier(
+        n_estimators=int(given["trees"]),
+        max_depth=int(given["depth"]),
+        subsample=given["share"],
+        learning_rate=given["rate"],
+        random_state=seed,
+    )
+
+
+def _columns(rows: Dataset, *, scaled: bool) -> ColumnTransformer:
+    """Numbers that may be missing get the median of those that are not."""
+    whole = [name for name in rows.numbers if name not in rows.missing]
+    holed = [name for name in rows.numbers if name in rows.missing]
+    scaler = [StandardScaler()] if scaled else []
+    parts: list[tuple[str, Any, list[str]]] = [
+        ("numbers", make_pipeline(*scaler) if scaled else "passthrough", whole),
+        ("filled", make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), *scaler), holed),
+        ("texts", OneHotEncoder(handle_unknown="ignore", dtype=np.float32), rows.texts),
+    ]
+    return ColumnTransformer([part for part in parts if part[2]])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

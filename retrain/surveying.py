@@ -1,0 +1,177 @@
+"""What the columns of rows hold, counted in one pass over any number of rows: missing and impossible values, and the bins of a profile.
+
+Values are counted as a server counts them: numbers as float32, in the profile's bins. `validation` judges the counts; nothing here does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from registry.categories import codes_of
+from registry.edges import slots_of
+from registry.profile import Categorical, Numeric, Profile
+from registry.schema import Field, Schema
+from retrain.inputs import Input
+from retrain.sources import LABEL, TIME
+
+_SHOWN = 8  # unknown categories by name
+_KEPT = 4_096  # of them, counted
+
+
+@dataclass(slots=True)
+class Counts:
+    """One column."""
+
+    name: str
+    kind: str  # "number" or "text"
+    rows: int = 0
+    missing: int = 0  # NULL, or NaN of a number
+    infinite: int = 0  # also what float32 cannot hold
+    below: int = 0  # the contract's range
+    above: int = 0
+    unknown: int = 0  # not one of the contract's categories
+    strangers: Counter[str] = field(default_factory=Counter)  # those, the most frequent ones
+    least: float = float("inf")  # of the finite values
+    greatest: float = float("-inf")
+    slots: np.ndarray | None = None  # int64, as the profile's feature has them; None where the profile has none
+
+
+@dataclass(slots=True)
+class Survey:
+    """All rows."""
+
+    rows: int
+    labelled: int
+    yes: int
+    wrong_labels: int  # neither 0 nor 1
+    untimed: int
+    first_us: int | None
+    last_us: int | None
+    columns: dict[str, Counts]
+    absent: tuple[str, ...]  # inputs without a column
+    misfits: dict[str, str]  # inputs whose column is of another kind → the kind that it is of
+
+
+def survey(
+    batches: Iterable[Any],
+    inputs: tuple[Input, ...],
+    types: dict[str, str],
+    schema: Schema,
+    profile: Profile | None,
+    *,
+    fits: Callable[[str, str], bool],
+    progress: Callable[[int], object] = int,
+) -> Survey:
+    """Count Arrow batches with the columns that `table.Table.batches` gives. `progress` is told the rows of each."""
+    misfits = {one.name: types[one.name] for one in inputs if one.name in types and not fits(one.kind, types[one.name])}
+    usable = [one for one in inputs if one.name in types and one.name not in misfits]
+    features = features_of(profile)
+    counters = [_Counter(one, _field(schema, one.name), features.get(one.name)) for one in usable]
+    labels = _Labels()
+    for batch in batches:
+        for counter in counters:
+            counter.add(batch.column(counter.counts.name))
+        labels.add(batch)
+        progress(batch.num_rows)
+    return Survey(
+        rows=labels.rows, labelled=labels.labelled, yes=labels.yes, wrong_labels=labels.wrong, untimed=labels.untimed,
+        first_us=labels.first, last_us=labels.last,
+        columns={counter.counts.name: counter.counts for counter in counters},
+        absent=tuple(one.name for one in inputs if one.name not in types), misfits=misfits,
+    )  # fmt: skip
+
+
+class _Labels:
+    """Labels and times of all rows."""
+
+    def __init__(self) -> None:
+        self.rows = self.labelled = self.yes = self.wrong = self.untimed = 0
+        self.first: int | None = None
+        self.last: int | None = None
+
+    def add(self, batch: Any) -> None:
+        label = batch.column(LABEL).to_numpy(zero_copy_only=False).astype(np.float64)
+        known = label[~np.isnan(label)]
+        self.rows += batch.num_rows
+        self.labelled += len(known)
+        self.yes += int((known == 1).sum())
+        self.wrong += int((~np.isin(known, (0.0, 1.0))).sum())
+        times = batch.column(TIME).drop_null().to_numpy(zero_copy_only=False)
+        self.untimed += batch.num_rows - len(times)
+        if len(times):
+            self.first = int(times.min()) if self.first is None else min(self.first, int(times.min()))
+            self.last = int(times.max()) if self.last is None else max(self.last, int(times.max()))
+
+
+class _Counter:
+    """One column that grows."""
+
+    def __init__(self, one: Input, terms: Field, feature: Numeric | Categorical | None) -> None:
+        self.counts = Counts(one.name, one.kind)
+        self._terms = terms
+        self._feature = feature
+        if isinstance(feature, Numeric):
+            self.counts.slots = np.zeros(feature.bins + 5, np.int64)
+            self._edges = np.array(feature.edges, np.float32)
+        elif isinstance(feature, Categorical):
+            self.counts.slots = np.zeros(len(feature.categories) + 2, np.int64)
+
+    def add(self, column: Any) -> None:
+        values = column.to_numpy(zero_copy_only=False)
+        self.counts.rows += len(values)
+        if self.counts.kind == "number":
+            with np.errstate(over="ignore"):
+                self._numbers(np.array(values, np.float32))
+        else:
+            self._texts(values)
+
+    def _numbers(self, values: np.ndarray) -> None:
+        counts, bounds = self.counts, self._terms.range
+        counts.missing += int(np.isnan(values).sum())
+        counts.infinite += int(np.isinf(values).sum())
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            counts.least, counts.greatest = min(counts.least, float(finite.min())), max(counts.greatest, float(finite.max()))
+        if bounds is not None:
+            counts.below += 0 if bounds.min is None else int((values < bounds.min).sum())
+            counts.above += 0 if bounds.max is None else int((values > bounds.max).sum())
+        if isinstance(self._feature, Numeric) and counts.slots is not None:
+            counts.slots += np.bincount(slots_of(values, self._edges), minlength=len(counts.slots))
+
+    def _texts(self, values: np.ndarray) -> None:
+        counts, known, null = self.counts, self._terms.categories, self._terms.null_value
+        tally = Counter(values.tolist())
+        counts.missing += tally.pop(None, 0)
+        if null is not None:
+            counts.missing += tally.pop(null, 0)
+        if known is not None:
+            strangers = {text: times for text, times in tally.items() if text not in known}
+            counts.unknown += sum(strangers.values())
+            counts.strangers.update(dict(Counter(strangers).most_common(_KEPT)))
+            counts.strangers = Counter(dict(counts.strangers.most_common(_KEPT)))
+        if isinstance(self._feature, Categorical) and counts.slots is not None:
+            texts = np.array([text for text in values.tolist() if text is not None], object)
+            codes = codes_of(texts, self._feature.categories, null=self._feature.null)
+            counts.slots += np.bincount(codes, minlength=len(counts.slots))
+            counts.slots[-1] += len(values) - len(texts)
+
+
+def shown(strangers: Counter[str]) -> str:
+    """The most frequent unknown categories in a sentence."""
+    names = ", ".join(repr(text[:40]) for text, _ in strangers.most_common(_SHOWN))
+    return names + (", …" if len(strangers) > _SHOWN else "")
+
+
+def features_of(profile: Profile | None) -> dict[str, Numeric | Categorical]:
+    """Of inputs of one value, by the name of the input."""
+    every: list[Numeric | Categorical] = [*profile.numeric, *profile.categorical] if profile else []
+    return {feature.port: feature for feature in every if feature.side == "input" and feature.element == 0}
+
+
+def _field(schema: Schema, name: str) -> Field:
+    return next(field for field in schema.inputs if field.name == name)
