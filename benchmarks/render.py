@@ -101,16 +101,17 @@ def _scoring(score: dict[str, Any] | None) -> list[str]:
     if score is None:
         return lines
     table = [
-        "| model | rows | rows a second | ONNX Runtime alone | ratio | rows a run | loading and trying, s |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| model | rows | rows a second | ONNX Runtime alone | ratio | ratio by processor second | rows a run | loading and trying, s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, found in score["measurements"].items():
-        runs = [run | {"ratio": run["rows_per_second"] / run["bare_rows_per_second"]} for run in found["runs"]]
-        middle = {
-            key: statistics.median(run[key] for run in runs)
-            for key in ("rows_per_second", "bare_rows_per_second", "ratio", "run_rows", "start_s")
-        }
-        cells = (f"{middle['rows_per_second']:,.0f}", f"{middle['bare_rows_per_second']:,.0f}", f"{middle['ratio']:.3f}")
+        runs = [
+            run | {f"of_{per}": run[f"rows_per_{per}"] / run[f"bare_rows_per_{per}"] for per in ("second", "cpu_s")}
+            for run in found["runs"]
+        ]
+        middle = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "faults"}
+        cells = [f"{middle[key]:,.0f}" for key in ("rows_per_second", "bare_rows_per_second")]
+        cells += [f"{middle[key]:.3f}" for key in ("of_second", "of_cpu_s")]
         table.append(f"| {name} | {found['rows']:,} | {' | '.join(cells)} | {middle['run_rows']:,.0f} | {middle['start_s']:.2f} |")
     return [*lines, _machine(score), "", *_bars(score), "", *table, ""]
 

@@ -17,9 +17,8 @@ from gateway.serving.model import RunFault, Runnable, check_rows
 from registry.errors import Kind, RegistryError
 from registry.row_stream import Layout, Piece
 
-RUN_ROWS = (32, 64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192)  # that are tried
+RUN_ROWS = (128, 256, 512, 1_024, 2_048, 4_096, 8_192)  # that are tried; fewer would be handed from thread to thread too often
 MAX_RUN_ROWS = RUN_ROWS[-1]
-CONVERTED_ROWS = 2_048  # at once, unless a run takes more: what is converted should still be in the cache when it runs
 AHEAD = 2  # pieces a thread has waiting
 _TRIAL_S, _TRIAL_RUNS = 0.01, 3  # of each size, whichever takes longer
 _WORSE, _ALIKE = 0.8, 0.97  # of the best rate so far: sizes beyond are not tried; as good
@@ -65,9 +64,8 @@ class Scorer:
     def answer(self, piece: Piece) -> Answered:
         """Every row of a piece. Raises RunFault where the model does not answer row by row."""
         found = Answered(piece)
-        at_once = max(CONVERTED_ROWS // self._run_rows, 1) * self._run_rows
-        for start in range(0, piece.rows, at_once):
-            self._convert(found, start, min(at_once, piece.rows - start))
+        if piece.rows:
+            self._convert(found, 0, piece.rows)
         return found
 
     def _convert(self, found: Answered, start: int, rows: int) -> None:

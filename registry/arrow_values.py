@@ -117,7 +117,7 @@ def _floats(values: Any, dtype: np.dtype, name: str) -> np.ndarray:
     if not any(is_it(values.type) for is_it in (types.is_floating, types.is_integer, types.is_boolean)):
         raise _mistyped(name, values.type, dtype.name)
     with np.errstate(over="ignore"):
-        found: np.ndarray = values.to_numpy(zero_copy_only=False).astype(dtype)
+        found: np.ndarray = values.to_numpy(zero_copy_only=False).astype(dtype, copy=False)  # those of Arrow's memory, where they can be
     return found
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, process_cpu_s
 from gateway.commands import files, place
 from gateway.commands.output import Exit, Json, UsageError, command, document, fail, printable, say, size
 from gateway.commands.watching import counted
@@ -52,7 +52,7 @@ class Terms:
 
 @dataclass(slots=True)
 class Summary:
-    """What was done. `seconds` are from the first row to the end of the file; `start_s` is what came before: loading and trying."""
+    """What was done. `seconds` are from the first row to the file's end; `start_s` is what came before: loading and trying."""
 
     model: str
     version: int
@@ -66,6 +66,7 @@ class Summary:
     start_s: float = 0.0
     seconds: float = 0.0
     rows_per_second: float = 0.0
+    cpu_s: float = 0.0  # processor seconds of `seconds`, of all threads
     first_failure: str = ""
 
 
@@ -174,7 +175,7 @@ def _score(inputs: list[Path], target: Target, choice: Choice, terms: Terms, sum
         summary.run_rows = _run_rows(version, target, stream, layout, terms)
         scorer = Scorer(version.model, layout, run_rows=summary.run_rows)
         summary.start_s = round(clock.now() - began, 3)
-        began, errors = clock.now(), terms.on_error == "null"
+        began, before_s, errors = clock.now(), process_cpu_s(), terms.on_error == "null"
         with AnswerFile(terms.out, stream.types(layout.keep), _outputs(version), replace=terms.replace, errors=errors) as file:
             with counted(f"{target.model} version {target.version}", stream.rows, as_json=terms.as_json) as told:
                 for found in score(stream.pieces(layout), scorer.answer, threads=terms.threads):
@@ -183,6 +184,7 @@ def _score(inputs: list[Path], target: Target, choice: Choice, terms: Terms, sum
             file.finish()
             summary.bytes = file.bytes
         summary.seconds = round(clock.now() - began, 3)
+        summary.cpu_s = round(process_cpu_s() - before_s, 3)
         summary.rows_per_second = round(summary.rows / max(summary.seconds, 1e-3), 1)
 
 

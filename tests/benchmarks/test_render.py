@@ -99,7 +99,8 @@ def test_the_page_says_how_far_alarms_can_be_believed():
 
 def test_the_page_says_what_scoring_keeps():
     """Once it was measured: the bar, and the medians behind it."""
-    run = {"rows_per_second": 95.0, "bare_rows_per_second": 100.0, "run_rows": 64, "start_s": 0.5}
+    run = {"rows_per_second": 95.0, "bare_rows_per_second": 100.0, "rows_per_cpu_s": 45.0, "bare_rows_per_cpu_s": 50.0}
+    run |= {"run_rows": 64, "start_s": 0.5}
     page = render.page(RESULT, score=RESULT | {"measurements": {"mlp": {"rows": 1_000, "runs": [run, run]}}, "bars": RESULT["bars"][1:]})
-    assert "| mlp | 1,000 | 95 | 100 | 0.950 | 64 | 0.50 |" in page
+    assert "| mlp | 1,000 | 95 | 100 | 0.950 | 0.900 | 64 | 0.50 |" in page
     assert "make bench-score" in render.page(RESULT)

@@ -134,9 +134,9 @@ class Timed:
 @pytest.mark.parametrize(
     ("model", "most", "expected"),
     [
-        (Timed(0.0, 1e-6), 8_192, 32),  # all sizes are as good: the least
+        (Timed(0.0, 1e-6), 8_192, 128),  # all sizes are as good: the least
         (Timed(1e-3, 1e-6), 8_192, 8_192),  # a dear run: the most
-        (Timed(1e-3, 1e-6), 100, 64),  # of what may be
+        (Timed(1e-3, 1e-6), 1_000, 512),  # of what may be
         (Timed(3e-5, 1e-6, knee=512), 8_192, 512),  # beyond, memory is slower
         (Timed(1e-3, 1e-6), 7, 7),
     ],
