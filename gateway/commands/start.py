@@ -21,15 +21,8 @@ if TYPE_CHECKING:
     from registry.triggers import Trigger
     from retrain.adapters import Adapter, Reply
 
-app = typer.Typer(help="Train a model again.", no_args_is_help=True, rich_markup_mode=None)
-
 Form = Literal["tidegate", "airflow"]
 _MAX_TOKEN_BYTES = 16_384
-
-
-@app.callback()
-def retrain() -> None:
-    """Train a model again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +38,6 @@ class _Receiver:
     timeout_s: float
 
 
-@app.command()
 @command
 def start(
     trigger: Annotated[str, typer.Argument(metavar="TRIGGER", help="Its id, or the first digits of it.")],
