@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from gateway import typed_yaml
+from gateway.capture_settings import Capture, CapturePlan, capture_plan, log_directory
 from gateway.drift_settings import Drift, DriftPlan, drift_plan
 from gateway.hosts import is_loopback
 from gateway.identity.settings import Auth
@@ -175,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
     drift: Drift = Drift()
+    capture: Capture = Capture()
     webhooks: Webhooks = Webhooks()
     batching: Batching = Batching()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
@@ -184,6 +186,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._check_exposure()
         check_names(list(self.tenants), with_credentials=self.auth is not None)
         _check_limits(self.limits)
+        if self.capture.enabled and self.log is None:
+            raise MisfitError("capture.directory", "a log needs a directory, or processes.state, in which there is one")
 
     def _check_exposure(self) -> None:
         """Others are let in by somebody's decision, never by an oversight."""
@@ -224,6 +228,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def drift_plan(self, model: str) -> DriftPlan:
         """What is watched of a model."""
         return drift_plan(self.drift, self.model(model).drift)
+
+    def capture_plan(self, model: str) -> CapturePlan | None:
+        """What is logged of a model; None: nothing."""
+        return capture_plan(self.capture, self.model(model).capture)
+
+    @property
+    def log(self) -> Path | None:
+        """The directory of the inference log; None where there is none."""
+        return log_directory(self.capture, self.processes.state)
 
     def plan(self, model: str, serving: Serving | None = None) -> ModelPlan:
         """The settings that hold for a version: the model's own here, then what the version says of itself, then the general ones."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gateway.capture_settings import ModelCapture
 from gateway.drift_settings import Contract, ModelDrift
 from gateway.typed_yaml import MisfitError
 from registry import queueing
@@ -70,6 +71,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     run_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0  # of one run there; past it the child is replaced
     drift: ModelDrift = ModelDrift()  # what is watched of its traffic
     contract: Contract = Contract()  # what happens to values that break it
+    capture: ModelCapture = ModelCapture()  # what is logged of its traffic
 
     def __post_init__(self) -> None:
         if (twice := repeated(self.providers)) is not None:

@@ -23,7 +23,7 @@ OWNERS = {
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
-    "pyarrow": {"registry/arrow_values.py", "registry/rows.py"},
+    "pyarrow": {"registry/arrow_values.py", "registry/rows.py", "registry/log_columns.py", "registry/log_parquet.py"},
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py"},
     "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},
@@ -39,7 +39,7 @@ OWNERS = {
         "gateway/commands/reaching.py",
     },  # the last as a client
     "prometheus_client": set(),  # the witness in tests; the page is written by our own
-    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "referee", "supervisor", "worker")},
+    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "recorder", "referee", "supervisor", "worker")},
     "structlog": {"gateway/observe/logs.py"},
     "time": {"gateway/clock.py"},
     "random": {"gateway/clock.py"},

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from gateway.capture.capturing import refused
 from gateway.control.forks import Fork, Mark, Retreating, fork_of
 from gateway.control.quotas import Quotas
 from gateway.control.replies import fail
@@ -119,6 +120,7 @@ class HttpInference:
             if rejection is not None:
                 Quotas.leave(exchange)
                 service.metrics.refused(plan.lane.version, HTTP, rejection.code)
+                refused(plan.lane.version, item, HTTP, rejection.code)
                 if item.arm != UNASSIGNED:
                     service.crossings[model].refused(item, rejection.code)
                 plan.sink.fail(item, rejection.code, rejection.message)

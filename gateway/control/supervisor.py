@@ -48,6 +48,7 @@ from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
 from gateway.control.placements import Placements
+from gateway.control.recorders import Recorders
 from gateway.control.rereading import reread
 from gateway.control.rollouts import Rollouts
 from gateway.control.sockets import SERVED, addresses, bind
@@ -175,10 +176,12 @@ class Supervisor:
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
+        self.recorders = Recorders(config, self.clock)
         self.placements = Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, triton_names=triton_names, more=(self.drift.gauges, self.rollouts.gauges),
-            state=self.state, fleet=self.fleet, steering=self.steering, placements=self.placements, board=self.board, clock=self.clock,
+            arena, self.totals, config.limits.observe, triton_names=triton_names, state=self.state, fleet=self.fleet, board=self.board,
+            more=(self.drift.gauges, self.rollouts.gauges, self.recorders.gauges), steering=self.steering, placements=self.placements,
+            clock=self.clock,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
@@ -387,7 +390,7 @@ class Supervisor:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        await asyncio.gather(self.administration.end(), self.drift.end(), self.rollouts.end())
+        await asyncio.gather(self.administration.end(), self.drift.end(), self.rollouts.end(), self.recorders.end())
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()

@@ -80,7 +80,7 @@ class Recorder:
     def __init__(
         self, split: Split, arm: int, version: Version, ring: Ring, *, now: Callable[[], float], wall: Callable[[], float]
     ) -> None:
-        self.arm = arm
+        self.arm, self.split = arm, split
         self._step, self._slot = split.step, split.slot
         self._place = split.slot * ARMS + arm
         self._ring, self._now, self._wall = ring, now, wall
