@@ -34,15 +34,15 @@ class Capturing:
     def dropped(self, version: Version, item: Item, code: Code) -> None:
         """A queued request ended without a run."""
         self._inner.dropped(version, item, code)
-        refused(version, item, item.sink.protocol, code)
+        refused(version, item, code)
 
 
-def refused(version: Version, item: Item, protocol: int, code: Code) -> None:
+def refused(version: Version, item: Item, code: Code) -> None:
     """A request ended that had come as far as a version."""
     capture: Capture | None = version.capture
     if capture is not None:
         try:
-            capture.ended(item, protocol, code)
+            capture.ended(item, code)
         except Exception:
             _log.exception("logging failed: %s/%d", version.name, version.number)
 

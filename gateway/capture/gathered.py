@@ -1,44 +1,42 @@
 """Requests of one version until there are enough for a frame: what differs from one to the next as lists, the rest once a run.
 
-Runs on the event loop. Arrays are kept as they were served, which nobody writes any more; they are put together when the frame is made.
+Runs on the event loop. Arrays are kept as they were served, which nobody writes any more, with those of requests that are not of the
+sample among them; they are put together, and rows are chosen, when the frame is made. While all requests are of one row, OK and of no
+rollout, nothing is kept of that.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from gateway.capture.fields import Column
-from gateway.serving.batch import Item
+from gateway.serving.batch import Batch, Item
 from gateway.serving.model import Arrays
 from registry.frames import Buffer
 from registry.log_accounts import ARMS
 from registry.log_rows import HAS_UNIT, PAYLOAD, REQUEST, Contract, Meta, log_rows, rows_pieces
 
-MAX_REQUESTS, MAX_BYTES = 1024, 256 << 10  # of a frame, beside its last run
+MAX_REQUESTS, MAX_BYTES = 1024, 1 << 20  # of a frame, beside its last run; bytes with those of requests that are not of the sample
 _INT32 = np.iinfo(np.int32).max
-_EACH = {"rows": "rows", "code": "codes", "arm": "arms", "protocol": "protocols"}  # columns of requests by what runs call them
+_NUMBERS = 7  # of a run: requests, started, ended, answered, assembling, rows of its batch, protocol
+_REQUESTS, _STARTED, _ENDED, _ANSWERED, _ASSEMBLING, _BATCH_ROWS, _PROTOCOL = range(_NUMBERS)
 Layout = tuple[tuple[int, ...], ...]
 
 
-class Run(NamedTuple):
-    """Requests that ran together, or did not run. Values that all of them share are single ones."""
+@dataclass(slots=True)
+class Details:
+    """Of each request, where not all are alike."""
 
-    requests: int
-    started: float
-    ended: float
-    answered: float
-    assembling: float
-    batch_rows: int
-    rows: list[int] | int
-    codes: list[int] | int
-    arms: list[int] | int
-    protocols: list[int] | int
-    flags: int
+    rows: list[int]
+    codes: list[int]
+    arms: list[int]
+    protocols: list[int]
+    flags: list[int]
+    units: list[int]
 
 
 class Gathered:
@@ -51,33 +49,63 @@ class Gathered:
         """Nothing is gathered."""
         self.arrivals: list[float] = []
         self.ids: list[bytes] = []
-        self.units: list[int] = []
         self.tenants: list[str] = []
-        self.runs: list[Run] = []
+        self.numbers: list[float] = []  # `_NUMBERS` of each run
+        self.details: Details | None = None
         self.arrays: list[Arrays] = []  # of runs with a payload: kept inputs, then kept outputs
+        self.chosen: list[int] | None = None  # rows of all these arrays together; None: all
         self.violations: list[np.ndarray | None] = []
         self.layout: Layout | None = None
+        self.rows = 0  # of the arrays
         self.bytes = 0
-
-    def add(
-        self, items: Sequence[Item], run: Run, arrays: Arrays, violations: np.ndarray | None, *, units: bool, tenants: bool
-    ) -> None:  # fmt: skip
-        """Requests; with a payload, whose arrays have one layout with all others, where the flags of the run say so."""
-        self.arrivals += [item.arrival for item in items]
-        self.ids += [item.id for item in items]
-        self.units += [item.unit for item in items] if units else [0] * run.requests
-        if tenants:
-            self.tenants += [item.tenant for item in items]
-        self.runs.append(run)
-        if run.flags & PAYLOAD:
-            self.arrays.append(arrays)
-            self.violations.append(violations)
-            self.bytes += sum([array.nbytes for array in arrays])
 
     @property
     def full(self) -> bool:
         """It is time for a frame."""
         return len(self.arrivals) >= MAX_REQUESTS or self.bytes >= MAX_BYTES
+
+    def add(self, batch: Batch, items: Sequence[Item], answered: float, protocol: int) -> None:
+        """Requests that ran together, all alike."""
+        self.add_each(batch, items, answered, protocol)
+        details = self.details
+        if details is not None:
+            count = len(items)
+            details.rows += [1] * count
+            details.codes += [0] * count
+            details.arms += [0] * count
+            details.protocols += [protocol] * count
+            details.flags += [PAYLOAD] * count
+            details.units += [0] * count
+
+    def add_each(self, batch: Batch, items: Sequence[Item], answered: float, protocol: int = 0) -> None:
+        """The same of requests whose details the caller adds."""
+        self.arrivals += [item.arrival for item in items]
+        self.ids += [item.id for item in items]
+        self.numbers += (len(items), batch.started, batch.ended, answered, batch.assembling, batch.rows, protocol)
+
+    def add_arrays(self, arrays: Arrays, rows: int, size: int, chosen: Sequence[int] | None, violations: np.ndarray | None = None) -> None:
+        """The payload of the requests that were added last: arrays of so many rows and bytes, and which of them; None: all."""
+        if chosen is not None or self.chosen is not None:
+            if self.chosen is None:
+                self.chosen = list(range(self.rows))
+            start = self.rows
+            self.chosen += range(start, start + rows) if chosen is None else [start + row for row in chosen]
+        self.arrays.append(arrays)
+        self.violations.append(violations)
+        self.rows += rows
+        self.bytes += size
+
+    def detailed(self) -> Details:
+        """From now on, and of what is there: each request by itself."""
+        if self.details is None:
+            counts = [int(count) for count in self.numbers[_REQUESTS::_NUMBERS]]
+            protocols = [int(protocol) for protocol in self.numbers[_PROTOCOL::_NUMBERS]]
+            each = [protocol for protocol, count in zip(protocols, counts, strict=True) for _ in range(count)]
+            total = len(each)
+            self.details = Details([1] * total, [0] * total, [0] * total, each, [PAYLOAD] * total, [0] * total)
+        return self.details
+
+    # --- a frame -----------------------------------------------------------------------------------------------------------------
 
     def pieces(
         self, contract: Contract, columns: Sequence[Column], *, since: float, recorded: float, rng: random.Random
@@ -87,40 +115,56 @@ class Gathered:
         requests = self._requests(since, rng)
         ids = b"".join(self.ids)
         tenants = self._tenants(requests)
-        rows = int(requests["rows"][(requests["flags"] & PAYLOAD) != 0].sum())
         arrays = [np.concatenate(of) if len(of) > 1 else of[0] for of in zip(*self.arrays, strict=True)]
+        if self.chosen is not None:
+            arrays = [array[self.chosen] for array in arrays]
         buffers = [column.encode(array) for column, array in zip(columns, arrays, strict=bool(arrays))]
         violations = self._violations()
         meta = Meta(
-            contract.number, len(requests), rows, int(recorded * 1e6), tenants, len(ids), violations is not None,
-            self.layout or ((),) * len(columns), tuple([len(buffer) for buffer in buffers]) or (0,) * len(columns),
+            contract.number, len(requests), self.rows if self.chosen is None else len(self.chosen), int(recorded * 1e6), tenants, len(ids),
+            violations is not None, tuple([array.shape[1:] for array in arrays]) or ((0,),) * len(columns),
+            tuple([len(buffer) for buffer in buffers]) or (0,) * len(columns),
         )  # fmt: skip
-        counts = np.bincount(requests["arm"], weights=log_rows(requests), minlength=len(ARMS))
-        return rows_pieces(meta, requests, ids, violations, buffers), counts.astype(np.int64).tolist()
+        return rows_pieces(meta, requests, ids, violations, buffers), self._counts(requests)
+
+    def _counts(self, requests: np.ndarray) -> list[int]:
+        if self.details is None:
+            return [len(requests), *[0] * (len(ARMS) - 1)]
+        found = np.bincount(requests["arm"], weights=log_rows(requests), minlength=len(ARMS))
+        return [int(count) for count in found]
 
     def _requests(self, since: float, rng: random.Random) -> np.ndarray:
-        runs = self.runs
+        runs = np.array(self.numbers).reshape(-1, _NUMBERS)
+        counts = runs[:, _REQUESTS].astype(np.intp)
         found = np.zeros(len(self.arrivals), REQUEST)
-        counts = np.array([run.requests for run in runs])
         arrivals = np.array(self.arrivals)
-
-        def spread(of: Callable[[Run], float]) -> np.ndarray:
-            return np.repeat([of(run) for run in runs], counts)
-
-        started, ended, answered = spread(lambda run: run.started), spread(lambda run: run.ended), spread(lambda run: run.answered)
-        found["ts_us"] = (arrivals + since) * 1e6
-        found["queue_us"] = _microseconds(started - arrivals)
-        found["infer_us"] = _microseconds(ended - started - spread(lambda run: run.assembling))
-        found["total_us"] = _microseconds(answered - arrivals)
-        found["batch_rows"] = spread(lambda run: run.batch_rows)
-        found["flags"] = spread(lambda run: run.flags)
-        for name, of in _EACH.items():
-            found[name] = _each([(getattr(run, of), run.requests) for run in runs], counts)
-        found["unit"] = np.array(self.units, np.uint64)
-        found["flags"][found["unit"] != 0] |= HAS_UNIT
-        found["id_bytes"] = [len(part) for part in self.ids]
-        found["id"] = request_ids(found["ts_us"], rng)
+        of = np.repeat(runs, counts, axis=0) if len(runs) > 1 else np.broadcast_to(runs, (len(arrivals), _NUMBERS))
+        times = np.empty((len(arrivals), 3))
+        times[:, 0] = of[:, _STARTED] - arrivals
+        times[:, 1] = of[:, _ENDED] - of[:, _STARTED] - of[:, _ASSEMBLING]
+        times[:, 2] = of[:, _ANSWERED] - arrivals
+        times *= 1e6
+        np.clip(times, 0, _INT32, out=times)
+        found["queue_us"], found["infer_us"], found["total_us"] = times[:, 0], times[:, 1], times[:, 2]
+        stamps = ((arrivals + since) * 1e6).astype(np.int64)
+        found["ts_us"] = stamps
+        found["id"] = request_ids(stamps, rng)
+        found["batch_rows"] = of[:, _BATCH_ROWS]
+        found["protocol"] = of[:, _PROTOCOL]
+        if any(self.ids):
+            found["id_bytes"] = [len(part) for part in self.ids]
+        self._detail(found)
         return found
+
+    def _detail(self, found: np.ndarray) -> None:
+        details = self.details
+        if details is None:
+            found["rows"], found["flags"] = 1, PAYLOAD
+            return
+        found["rows"], found["code"], found["arm"] = details.rows, details.codes, details.arms
+        found["protocol"], found["flags"] = details.protocols, details.flags
+        found["unit"] = np.array(details.units, np.uint64)
+        found["flags"][found["unit"] != 0] |= HAS_UNIT
 
     def _tenants(self, requests: np.ndarray) -> tuple[str, ...]:
         """Names, which requests refer to by their places."""
@@ -133,21 +177,11 @@ class Gathered:
     def _violations(self) -> np.ndarray | None:
         if all([masks is None for masks in self.violations]):
             return None
-        payloads = [run for run in self.runs if run.flags & PAYLOAD]
-        sizes = [run.rows * run.requests if isinstance(run.rows, int) else sum(run.rows) for run in payloads]
-        found = [np.zeros(size, np.uint32) if masks is None else masks for masks, size in zip(self.violations, sizes, strict=True)]
-        return np.concatenate(found)
-
-
-def _each(values: Sequence[tuple[object, int]], counts: np.ndarray) -> np.ndarray:
-    """One number for each request, of runs that have a list of them, or one for all."""
-    if not any([isinstance(value, list) for value, _ in values]):
-        return np.repeat([value for value, _ in values], counts)
-    return np.array([*chain.from_iterable([value if isinstance(value, list) else [value] * count for value, count in values])])
-
-
-def _microseconds(seconds: np.ndarray) -> np.ndarray:
-    return np.clip(seconds * 1e6, 0, _INT32)
+        sizes = [len(arrays[0]) for arrays in self.arrays]
+        whole = np.concatenate([
+            np.zeros(size, np.uint32) if masks is None else masks for masks, size in zip(self.violations, sizes, strict=True)
+        ])  # fmt: skip
+        return whole if self.chosen is None else whole[self.chosen]
 
 
 def request_ids(times_us: np.ndarray, rng: random.Random) -> np.ndarray:

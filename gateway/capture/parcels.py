@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from registry.frames import Buffer
 from registry.log_accounts import ARMS
+from registry.log_ledger import ACCEPTED
 from registry.log_rows import Contract
 
 Words = memoryview  # int64, of a model in the worker's ledger: of each arm its words
@@ -24,12 +25,12 @@ class Parcel:
         self.size = sum([len(piece) for piece in pieces])
 
     def count(self, word: int) -> None:
-        """In the ledger: its rows were accepted, or dropped."""
+        """Count its rows in the ledger, as dropped for one reason."""
         for arm in range(len(ARMS)):
             if self.rows[arm]:
                 self.words[arm * _WORDS + word] += self.rows[arm]
 
 
-def count(words: Words, arm: int, word: int, rows: int) -> None:
-    """As `Parcel.count`, of one arm."""
-    words[arm * _WORDS + word] += rows
+def accept(words: Words, arm: int, rows: int) -> None:
+    """Count rows of one arm as accepted."""
+    words[arm * _WORDS + ACCEPTED] += rows

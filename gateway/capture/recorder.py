@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gateway.capture.draws import Draws
-from gateway.capture.gathered import Gathered, Layout, Run
-from gateway.capture.parcels import Parcel, Words, count
+from gateway.capture.gathered import Gathered, Layout
+from gateway.capture.parcels import Parcel, Words, accept
 from gateway.capture.shape import CANARY, FALLBACK, FORCED, PLAIN, Shape
 from gateway.capture.writer import Writer
 from gateway.errors import Code
@@ -64,6 +64,8 @@ class Capture:
         self._version, self._shape, self._draws, self._words, self._desk = version, shape, draws, words, desk
         self._violations = violations
         self._gathered = Gathered()
+        self._inputs, self._outputs = [[column.place for column in columns] for columns in (shape.inputs, shape.outputs)]
+        self._free = any(-1 in column.field.dims for column in shape.columns)
         self._rollout: Recorder | None = None
         self._contract = shape.contract(desk.number())
 
@@ -82,12 +84,13 @@ class Capture:
         self.holding -= not held
         return held
 
-    def ended(self, item: Item, protocol: int, code: Code) -> None:
+    def ended(self, item: Item, code: Code) -> None:
         """A request that ended without a run."""
         self._follow()
         if self._chosen([item]):
-            now = self._desk.now()
-            self._without([item], [code], Run(1, now, now, now, 0.0, 0, item.rows, int(code), PLAIN, protocol, 0))
+            nothing = Batch(self._version, (), [], 0, 0)
+            nothing.started = nothing.ended = now = self._desk.now()
+            self._detail(_End(nothing, now, {id(item): code}), [item], 0)
             self._see()
 
     def flush(self, then: Callable[[], None] | None = None) -> bool:
@@ -127,56 +130,98 @@ class Capture:
     # --- batches -----------------------------------------------------------------------------------------------------------------
 
     def _take(self, batch: Batch, answered: float) -> None:
-        self._follow()
+        if self._version.rollout is not self._rollout:
+            self._follow()
+        if self._rollout is None and batch.alike is not None and not batch.failed and batch.options is None:
+            items = batch.items
+            if len(items) == batch.rows and len(batch.groups) == 1:
+                self._alike(batch, items, answered, batch.alike.protocol)
+                return
         mixed = batch.failed or batch.options is not None or not batch.rows
         codes = {id(item): code for item, code in outcomes(batch)} if mixed else None
         for (items, outputs), inputs in zip(batch.groups, batch.inputs, strict=True):
             self._group(_End(batch, answered, codes), items, inputs, outputs)
         if batch.failed:
-            failed = [item for item, _ in batch.failed]
-            chosen = [failed[at] for at in self._chosen(failed)]
             assert codes is not None
-            self._without(chosen, [codes[id(item)] for item in chosen], self._run(batch, chosen, answered))
+            failed = [item for item, _ in batch.failed]
+            self._without(_End(batch, answered, codes), [failed[at] for at in self._chosen(failed)])
+
+    def _alike(self, batch: Batch, items: list[Item], answered: float, protocol: int) -> None:
+        """What most batches are: requests of one row each, all answered alike, of no rollout."""
+        gathered, chosen = self._gathered, None
+        if not self._draws.whole:
+            chosen = self._draws.of(len(items))
+            if not chosen:
+                return
+            items = [items[at] for at in chosen]
+        inputs, outputs = batch.inputs[0], batch.groups[0][1]
+        arrays = self._kept(inputs, outputs)
+        if self._free:
+            self._lay_out(arrays)
+        self._words[ACCEPTED] += len(items)
+        gathered.add(batch, items, answered, protocol)
+        if self._desk.tenants:
+            gathered.tenants += [item.tenant for item in items]
+        size = batch.size + sum([output.nbytes for output in outputs])
+        gathered.add_arrays(arrays, batch.rows, size, chosen, self._violations(inputs) if self._violations is not None else None)
 
     def _group(self, end: _End, items: list[Item], inputs: Arrays, outputs: Arrays) -> None:
         """Requests that ran together: those of the sample, with what was kept of them where they were answered."""
-        batch, answered, codes = end
-        chosen: Sequence[int] = range(len(items)) if self._draws.whole else self._chosen(items)
+        chosen, codes = self._chosen(items), end.codes
         if codes is not None:
-            bad = [items[at] for at in chosen if codes[id(items[at])] or not items[at].rows]
-            if bad:
-                self._without(bad, [codes[id(item)] for item in bad], self._run(batch, bad, answered))
-                chosen = [at for at in chosen if not codes[id(items[at])] and items[at].rows]
+            self._without(end, [items[at] for at in chosen if codes[id(items[at])] or not items[at].rows])
+            chosen = [at for at in chosen if not codes[id(items[at])] and items[at].rows]
         if not chosen:
             return
         arrays = self._kept(inputs, outputs)
-        violations = self._violations(inputs) if self._violations is not None else None
-        if len(chosen) < len(items):
-            rows = _rows_of(items, chosen)
-            arrays = [array[rows] for array in arrays]
-            violations = None if violations is None else violations[rows]
-            items = [items[at] for at in chosen]
-        self._gather(items, self._run(batch, items, answered, PAYLOAD), arrays, violations)
+        self._lay_out(arrays)
+        rows = sum([item.rows for item in items])
+        starts = starts_of(items, rows)
+        picked = None if len(chosen) == len(items) else [row for at in chosen for row in range(starts[at], starts[at] + items[at].rows)]
+        self._detail(end, [items[at] for at in chosen], PAYLOAD)
+        size = sum([array.nbytes for array in arrays])
+        self._gathered.add_arrays(arrays, rows, size, picked, self._violations(inputs) if self._violations is not None else None)
 
     def _kept(self, inputs: Arrays, outputs: Arrays) -> Arrays:
         """Arrays [rows, ...] of the columns."""
-        shape = self._shape
-        made = [outputs[column.place] for column in shape.outputs]
-        return [*[inputs[column.place] for column in shape.inputs], *(made if shape.batched else [array[None] for array in made])]
+        kept = [inputs[place] for place in self._inputs]
+        if self._shape.batched:
+            return kept + [outputs[place] for place in self._outputs]
+        return kept + [outputs[place][None] for place in self._outputs]
 
-    def _run(self, batch: Batch, items: list[Item], answered: float, flags: int = 0) -> Run:
-        alike = batch.alike
-        protocols = [item.sink.protocol for item in items] if alike is None else alike.protocol
+    def _lay_out(self, arrays: Arrays) -> None:
+        """A frame has arrays of one shape."""
+        layout: Layout = tuple([array.shape[1:] for array in arrays])
+        if layout != self._gathered.layout:
+            if self._gathered.arrays:
+                self.flush()
+            self._gathered.layout = layout
+
+    def _without(self, end: _End, items: list[Item]) -> None:
+        """Requests that have nothing but how they ended."""
+        if items:
+            self._detail(end, items, 0)
+
+    def _detail(self, end: _End, items: list[Item], flags: int) -> None:
+        """Requests of which each is told by itself. From here on a row is in the log, or is counted as dropped."""
+        details, count = self._gathered.detailed(), len(items)
         arms = self._arms(items)
-        rows: list[int] | int = 1 if len(items) == batch.rows else [item.rows for item in items]
-        return Run(
-            len(items), batch.started, batch.ended, answered, batch.assembling, batch.rows, rows, 0, arms, protocols, flags
-        )  # fmt: skip
+        self._gathered.add_each(end.batch, items, end.answered)
+        details.rows += [item.rows for item in items]
+        details.codes += [0] * count if end.codes is None else [int(end.codes[id(item)]) for item in items]
+        details.arms += arms
+        details.protocols += [item.sink.protocol for item in items]
+        details.flags += [flags] * count
+        details.units += [item.unit for item in items]
+        if self._desk.tenants:
+            self._gathered.tenants += [item.tenant for item in items]
+        for item, arm in zip(items, arms, strict=True):
+            accept(self._words, arm, item.rows if flags else 1)
 
-    def _arms(self, items: Sequence[Item]) -> list[int] | int:
+    def _arms(self, items: Sequence[Item]) -> list[int]:
         """Of each: by assignment, by wish, or in place of another one."""
         if self._rollout is None:
-            return PLAIN
+            return [PLAIN] * len(items)
         own = PLAIN if self._rollout.arm == STABLE else CANARY
         return [own if item.arm != UNASSIGNED else FALLBACK if item.fallback else FORCED for item in items]
 
@@ -184,39 +229,3 @@ class Capture:
         if self._rollout is None:
             return self._draws.of(len(items))
         return self._draws.by_unit([item.unit for item in items])
-
-    def _without(self, items: list[Item], codes: Sequence[Code], run: Run) -> None:
-        """Requests that have nothing but how they ended."""
-        if items:
-            self._gather(items, run._replace(codes=[int(code) for code in codes], arms=self._arms(items)), [], None)
-
-    def _gather(self, items: list[Item], run: Run, arrays: Arrays, violations: np.ndarray | None) -> None:
-        gathered = self._gathered
-        if run.flags & PAYLOAD:
-            layout: Layout = tuple([array.shape[1:] for array in arrays])
-            if layout != gathered.layout:
-                if gathered.layout is not None:
-                    self.flush()
-                gathered.layout = layout
-        self._accept(items, run)
-        gathered.add(items, run, arrays, violations, units=self._rollout is not None, tenants=self._desk.tenants)
-        if gathered.full:
-            self.flush()
-
-    def _accept(self, items: Sequence[Item], run: Run) -> None:
-        """From here on it is either a row of the log, or counted as dropped."""
-        if isinstance(run.arms, list):
-            for item, arm in zip(items, run.arms, strict=True):
-                count(self._words, arm, ACCEPTED, item.rows if run.flags & PAYLOAD else 1)
-            return
-        whole = run.flags & PAYLOAD and isinstance(run.rows, list)
-        count(self._words, run.arms, ACCEPTED, sum(run.rows) if whole and isinstance(run.rows, list) else run.requests)
-
-
-def _rows_of(items: Sequence[Item], chosen: Sequence[int]) -> np.ndarray:
-    """The rows of some items."""
-    rows = sum([item.rows for item in items])
-    if rows == len(items):
-        return np.array(chosen, np.intp)
-    starts = starts_of(items, rows)
-    return np.concatenate([np.arange(starts[at], starts[at] + items[at].rows) for at in chosen])

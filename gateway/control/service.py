@@ -189,7 +189,7 @@ class Service:
         """Answer a request that its queue did not take."""
         Quotas.leave(cast(Charged, item.caller))
         self._refused(plan.lane.version, rejection.code)
-        refused(plan.lane.version, item, GRPC, rejection.code)
+        refused(plan.lane.version, item, rejection.code)
         if item.arm != UNASSIGNED:
             self.crossings[plan.model].refused(item, rejection.code)
         item.sink.fail(item, rejection.code, rejection.message)
