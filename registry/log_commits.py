@@ -65,6 +65,7 @@ class State(msgspec.Struct, kw_only=True):
     account: Account = msgspec.field(default_factory=Account)  # of all
     segments: dict[str, int] = {}  # committed ones, by the number of their commit
     removed: dict[str, int] = {}  # path → when it was taken back
+    closed: dict[str, int] = {}  # workers that are, as `segments`
 
     def fold(self, commit: Commit, tip: str) -> None:
         """Take in the next commit. Raises `Kind.DAMAGED` where it does not follow."""
@@ -81,6 +82,7 @@ class State(msgspec.Struct, kw_only=True):
             self.workers.setdefault(worker, Account()).join(part)
             if part.closed:
                 del self.workers[worker]
+                self.closed[worker] = commit.seq
 
 
 class Chain:

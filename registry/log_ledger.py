@@ -12,10 +12,9 @@ import mmap
 import os
 from pathlib import Path
 
-from registry.directory import DirectoryMedium
 from registry.errors import storage_errors
 from registry.log_accounts import ARMS, DISK_FULL, IO_ERROR, QUEUE_FULL, TOO_LARGE
-from registry.log_layout import LEDGER, RAW, TMP, raw_key
+from registry.log_layout import LEDGER, TMP, raw_key
 from registry.medium import FileCalls
 
 MODELS = 512
@@ -73,6 +72,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the lock: the worker has ended, and counts no more."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)  # the map holds the file, too
         os.close(self._fd)
 
 
@@ -94,8 +94,3 @@ def read_ledger(path: Path) -> Numbers:
         words = memoryview(content)[start + _NAME_BYTES : start + _NAME_BYTES + 8 * WORDS].cast("q")
         found[name] = {arm: list(words[place * 6 : place * 6 + 6]) for place, arm in enumerate(ARMS)}
     return found
-
-
-def sync_names(medium: DirectoryMedium) -> None:
-    """Make the names in `_raw` durable. Raises `Kind.STORAGE`."""
-    medium.sync(RAW)

@@ -95,6 +95,7 @@ class Sealer:
             for worker in ended:
                 if worker not in self.state.workers:
                     self.medium.remove(raw_key(worker, LEDGER))
+                    self.state.closed.pop(worker, None)
         return sealed
 
     def _take(self, stack: ExitStack, key: str) -> bool:
@@ -116,7 +117,7 @@ class Sealer:
         for segment in found:
             if segment.head is not None:
                 parts.setdefault(segment.head.worker, WorkerPart()).join(segment.account)
-        for worker in ids_of(self.medium, LEDGER):
+        for worker in [worker for worker in ids_of(self.medium, LEDGER) if worker not in self.state.closed]:
             part = parts.setdefault(worker, WorkerPart())
             self._settle(worker, part, ended=worker in ended)
         parts = {worker: part for worker, part in parts.items() if not part.empty or (part.closed and worker in self._open_workers(parts))}

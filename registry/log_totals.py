@@ -24,7 +24,7 @@ def account_of(numbers: Numbers) -> Account:
 def totals(medium: DirectoryMedium, state: State) -> Account:
     """Of the whole log until now. Raises `Kind.STORAGE`."""
     found, said = Account(), Account()
-    for worker in ids_of(medium, LEDGER):
+    for worker in [worker for worker in ids_of(medium, LEDGER) if worker not in state.closed]:
         found.join(account_of(read_ledger(medium.root / raw_key(worker, LEDGER))))
         said.join(state.workers.get(worker, Account()))
     for model, arm, rows, dropped in state.account.lines():
