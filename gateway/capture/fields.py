@@ -107,10 +107,10 @@ def _hashing(text: bool, key: bytes) -> Encode:
         hashes = np.zeros(values.size, np.uint64)
         if text:
             packed = packed_texts(values.ravel().tolist())
-            octets = np.frombuffer(packed, np.uint8)[4 * values.size :]
+            octets = np.frombuffer(packed, np.uint8)[4 * values.size :].copy()
             ends = np.cumsum(np.frombuffer(packed, "<u4", values.size), dtype=np.int64)
         else:
-            octets = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+            octets = values.flatten().view(np.uint8)  # a copy: what came over the wire is read-only, which the kernel does not take
             ends = np.arange(1, values.size + 1, dtype=np.int64) * values.itemsize
         if values.size:
             hash_strings(octets, ends, np.uint64(key_0), np.uint64(key_1), hashes)  # type: ignore[arg-type]

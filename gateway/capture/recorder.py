@@ -99,8 +99,10 @@ class Capture:
         if not gathered.arrivals:
             return False
         wall = desk.wall()
-        pieces, rows = gathered.pieces(self._contract, self._shape.columns, since=wall - desk.now(), recorded=wall, rng=desk.rng)
-        gathered.clear()
+        try:
+            pieces, rows = gathered.pieces(self._contract, self._shape.columns, since=wall - desk.now(), recorded=wall, rng=desk.rng)
+        finally:
+            gathered.clear()
         return desk.writer.put(Parcel(self._contract, pieces, rows, self._words, then))
 
     def _let_go(self, then: Callable[[], None]) -> None:

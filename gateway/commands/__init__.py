@@ -2,5 +2,5 @@
 
 Rooms, in reading order: output, histogram, watching, files, place, reaching, inputs, serve, reload, submissions, signing, moves, publish,
 models, facts, inspect, profile, verify, aliases, log, retire, carry, sign, key, infer, drift, forecasts, rollout, rollout_view,
-rollout_waiting, rollout_target, rollout_verbs, verdicts, replay, bench, demo, doctor, config.
+rollout_waiting, rollout_target, rollout_verbs, verdicts, replay, bench, demo, doctor, config, capture.
 """
