@@ -2,7 +2,7 @@
 
 A worker that is killed leaves the numbers behind in the file, as far as the kernel outlives it, and whoever comes after it can say how
 many rows are missing. Its lock ends with the process, whatever ended that. All room is taken when the file is made: a full disk cannot
-fail a write into it. Counters only grow.
+fail a write into it. Counters only grow, but for what is promised.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from registry.log_layout import LEDGER, TMP, raw_key
 from registry.medium import FileCalls
 
 MODELS = 512
-ACCEPTED, QUEUE, DISK, IO, LARGE, UNSYNCED = range(6)  # words of an arm; the last: rows in frames whose sync failed
-WORDS = len(ARMS) * 6
+# Words of an arm. `UNSYNCED`: rows in frames whose sync failed; `PROMISED`: of answers that are leaving, and not accepted yet.
+ACCEPTED, QUEUE, DISK, IO, LARGE, UNSYNCED, PROMISED = range(7)
+ARM_WORDS = 7
+WORDS = len(ARMS) * ARM_WORDS
 REASON_WORDS = {QUEUE_FULL: QUEUE, DISK_FULL: DISK, IO_ERROR: IO, TOO_LARGE: LARGE}
 _MAGIC = int.from_bytes(b"tidelgr1", "little")
-_NAME_BYTES, _SLOT_BYTES = 256, 512
+_NAME_BYTES, _SLOT_BYTES = 256, 1024
 _HEAD_BYTES = mmap.PAGESIZE
 SIZE = _HEAD_BYTES + MODELS * _SLOT_BYTES
 
@@ -92,5 +94,5 @@ def read_ledger(path: Path) -> Numbers:
             break
         name = content[start + 1 : start + 1 + length].decode(errors="replace")
         words = memoryview(content)[start + _NAME_BYTES : start + _NAME_BYTES + 8 * WORDS].cast("q")
-        found[name] = {arm: list(words[place * 6 : place * 6 + 6]) for place, arm in enumerate(ARMS)}
+        found[name] = {arm: list(words[place * ARM_WORDS : (place + 1) * ARM_WORDS]) for place, arm in enumerate(ARMS)}
     return found

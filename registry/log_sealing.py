@@ -24,7 +24,7 @@ from registry.log_accounts import ARMS, IO_ERROR, WORKER_LOST, Account
 from registry.log_columns import Kept, Part, kept_of, table_of
 from registry.log_commits import Chain, Commit, File, State, WorkerPart
 from registry.log_layout import LEDGER, RAW, SEGMENT, directory_of, ids_of, open_log, raw_key, sealed_name, worker_of
-from registry.log_ledger import ACCEPTED, REASON_WORDS, UNSYNCED, Numbers, read_ledger
+from registry.log_ledger import ACCEPTED, PROMISED, REASON_WORDS, UNSYNCED, Numbers, read_ledger
 from registry.log_parquet import bounds_of, hours_of, write_table
 from registry.log_rows import CONTRACT, ROWS, Contract, Head, contract_of, log_rows, read_contract, read_head, read_rows
 from registry.log_rows import SEGMENT as SEGMENT_FRAME
@@ -141,7 +141,7 @@ class Sealer:
         part.closed = True
         for model, arms in numbers.items():
             for arm, words in arms.items():
-                missing = words[ACCEPTED] - before.of(model, arm)[0] - part.of(model, arm)[0]
+                missing = words[ACCEPTED] + words[PROMISED] - before.of(model, arm)[0] - part.of(model, arm)[0]
                 unsynced = max(0, min(missing, words[UNSYNCED]))
                 if missing > 0:
                     part.add(model, arm, 0, {IO_ERROR: unsynced, WORKER_LOST: missing - unsynced})

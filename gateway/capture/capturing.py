@@ -47,6 +47,14 @@ def refused(version: Version, item: Item, code: Code) -> None:
             _log.exception("logging failed: %s/%d", version.name, version.number)
 
 
+def promise(batch: Batch, _then: Callable[[], None]) -> bool:
+    """For `Batcher.hold`, where answers do not wait."""
+    capture: Capture | None = batch.version.capture
+    if capture is not None:
+        capture.promise(batch)
+    return False
+
+
 def hold(batch: Batch, then: Callable[[], None]) -> bool:
     """For `Batcher.hold`: whether the answers of a batch wait for the disk."""
     capture: Capture | None = batch.version.capture

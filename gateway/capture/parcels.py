@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 
 from registry.frames import Buffer
 from registry.log_accounts import ARMS
-from registry.log_ledger import ACCEPTED
+from registry.log_ledger import ACCEPTED, ARM_WORDS, PROMISED
 from registry.log_rows import Contract
 
 Words = memoryview  # int64, of a model in the worker's ledger: of each arm its words
-_WORDS = 6
 
 
 class Parcel:
@@ -28,9 +27,14 @@ class Parcel:
         """Count its rows in the ledger, as dropped for one reason."""
         for arm in range(len(ARMS)):
             if self.rows[arm]:
-                self.words[arm * _WORDS + word] += self.rows[arm]
+                self.words[arm * ARM_WORDS + word] += self.rows[arm]
 
 
 def accept(words: Words, arm: int, rows: int) -> None:
     """Count rows of one arm as accepted."""
-    words[arm * _WORDS + ACCEPTED] += rows
+    words[arm * ARM_WORDS + ACCEPTED] += rows
+
+
+def promise(words: Words, arm: int, rows: int) -> None:
+    """Rows of answers that leave now; taken back, as fewer than none, once they are accepted."""
+    words[arm * ARM_WORDS + PROMISED] += rows

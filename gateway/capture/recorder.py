@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.capture.draws import Draws
 from gateway.capture.gathered import Gathered, Layout
-from gateway.capture.parcels import Parcel, Words, accept
+from gateway.capture.parcels import Parcel, Words, accept, promise
 from gateway.capture.shape import CANARY, FALLBACK, FORCED, PLAIN, Shape
 from gateway.capture.writer import Writer
 from gateway.errors import Code
@@ -23,6 +23,7 @@ from gateway.serving.versions import Version
 from registry.log_ledger import ACCEPTED
 from registry.log_rows import PAYLOAD
 
+HELD = -1  # as `Batch.logged`
 Violations = Callable[[Sequence[np.ndarray]], np.ndarray | None]
 
 
@@ -67,17 +68,29 @@ class Capture:
         self._inputs, self._outputs = [[column.place for column in columns] for columns in (shape.inputs, shape.outputs)]
         self._free = any(-1 in column.field.dims for column in shape.columns)
         self._rollout: Recorder | None = None
+        self._arm = PLAIN if version.rollout is None or version.rollout.arm == STABLE else CANARY  # that promises are counted under
         self._contract = shape.contract(desk.number())
+
+    def promise(self, batch: Batch) -> None:
+        """Before its answers: a worker that is killed while they leave has lost its rows. Of a sample nobody knows yet which they are."""
+        if self._draws.whole:
+            batch.logged = batch.rows
+            promise(self._words, self._arm, batch.rows)
 
     def served(self, batch: Batch) -> None:
         """A batch whose answers are out, unless it was held."""
-        if not batch.logged:
+        if batch.logged < 0:
+            return
+        try:
             self._take(batch, batch.ended + batch.answering)
-            self._see()
+        finally:
+            if batch.logged:
+                promise(self._words, self._arm, -batch.logged)
+        self._see()
 
     def hold(self, batch: Batch, then: Callable[[], None]) -> bool:
         """Before its answers: whether they wait, until `then` is called on the event loop."""
-        batch.logged = True
+        batch.logged = HELD
         self._take(batch, batch.ended)
         self.holding += 1
         held = self.flush(lambda: self._let_go(then))

@@ -45,7 +45,7 @@ def status(log: Place, *, option: Options = None, as_json: Json = False) -> None
         say(f"{segments:,} raw segments are not sealed, accounts of {workers:,} workers are not settled")
 
 
-def _reasons(dropped: dict[str, int]) -> str:
+def _reasons(dropped: Any) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in dropped.items())
 
 

@@ -138,7 +138,8 @@ class Serving:
             observer=self._observer(),
             inline_max_s=_inline_max_s(config),
         )
-        batcher.hold = capturing.hold if config.capture.enabled and config.capture.durability == "sync" else None
+        if config.capture.enabled:
+            batcher.hold = capturing.hold if config.capture.durability == "sync" else capturing.promise
         service = Service(limits, batcher, self.metrics, _allow_empty(config))
         limit = limits.serving.max_queue_bytes
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)

@@ -109,7 +109,9 @@ class Batch:
         self.between: Callable[[], None] | None = None  # called between two runs of one request
         self.options: Terminable | None = None  # set for runs that may be terminated
         self.runner: Any = None  # whose thread it runs in
-        self.logged = False  # for the inference log: before its answers left
+        self.logged = (
+            0  # for the inference log: rows that were promised to it before its answers left; -1: it was held until they were in it
+        )
 
 
 def execute(batch: Batch, model: Runnable, now: Callable[[], float]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from registry.directory import DirectoryMedium
 from registry.log_accounts import Account
 from registry.log_layout import make_log, segment_id
-from registry.log_ledger import ACCEPTED, Ledger
+from registry.log_ledger import ACCEPTED, ARM_WORDS, Ledger
 from registry.log_rows import PAYLOAD, REQUEST, Contract, Field, Head, Meta, contract_frame, head_frame, rows_frame, rows_pieces
 from registry.log_segment import SegmentFile
 
@@ -70,10 +70,10 @@ class Worker:
         return self.file
 
     def accept(self, rows: int, arm: int = 0) -> None:
-        self.words[arm * 6 + ACCEPTED] += rows
+        self.words[arm * ARM_WORDS + ACCEPTED] += rows
 
     def drop(self, word: int, rows: int, arm: int = 0) -> None:
-        self.words[arm * 6 + word] += rows
+        self.words[arm * ARM_WORDS + word] += rows
 
     def write(self, count: int, *, first: int = 0, arm: int = 0, ts_us: int = NOW_US) -> None:
         self.accept(count, arm)
