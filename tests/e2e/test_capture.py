@@ -23,7 +23,7 @@ from tests.e2e.server import Server, serving
 from tests.gateway.serving.registries import published
 
 PATIENCE_S = 20.0
-CALLERS, ROUNDS = 3, 3
+CALLERS, ROUNDS = 3, 2
 PAUSE_S = 0.002  # after each answer: what seals gives way, and has to come to its turn
 
 
