@@ -173,7 +173,8 @@ class Serving:
         """What is told of every batch: the metrics, the access log where one is wanted, and what is kept of versions' traffic."""
         share = self.config.logging.access_share
         counting = AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics
-        return Shadowing(capturing.Capturing(Recording(Watching(counting))))
+        recording = Recording(Watching(counting))
+        return Shadowing(capturing.Capturing(recording) if self.config.capture.enabled else recording)
 
     def configure(self, config: Config) -> None:
         """New settings. What is bound to sockets and sessions stays as it is; versions with other settings come as other versions."""
