@@ -16,6 +16,7 @@ MAX_EDGES, MAX_CHARACTERS, MAX_DECIMALS = 256, 65_536, 12
 
 Policy = Literal["keep", "drop", "hash", "bucket", "truncate"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=86_400)]
 Bytes = Annotated[int, msgspec.Meta(ge=1 << 16, le=1 << 40)]
 
 
@@ -56,9 +57,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_bytes: Bytes = 64 << 20  # of rows in each worker that are not written yet; what comes then is dropped, and counted
     flush_s: Annotated[float, msgspec.Meta(ge=0.001, le=60)] = 1.0  # after which what was written is made durable
     flush_bytes: Bytes = 1 << 20  # or after so many
-    seal_s: Annotated[float, msgspec.Meta(ge=0.1, le=86_400)] = (
-        60.0  # of rows in one raw segment, until it is sealed: readers see them then
-    )
+    seal_s: Seconds = 60.0  # of rows in one raw segment until it is sealed, and readers see them
     seal_bytes: Bytes = 32 << 20  # of one raw segment at most
     keep_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] | None = None  # sealed rows; null: for good
     keep_bytes: Bytes | None = None  # of sealed files on this machine, the newest; null: all
