@@ -9,6 +9,7 @@ import typer
 from gateway.commands import (
     aliases,
     bench,
+    capture,
     carry,
     config,
     demo,
@@ -53,6 +54,7 @@ for one in (
 app.add_typer(config.app, name="config")
 app.add_typer(key.app, name="key")
 app.add_typer(labels.app, name="labels")
+app.add_typer(capture.app, name="capture")
 for name, one in rollout_verbs.COMMANDS.items():
     rollout.app.command(name)(one)
 app.add_typer(rollout.app, name="rollout")

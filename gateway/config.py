@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from gateway import typed_yaml
+from gateway.capture_settings import Capture, CapturePlan, capture_plan, log_directory
 from gateway.drift_settings import Drift, DriftPlan, drift_plan
 from gateway.hosts import is_loopback
 from gateway.identity.settings import Auth
@@ -177,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     metrics: Metrics = Metrics()
     drift: Drift = Drift()
     labels: Labels = Labels()
+    capture: Capture = Capture()
     webhooks: Webhooks = Webhooks()
     batching: Batching = Batching()
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
@@ -188,6 +190,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _check_limits(self.limits)
         if self.labels.enabled and self.label_log is None:
             raise MisfitError("labels.directory", "labels need a directory, or processes.state, in which there is one")
+        if self.capture.enabled and self.log is None:
+            raise MisfitError("capture.directory", "a log needs a directory, or processes.state, in which there is one")
 
     def _check_exposure(self) -> None:
         """Others are let in by somebody's decision, never by an oversight."""
@@ -229,11 +233,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """What is watched of a model."""
         return drift_plan(self.drift, self.model(model).drift)
 
+    def capture_plan(self, model: str) -> CapturePlan | None:
+        """What is logged of a model; None: nothing."""
+        return capture_plan(self.capture, self.model(model).capture)
+
+    @property
+    def log(self) -> Path | None:
+        """The directory of the inference log; None where there is none."""
+        return log_directory(self.capture, self.processes.state)
+
     @property
     def label_log(self) -> Path | None:
         """The directory of the inference log that labels are kept in; None where there is none."""
-        state = self.processes.state
-        return self.labels.directory or (None if state is None else state / "log")
+        return self.labels.directory or self.log
 
     def plan(self, model: str, serving: Serving | None = None) -> ModelPlan:
         """The settings that hold for a version: the model's own here, then what the version says of itself, then the general ones."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from gateway.capture_settings import ModelCapture
 from gateway.drift_settings import Contract, ModelDrift
 from gateway.label_settings import ModelLabels
 from gateway.typed_yaml import MisfitError
@@ -72,6 +73,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     drift: ModelDrift = ModelDrift()  # what is watched of its traffic
     labels: ModelLabels = ModelLabels()
     contract: Contract = Contract()  # what happens to values that break it
+    capture: ModelCapture = ModelCapture()  # what is logged of its traffic
 
     def __post_init__(self) -> None:
         if (twice := repeated(self.providers)) is not None:

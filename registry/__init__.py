@@ -7,7 +7,8 @@ rollout_claims, rollouts, rollout_tips, evidence, policy, aliases, deletion, sea
 onnx_model, submission, confinement, niceness, trial, trial_child, trials, trials_child, columns, edges, categories, windows, calibration,
 profiling, arrow_values, rows, row_stream, answer_file, answers, reference, label, label_chain, label_files, label_ids, labels,
 label_merging, label_source, label_answers, publish, reprofile, imported, triton_fields, triton_session, triton_config, overlay, repository,
-single, import_triton, import_mlflow, desired, watch, discovery, gc, verify, transfer, backup.
+single, import_triton, import_mlflow, desired, watch, discovery, gc, verify, transfer, backup, log_layout, frames, log_accounts, log_ledger,
+log_segment, log_rows, log_columns, log_parquet, log_commits, log_sealing, log_keeping, log_totals, log_upload, log.
 
 `state_directory` and `checkpoint` are what a server keeps for itself; the rest is the registry. Up to `store` it is what a registry holds
 and how it stays whole; up to `reprofile` what may become a version, and the reference that its traffic is held against; then where models

@@ -38,6 +38,9 @@ class FileCalls(Protocol):
     open: Any
     write: Any
     fsync: Any
+    fdatasync: Any
+    ftruncate: Any
+    posix_fallocate: Any
     fchmod: Any
     link: Any
     unlink: Any

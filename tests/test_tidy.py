@@ -29,7 +29,10 @@ OWNERS = {
     "skl2onnx": {"retrain/export.py", "retrain/boosting.py"},
     "onnxmltools": {"retrain/boosting.py"},
     "obstore": {"registry/objects.py"},
-    "pyarrow": {f"registry/{name}.py" for name in ("arrow_values", "rows", "row_stream", "answer_file", "label_files", "label_source")},
+    "pyarrow": {
+        f"registry/{name}.py"
+        for name in ("arrow_values", "rows", "row_stream", "answer_file", "label_files", "label_source", "log_columns", "log_parquet")
+    },
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py", "retrain/recipes.py"},
     "duckdb": {"retrain/engine.py", "retrain/sources.py", "retrain/label_join.py"},  # the second for its errors
@@ -46,7 +49,9 @@ OWNERS = {
         "gateway/commands/reaching.py",
     },  # the last as a client
     "prometheus_client": set(),  # the witness in tests; the page is written by our own
-    "uvloop": {f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "label_desk", "referee", "supervisor", "worker")},
+    "uvloop": {
+        f"gateway/control/{name}.py" for name in ("administrator", "evaluator", "label_desk", "recorder", "referee", "supervisor", "worker")
+    },
     "structlog": {"gateway/observe/logs.py"},
     "time": {"gateway/clock.py"},
     "random": {"gateway/clock.py"},

@@ -118,6 +118,7 @@ class Crossing:
         again.rows, again.size = retreat.way.bound.rows, retreat.way.bound.size
         again.arrival, again.tenant, again.level, again.segment = item.arrival, item.tenant, item.level, item.segment
         again.deadline = item.answer_by or item.deadline
+        again.fallback = True
         if self._submit(retreat.way.lane, again) is not None:
             return False
         if item.arm != UNASSIGNED:
@@ -171,7 +172,7 @@ class Fork(Generic[W]):
             return self._stable
         if isinstance(way, TidegateError):
             crossing.misfit(item, way.code)
-            item.arm = UNASSIGNED  # it is recorded
+            item.arm, item.fallback = UNASSIGNED, True  # it is recorded
             if not crossing.split.fallback:
                 raise way
             return self._fallback

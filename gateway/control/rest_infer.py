@@ -8,6 +8,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from gateway.capture.capturing import refused
 from gateway.control.forks import Fork, Mark, Retreating, fork_of
 from gateway.control.quotas import Quotas
 from gateway.control.replies import fail
@@ -119,6 +120,7 @@ class HttpInference:
             if rejection is not None:
                 Quotas.leave(exchange)
                 service.metrics.refused(plan.lane.version, HTTP, rejection.code)
+                refused(plan.lane.version, item, rejection.code)
                 if item.arm != UNASSIGNED:
                     service.crossings[model].refused(item, rejection.code)
                 plan.sink.fail(item, rejection.code, rejection.message)
@@ -134,11 +136,11 @@ class HttpInference:
 
     def _admits(self, quotas: Quotas, exchange: HttpExchange) -> bool:
         """Charge a request to its tenant, or answer it."""
-        refused = quotas.admit(exchange, exchange.credential, exchange.arrival, len(exchange.body))
-        if refused is not None:
-            self._service.metrics.refused(None, HTTP, refused.code)
-            fail(exchange, refused.code, refused.message, wait_s=refused.wait_s)
-        return refused is None
+        over = quotas.admit(exchange, exchange.credential, exchange.arrival, len(exchange.body))
+        if over is not None:
+            self._service.metrics.refused(None, HTTP, over.code)
+            fail(exchange, over.code, over.message, wait_s=over.wait_s)
+        return over is None
 
     def failed(self, exchange: HttpExchange, error: TidegateError) -> None:
         """Answer a request that reached no version."""

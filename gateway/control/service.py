@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from gateway.capture.capturing import refused
 from gateway.control.answers import GrpcSink, StreamSink
 from gateway.control.forks import Crossing, Fork, Mark, Retreating, fork_of
 from gateway.control.parking import Parking
@@ -87,9 +88,9 @@ class Service:
     ) -> None:
         """ModelInfer; the message is `data[start:end]`. With a credential, its right to the model is asked before anything else."""
         if self.quotas is not None:
-            refused = self.quotas.admit(stream, credential, stream.arrival, end - start)
-            if refused is not None:
-                self._over(stream, refused)
+            over = self.quotas.admit(stream, credential, stream.arrival, end - start)
+            if over is not None:
+                self._over(stream, over)
                 return
         item = Item()
         item.caller = stream
@@ -126,10 +127,10 @@ class Service:
         if rejection is not None:
             self._rejected(plan, item, rejection)
 
-    def _over(self, stream: Stream, refused: Refused) -> None:
+    def _over(self, stream: Stream, over: Refused) -> None:
         """Answer a unary call of a tenant that is over a quota."""
-        self._refused(None, refused.code)
-        grpc.fail(stream, refused.code, refused.message, wait_s=refused.wait_s)
+        self._refused(None, over.code)
+        grpc.fail(stream, over.code, over.message, wait_s=over.wait_s)
 
     def grpc_stream_infer(self, stream: Stream, deadline: float, credential: Credential | None = None) -> grpc.MessageSink:
         """ModelStreamInfer."""
@@ -139,9 +140,9 @@ class Service:
         """One request of a stream; its errors are answers of the stream."""
         call = streamed.call
         if self.quotas is not None:
-            refused = self.quotas.admit(streamed, call.credential, call.stream.arrival, len(message))
-            if refused is not None:
-                self.stream_failed(streamed, TidegateError(refused.code, refused.message))
+            over = self.quotas.admit(streamed, call.credential, call.stream.arrival, len(message))
+            if over is not None:
+                self.stream_failed(streamed, TidegateError(over.code, over.message))
                 return
         item = Item()
         item.caller = cast(Caller, streamed)
@@ -188,6 +189,7 @@ class Service:
         """Answer a request that its queue did not take."""
         Quotas.leave(cast(Charged, item.caller))
         self._refused(plan.lane.version, rejection.code)
+        refused(plan.lane.version, item, rejection.code)
         if item.arm != UNASSIGNED:
             self.crossings[plan.model].refused(item, rejection.code)
         item.sink.fail(item, rejection.code, rejection.message)

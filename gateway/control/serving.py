@@ -15,11 +15,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from gateway.capture import capturing
 from gateway.clock import Clock, seeded_random
 from gateway.config import Config
 from gateway.control.balance import Balance
 from gateway.control.behind import behind_of
 from gateway.control.calls import inference_methods, personal_inference, personal_labels
+from gateway.control.captures import Captures
 from gateway.control.configuration import ModelConfiguration
 from gateway.control.crossings import Crossings
 from gateway.control.drift_questions import DriftQuestions
@@ -70,7 +72,7 @@ from registry.discovery import Source
 from registry.errors import Kind, RegistryError
 from registry.niceness import give_way
 from registry.overlay import Overlay, name_in
-from registry.verified import ModelVersionRef
+from registry.verified import ModelVersionRef, VerifiedModel
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 0.02  # between two looks at what is still open while draining
@@ -88,6 +90,7 @@ class Serving:
         metrics: Metrics,
         quotas: Quotas,
         watches: Watches,
+        captures: Captures,
         ring: Ring,
         balance: Balance,
         clock: Clock,
@@ -106,7 +109,7 @@ class Serving:
         self.config = config
         self.metrics = metrics
         self.quotas = quotas
-        self.watches = watches
+        self.watches, self.captures = watches, captures
         self.crossings = Crossings(ring, clock)
         self.shadows = Shadows(ring, metrics, asyncio.get_running_loop(), clock)
         self.balance = balance
@@ -136,6 +139,8 @@ class Serving:
             observer=self._observer(),
             inline_max_s=_inline_max_s(config),
         )
+        if config.capture.enabled:
+            batcher.hold = capturing.hold if config.capture.durability == "sync" else capturing.promise
         service = Service(limits, batcher, self.metrics, _allow_empty(config))
         limit = limits.serving.max_queue_bytes
         service.parking = Parking(asyncio.get_running_loop(), self.clock.now, self._wake, max_bytes=limit)
@@ -173,7 +178,8 @@ class Serving:
         """What is told of every batch: the metrics, the access log where one is wanted, and what is kept of versions' traffic."""
         share = self.config.logging.access_share
         counting = AccessLog(self.metrics, share=share, clock=self.clock, rng=seeded_random()) if share else self.metrics
-        return Shadowing(Recording(Watching(counting)), self.shadows.crowd)
+        recording = Recording(Watching(counting))
+        return Shadowing(capturing.Capturing(recording) if self.config.capture.enabled else recording, self.shadows.crowd)
 
     def configure(self, config: Config) -> None:
         """New settings. What is bound to sockets and sessions stays as it is; versions with other settings come as other versions."""
@@ -227,7 +233,7 @@ class Serving:
         start = start_model_child_behind if gives_way(held.identity) else start_model_child
         loader = Loader(
             config, self.service.batcher.release, self.clock.now, start, cores, compiled, self._weights.of,
-            prepare=self.watches.preparing(held, config),
+            prepare=self._preparing(held, config),
         )  # fmt: skip
         with overlaid(source, held.model, _brought(held)):
             version, size = loader.load(_wanted(source, held), say, isolated=is_isolated(held.identity))
@@ -237,6 +243,16 @@ class Serving:
                 version.end()
                 raise
         return version, size
+
+    def _preparing(self, held: Held, config: Config) -> Callable[[Version, VerifiedModel], None]:
+        """What is kept of its traffic."""
+        watch = self.watches.preparing(held, config)
+
+        def prepare(version: Version, verified: VerifiedModel) -> None:
+            watch(version, verified)
+            self.captures.prepare(version, content_of(held.identity), config)
+
+        return prepare
 
     def _move(self, held: Held, version: Version) -> None:
         """In the loading thread."""
@@ -295,6 +311,7 @@ class Serving:
         self.shadows.close()
         self.holding.close()
         self.watches.settle(max(0.1, until - self.clock.now()))
+        self.captures.close(max(1.0, until - self.clock.now()))
 
 
 def _wanted(source: Source, held: Held) -> ModelVersionRef:

@@ -50,6 +50,7 @@ from gateway.control.monitor import Monitor
 from gateway.control.notify import notify
 from gateway.control.overlays import Overlays
 from gateway.control.placements import Placements
+from gateway.control.recorders import Recorders
 from gateway.control.rereading import reread
 from gateway.control.rollouts import Rollouts
 from gateway.control.sockets import SERVED, addresses, bind
@@ -177,18 +178,17 @@ class Supervisor:
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
-        self.labels, self.placements = LabelDesks(config, self.clock), Placements()
+        self.labels, self.recorders, self.placements = LabelDesks(config, self.clock), Recorders(config, self.clock), Placements()
         self.counting = Counting(
-            arena, self.totals, config.limits.observe, more=(self.drift.gauges, self.rollouts.gauges, self.labels.gauges), state=self.state,
-            triton_names=triton_names, fleet=self.fleet, steering=self.steering, placements=self.placements, clock=self.clock,
-            board=self.board,
+            arena, self.totals, config.limits.observe, state=self.state, triton_names=triton_names, fleet=self.fleet, board=self.board,
+            more=[one.gauges for one in (self.drift, self.rollouts, self.labels, self.recorders)], steering=self.steering,
+            placements=self.placements, clock=self.clock,
         )  # fmt: skip
         self.counting.tenants = metered(config.tenants, config.default_tenant)
         self.gate = Gate(config.auth, self.clock, ask=self.credentials.ask) if config.auth and config.auth.metrics else None
         self.monitor = Monitor(self.counting.page, self.state, config.limits.wire, clock=self.clock, rng=seeded_random(), gate=self.gate)
-        self.administration = Administration(
-            config, self._sockets.get("admin_port"), self.clock, known=lambda: self.credentials.known, ask=self.credentials.ask
-        )
+        admin, credentials = self._sockets.get("admin_port"), self.credentials
+        self.administration = Administration(config, admin, self.clock, known=lambda: credentials.known, ask=credentials.ask)
         self._know(self.credentials.known)
         self.verifying = Verifying(
             lambda: open_repository(config.repository), trials=config.processes.trials, brought=self.overlays.copy,
@@ -393,7 +393,7 @@ class Supervisor:
             self._sockets[name].close()
         if not await self.fleet.drain(processes.drain_grace_s):
             self._status = 1
-        await asyncio.gather(self.administration.end(), self.drift.end(), self.rollouts.end(), self.labels.end())
+        await asyncio.gather(*[one.end() for one in (self.administration, self.drift, self.rollouts, self.labels, self.recorders)])
         await self._save()
         self.monitor.listener.drain()
         await self.monitor.listener.close()

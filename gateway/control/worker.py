@@ -20,6 +20,7 @@ from gateway.clock import SystemClock
 from gateway.config import Config, decode
 from gateway.control.balance import Balance
 from gateway.control.board import Board, answer
+from gateway.control.captures import Captures
 from gateway.control.channel import Channel
 from gateway.control.inheritance import Inheritance
 from gateway.control.messages import (
@@ -74,6 +75,7 @@ class Worker:
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._watches = Watches(Blocks.attach(inheritance.blocks), inheritance.place, self._clock.now, self._loop.call_later)
+        self._captures = Captures(inheritance.place, self._clock, self._loop.call_soon_threadsafe, self._loop.call_later)
         ledgers = [arena.region(place).ledger for place in range(arena.workers)]
         self._quotas = quotas_of(ledgers, inheritance.place, self._loop.call_soon)
         self._ring = Rings.attach(inheritance.rings).ring(inheritance.place)
@@ -131,6 +133,7 @@ class Worker:
             metrics=self._metrics,
             quotas=self._quotas,
             watches=self._watches,
+            captures=self._captures,
             ring=self._ring,
             balance=self._balance,
             clock=self._clock,

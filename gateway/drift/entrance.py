@@ -16,6 +16,7 @@ from gateway.serving.batch import Item, starts_of
 
 _log = logging.getLogger(__name__)
 _WARN_EVERY_S = 60.0
+_BITS = 32
 
 
 class Entrance:
@@ -58,6 +59,16 @@ class Entrance:
             masks = self._door.look(inputs, len(inputs[0]), self._counts)
         if masks is not None and self._door.warned(masks).any():
             self._warn(masks[self._door.warned(masks)])
+
+    def broken(self, inputs: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Which rules each row breaks, uint32 [rows]: bit n for rule n, the last one for all that come after it; None where no row does."""
+        with self._lock:
+            masks = self._door.look(inputs, len(inputs[0]), self._scratch)
+        if masks is None:
+            return None
+        found = masks[:, 0].astype(np.uint32)
+        found |= ((masks[:, 0] >> np.uint64(_BITS)).astype(np.bool_) | masks[:, 1:].any(axis=1)).astype(np.uint32) << np.uint32(_BITS - 1)
+        return found
 
     def _warn(self, masks: np.ndarray) -> None:
         """At most once a minute for each rule."""

@@ -150,6 +150,11 @@ class Watch:
         self._ended = False
 
     @property
+    def entrance(self) -> Entrance | None:
+        """The contract at work, if the version has one."""
+        return self._entrance
+
+    @property
     def counting(self) -> bool:
         """Whether anything that was served is not counted yet."""
         return bool(self._pending or self._gathered.rows)

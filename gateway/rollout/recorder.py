@@ -83,7 +83,7 @@ class Recorder:
     def __init__(
         self, split: Split, arm: int, version: Version, ring: Ring, *, now: Callable[[], float], wall: Callable[[], float]
     ) -> None:
-        self.arm = arm
+        self.arm, self.split = arm, split
         self._blanks = np.zeros(_BLANKS, RECORD)  # of whom nothing is known yet
         self._blanks["step"], self._blanks["arm"], self._blanks["slot"] = split.step, arm, split.slot
         self._blanks["value"] = np.nan

@@ -46,6 +46,7 @@ class Item:
     arm = UNASSIGNED
     whose: Any = None  # who knows the unit, where that is asked for only if it is needed
     retreat: Any = None  # where it is asked again if it fails there
+    fallback = False  # stable is asked in place of another arm
     answer_by = 0.0  # the deadline once it runs, where the queue's patience ends before; else 0
     late_from = float("inf")  # from then on it lets others of its level pass
     line: Any = None  # where it stands, once sorted
@@ -88,8 +89,8 @@ class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
     __slots__ = (
-        "alike", "answering", "assembling", "between", "ended", "failed", "groups", "inputs", "items", "limit", "options", "rows", "runner",
-        "shapes", "size", "started", "version",
+        "alike", "answering", "assembling", "between", "ended", "failed", "groups", "inputs", "items", "limit", "logged", "options", "rows",
+        "runner", "shapes", "size", "started", "version",
     )  # fmt: skip
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
@@ -109,6 +110,7 @@ class Batch:
         self.between: Callable[[], None] | None = None  # called between two runs of one request
         self.options: Terminable | None = None  # set for runs that may be terminated
         self.runner: Any = None  # whose thread it runs in
+        self.logged = 0  # rows that were promised to the inference log before its answers left; -1: they waited for the log
 
 
 def execute(batch: Batch, model: Runnable, now: Callable[[], float]) -> None:

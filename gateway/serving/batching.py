@@ -8,21 +8,21 @@ other's batches short.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.clock import Clock
 from gateway.errors import Code
 from gateway.serving.admission import CLOSED, EXPIRED, FULL, LATE, NO_MEMORY, TOO_LATE, Budget, Rejection
-from gateway.serving.batch import Batch, Item, Sink, execute, in_steps, starts_of
+from gateway.serving.answering import answer
+from gateway.serving.batch import Batch, Item, execute, in_steps
 from gateway.serving.deadlines import Deadlines, Loop
 from gateway.serving.lane import Lane
-from gateway.serving.model import Arrays, Runnable
+from gateway.serving.model import Runnable
 from gateway.serving.runner import Runner
 from gateway.serving.versions import Version
 
-_log = logging.getLogger(__name__)
 _SETTLE_FROM_S = 250e-6  # a shorter run costs about what another look at the sockets does
 _TOGETHER_S = 100e-6  # for which answers of one lane may wait for others of their tick: about what the writes cost that this saves
 _STEP_S = 25e-6  # of a request of many runs between two looks at the sockets
@@ -47,6 +47,7 @@ class Batcher:
 
     answered: Callable[[], None]  # set by the owner: lets the answers leave that were given since the last call
     let_go: Callable[[Sequence[Item]], None] | None = None  # told of requests that are done with, before their answers leave
+    hold: Callable[[Batch, Callable[[], None]], bool] | None = None  # whether a batch's answers wait for its call, which comes soon
 
     def __init__(
         self,
@@ -319,10 +320,15 @@ class Batcher:
         version: Version = batch.version
         if not batch.failed and batch.rows <= batch.limit:  # several runs say nothing of one
             version.cost.learn(batch.rows, batch.ended - batch.started)
+        if self.hold is None or not self.hold(batch, partial(self._answer, batch)):
+            self._answer(batch)
+
+    def _answer(self, batch: Batch) -> None:
+        """Give the answers of a batch, and let go of it."""
         if self.let_go is not None:
             self.let_go(batch.items)
         for items, outputs in batch.groups:
-            self._answer(batch, items, outputs)
+            answer(batch, items, outputs)
         for item, fault in batch.failed:
             if not item.done:
                 item.sink.fail(item, fault.code, fault.message)
@@ -350,31 +356,6 @@ class Batcher:
         given, self._given = self._given, []
         for batch in given:
             self._observer.batch_done(batch)
-
-    def _answer(self, batch: Batch, items: list[Item], outputs: Arrays) -> None:
-        starts = starts_of(items, batch.rows if items is batch.items else sum([item.rows for item in items]))
-        first = items[0].sink
-        if all([item.sink is first and not item.done for item in items]):
-            if items is batch.items:
-                batch.alike = first
-            self._hand_out(first, items, starts, outputs)
-            return
-        groups: dict[Sink, list[tuple[Item, int]]] = {}
-        for item, start in zip(items, starts, strict=True):
-            if not item.done:
-                groups.setdefault(item.sink, []).append((item, start))
-        for sink, pairs in groups.items():
-            self._hand_out(sink, [item for item, _ in pairs], [start for _, start in pairs], outputs)
-
-    @staticmethod
-    def _hand_out(sink: Sink, items: list[Item], starts: Sequence[int], outputs: Arrays) -> None:
-        """Answers that cannot be written are a fault of ours: it costs these callers an error, and nobody else anything."""
-        try:
-            sink.answer(items, starts, outputs)
-        except Exception:
-            _log.exception("answers failed")
-            for item in items:
-                sink.fail(item, Code.INTERNAL, "internal error")
 
     # --- ends ------------------------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,7 @@ class Version:
         self.door: Door | None = None  # for models whose contract refuses requests
         self.watch: Any = None  # what is told of its batches beside the counters: `gateway.drift.watching.Watch`
         self.shadow: Any = None  # what is told of its batches while another version runs them too: `gateway.rollout.shadow.Shadow`
+        self.capture: Any = None  # what logs its requests: `gateway.capture.recorder.Capture`
         self.rollout: Any = None  # what is told of its batches while it is an arm: `gateway.rollout.recorder.Recorder`
         self.waiting_rows = 0
         self.waiting_bytes = 0
@@ -115,9 +116,10 @@ class Version:
 
     @property
     def idle(self) -> bool:
-        """Nothing of it waits, runs, or is yet to be counted."""
+        """Nothing of it waits, runs, or is yet to be counted or answered."""
         busy = self.running or self.splitting or self.bulk.count or (self.watch is not None and self.watch.counting)
-        return not busy and not any(lane.waits for lane in self._lanes.values())
+        held = self.capture is not None and self.capture.holding
+        return not busy and not held and not any(lane.waits for lane in self._lanes.values())
 
     def end(self) -> None:
         """It is closed and idle: give its threads, processes and memory back. Blocks. Lanes refer to their version, so they go first."""

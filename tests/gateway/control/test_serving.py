@@ -19,6 +19,7 @@ from gateway.config import Batching, Config, Logging, Repository, Tls
 from gateway.control import serving
 from gateway.control.balance import Balance
 from gateway.control.board import Board
+from gateway.control.captures import Captures
 from gateway.control.health import statuses
 from gateway.control.messages import Held, Report, Table
 from gateway.control.quotas import quotas_of
@@ -68,6 +69,7 @@ class Place:
             metrics=Metrics(arena.region(0), lambda key: 2, lambda: 1.0),
             quotas=quotas_of([self.ledger], 0, asyncio.get_running_loop().call_soon),
             watches=Watches(Blocks.create(regions=1, words=1 << 16), 0, SystemClock().now, asyncio.get_running_loop().call_later),
+            captures=Captures(0, SystemClock(), asyncio.get_running_loop().call_soon_threadsafe, asyncio.get_running_loop().call_later),
             ring=Rings.create(1).ring(0),
             balance=self.balance,
             clock=SystemClock(),

@@ -1,0 +1,161 @@
+"""The commits of an inference log: numbered immutable files that name what counts, each with the digest of the one before.
+
+A commit is made by create-if-absent of the next number: that is the one point at which rows become part of the log. Who reads folds the
+chain: files that were named and not taken back. What a fold found can be kept beside it, so that the next one is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+
+from registry.errors import RegistryError, damaged
+from registry.log_accounts import Account, Counts, Drops
+from registry.log_layout import COMMITS
+from registry.medium import Medium
+from registry.names import digest_of, number_of, numbered
+
+FORMAT = 1
+CACHE = "_head.json"
+_SORTED = 90_000_000  # numbers up to here sort as text
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A sealed file. Times: of the first and the last arrival in it, microseconds since the Unix epoch."""
+
+    path: str  # relative to the log's root
+    model: str
+    rows: int
+    bytes: int
+    sha256: str
+    min_ts: int
+    max_ts: int
+
+
+class WorkerPart(Account, frozen=False, kw_only=True, omit_defaults=True):
+    """What a commit says of one worker: its rows and drops since the commit before, and whether it is all."""
+
+    closed: bool = False
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry. `accepted` and `dropped` are the sums over its `workers`."""
+
+    format: int = FORMAT
+    seq: int
+    prev: str  # "sha256:…" of the bytes of the one before; "" of the first
+    created: int  # microseconds since the Unix epoch
+    files: tuple[File, ...] = ()
+    accepted: Counts = {}
+    dropped: Drops = {}
+    workers: dict[str, WorkerPart] = {}
+    segments: tuple[str, ...] = ()  # ids of those whose rows are in `files`
+    removed: tuple[str, ...] = ()  # paths that count no more
+
+
+class State(msgspec.Struct, kw_only=True):
+    """What a chain adds up to."""
+
+    seq: int = 0
+    tip: str = ""
+    files: dict[str, File] = {}  # by path
+    workers: dict[str, Account] = {}  # that are not closed
+    account: Account = msgspec.field(default_factory=Account)  # of all
+    segments: dict[str, int] = {}  # committed ones, by the number of their commit
+    removed: dict[str, int] = {}  # path → when it was taken back
+    closed: dict[str, int] = {}  # workers that are, as `segments`
+
+    def fold(self, commit: Commit, tip: str) -> None:
+        """Take in the next commit. Raises `Kind.DAMAGED` where it does not follow."""
+        if (commit.seq, commit.prev) != (self.seq + 1, self.tip):
+            raise damaged(f"{key_of(commit.seq)} does not follow commit {self.seq}: the chain of the log is broken")
+        self.seq, self.tip = commit.seq, tip
+        self.files |= {file.path: file for file in commit.files}
+        for path in commit.removed:
+            self.files.pop(path, None)
+            self.removed[path] = commit.created
+        self.segments |= dict.fromkeys(commit.segments, commit.seq)
+        self.account.join(Account(accepted=commit.accepted, dropped=commit.dropped))
+        for worker, part in commit.workers.items():
+            self.workers.setdefault(worker, Account()).join(part)
+            if part.closed:
+                del self.workers[worker]
+                self.closed[worker] = commit.seq
+
+
+class Chain:
+    """The commits under `prefix`. Readers write nothing."""
+
+    def __init__(self, medium: Medium) -> None:
+        self._medium = medium
+
+    def commits(self, *, after: int = 0) -> Iterator[tuple[Commit, str]]:
+        """Each with the digest of its bytes. Raises `Kind.DAMAGED` where one is missing or unreadable, `Kind.STORAGE`."""
+        last = self.last(after=after)
+        for number in range(after + 1, last + 1):
+            content = self.content(number)
+            if content is None:
+                raise damaged(f"{key_of(number)} is missing, although commit {last} exists")
+            yield decoded(content, number), digest_of(content)
+
+    def content(self, number: int) -> bytes | None:
+        """The bytes of a commit, or None where there is none. Raises `Kind.STORAGE`."""
+        return self._medium.read(key_of(number))
+
+    def last(self, *, after: int = 0) -> int:
+        """Number of the newest commit, at least `after`. Raises `Kind.STORAGE`."""
+        names = self._medium.names(COMMITS, after=numbered(after) if 0 < after < _SORTED else "")
+        return max((number_of(name) or 0 for name in names), default=0) or after
+
+    def state(self, *, whole: bool = False) -> State:
+        """Fold all commits; `whole` does so from the first one on, whatever was kept. Raises as `commits`."""
+        state = (None if whole else self.kept()) or State()
+        self.catch_up(state)
+        return state
+
+    def catch_up(self, state: State) -> None:
+        """Fold what came since. Raises as `commits`."""
+        for commit, digest in self.commits(after=state.seq):
+            state.fold(commit, digest)
+
+    def append(self, state: State, commit: Commit) -> bool:
+        """Add a commit that follows `state`, which then has it. False where another one was first. Raises `Kind.STORAGE`: then it may
+        be there or not, and whoever folds again finds out."""
+        content = msgspec.json.encode(commit)
+        if not self._medium.create(key_of(commit.seq), content):
+            return False
+        state.fold(commit, digest_of(content))
+        return True
+
+    def keep(self, state: State) -> None:
+        """Leave what was folded for the next one. Its loss costs time, nothing else."""
+        with suppress(RegistryError):
+            self._medium.replace(f"{COMMITS}/{CACHE}", msgspec.json.encode(state))
+
+    def kept(self) -> State | None:
+        """What was left, if it is of this chain."""
+        with suppress(RegistryError, msgspec.DecodeError):
+            content = self._medium.read(f"{COMMITS}/{CACHE}")
+            state = None if content is None else msgspec.json.decode(content, type=State)
+            last = None if state is None else self.content(state.seq)
+            if last is not None and state is not None and digest_of(last) == state.tip:
+                return state
+        return None
+
+
+def key_of(number: int) -> str:
+    """Of a commit."""
+    return f"{COMMITS}/{numbered(number)}"
+
+
+def decoded(content: bytes, number: int) -> Commit:
+    """Raises `Kind.DAMAGED`."""
+    try:
+        commit = msgspec.json.decode(content, type=Commit)
+    except msgspec.DecodeError as error:
+        raise damaged(f"{key_of(number)}: {error}") from error
+    if (commit.format, commit.seq) != (FORMAT, number):
+        raise damaged(f"{key_of(number)} says that it is commit {commit.seq} of format {commit.format}")
+    return commit
