@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import render
+
 
 def parser(description: str | None, *, seed: str = "") -> argparse.ArgumentParser:
     """The options of every bench; `seed` says what a seed decides, where there is anything to decide."""
@@ -19,10 +21,13 @@ def parser(description: str | None, *, seed: str = "") -> argparse.ArgumentParse
 
 
 def conclude(result: dict[str, Any], destination: str | None, default: Path) -> int:
-    """Write the result, print it as the last line, and give the exit status: 0 only if every bar holds."""
+    """Write the result, and the documents where that is its own place; print it as the last line. The exit status: 0 only if every bar
+    holds."""
     if destination != "-":
         path = Path(destination) if destination else default
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + "\n")
+        if path == default:
+            render.refresh()
     print(json.dumps(result))
     return 0 if all(bar["holds"] for bar in result["bars"]) else 1

@@ -17,6 +17,30 @@ RESULTS = ROOT / "benchmarks" / "results"
 RESULT, *OTHERS = (
     RESULTS / f"{name}.json" for name in ("serving", "registry", "reload", "credentials", "tenants", "detect", "drift", "score")
 )
+PLAIN = {  # benches of which the page shows what they play, and their bars
+    "rollout": (
+        "Verdicts on rollouts",
+        "thousands of simulated rollouts with clustered users, drifting rates and changing weights, through the "
+        "product's own counters and machine: how often a candidate that is as good, or at the margin, is failed or promoted, and "
+        "how soon a bad one is rolled back; beside a constant threshold, a Mann-Whitney test and a peeked z-test.",
+    ),
+    "alike": (
+        "Rollouts of a model to itself",
+        "a hundred rollouts on a real server under gRPC traffic, ten at a time, of candidates that are "
+        "stable's equals: how many are failed, or paused by evidence.",
+    ),
+    "shadow": (
+        "What a shadow costs",
+        "a server with and without a shadow of all requests, by turns on one core, at half load and at full load; "
+        "and beside candidates that hang, grow, are slow, or whose process is killed ten times a second.",
+    ),
+    "capture": (
+        "What logging costs",
+        "a server that logs all requests of 16 features, or one in ten, beside one that logs none, by turns on one "
+        "core; and one whose log is uploaded to a store that never answers.",
+    ),
+    "loop": ("Labels joined with answers", "10 million answers with 10 million labels on two cores."),
+}
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 MARKED = re.compile(r"(<!-- bench:serving -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -56,6 +80,8 @@ def page(
     detect: dict[str, Any] | None = None,
     drift: dict[str, Any] | None = None,
     score: dict[str, Any] | None = None,
+    *,
+    plain: dict[str, dict[str, Any] | None] | None = None,
 ) -> str:
     """docs/benchmarks.md: bars, then every measurement; then what the other benches found."""
     return "\n".join([
@@ -68,7 +94,7 @@ def page(
         _machine(result), "", _versions(result), "",
         "## Bars", "", *_bars(result), "", "## Measurements", "", *_measurements(result), "",
         *_identity(credentials), *_tenants(tenants), *_alarms(detect), *_counting(drift), *_scoring(score),
-        *_registry(registry), *_comings(reload),
+        *_plain(plain or {}), *_registry(registry), *_comings(reload),
     ])  # fmt: skip
 
 
@@ -114,6 +140,16 @@ def _scoring(score: dict[str, Any] | None) -> list[str]:
         cells += [f"{middle[key]:.3f}" for key in ("of_second", "of_cpu_s")]
         table.append(f"| {name} | {found['rows']:,} | {' | '.join(cells)} | {middle['run_rows']:,.0f} | {middle['start_s']:.2f} |")
     return [*lines, _machine(score), "", *_bars(score), "", *table, ""]
+
+
+def _plain(results: dict[str, dict[str, Any] | None]) -> list[str]:
+    """The benches of `PLAIN`: what each plays, and its bars where it was run."""
+    lines = []
+    for name, (title, played) in PLAIN.items():
+        found = results.get(name)
+        lines += [f"## {title}", "", f"`make bench-{name}`: {played}", ""]
+        lines += [_machine(found), "", *_bars(found), ""] if found is not None else []
+    return lines
 
 
 def _registry(registry: dict[str, Any] | None) -> list[str]:
@@ -316,7 +352,8 @@ def rendered() -> dict[Path, str]:
         return {}
     result = json.loads(RESULT.read_text())
     others = [json.loads(path.read_text()) if path.exists() else None for path in OTHERS]
-    pages = {PAGE: page(result, *others)}
+    plain = {name: json.loads(path.read_text()) if (path := RESULTS / f"{name}.json").exists() else None for name in PLAIN}
+    pages = {PAGE: page(result, *others, plain=plain)}
     readme = README.read_text()
     if MARKED.search(readme):
         pages[README] = MARKED.sub(lambda match: match[1] + headline(result) + match[2], readme)

@@ -49,6 +49,14 @@ def test_the_page_says_what_a_large_registry_costs():
     assert "make bench-registry" in render.page(RESULT)
 
 
+def test_the_page_shows_the_bars_of_benches_that_have_nothing_else():
+    """What each plays stands there before it was run."""
+    bare = render.page(RESULT)
+    assert [True] * len(render.PLAIN) == [f"make bench-{name}" in bare for name in render.PLAIN]
+    bar = {"name": "alike_failed", "value": 0.01, "op": "<=", "bound": 0.033, "holds": True}
+    assert "| alike_failed | 0.01 | <= 0.033 | yes |" in render.page(RESULT, plain={"alike": RESULT | {"bars": [bar]}})
+
+
 def test_the_page_says_what_tenants_notice_of_each_other():
     """Bars, and the medians behind them."""
     share = [{"answered_of_demand": value, "small_p99_us": 10, "of_capacity": 1.0} for value in (0.9, 0.98, 0.99)]
