@@ -26,6 +26,7 @@ from benchmarks.replayer import LOOPED_CONSTANT, NO_FILES, Http2, Load, LoadErro
 from registry.niceness import give_way
 
 _SO_MAX_PACING_RATE = 47  # of <asm-generic/socket.h>; Python does not name it
+_PACED_BUFFER = 128 << 10  # bytes that the kernel takes of it at once: copying more keeps the core of the other callers
 NOBODY = -1  # as a descriptor: poll looks at no such socket
 ANSWER_BYTES = {"grpc": 192, "http": 448}
 Address = tuple[str, int]
@@ -188,6 +189,7 @@ def _connected(address: Address, pace: int | None) -> socket.socket:
     sock = socket.create_connection(address, timeout=5)
     if pace is not None:
         sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, pace)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PACED_BUFFER)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
     return sock

@@ -32,7 +32,7 @@ from retrain import train
 from retrain.dataset import Dataset
 from retrain.export import export
 
-pytestmark = pytest.mark.demo
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_story_holds_and_the_server_stays_until_interrupted(registry: Path) 
         steps = re.findall(r"^\d+ (\w+)", story, re.MULTILINE)
         told_first = ["Data", "Train", "Export", "Publish", "Serve", "Replay", "Judge", "Watch"]
         assert [*told_first, "REST", "Count", "Worse", "Better"] == steps, story
-        assert NAMES[1:] == tuple(re.findall(rf"^ +({'|'.join(NAMES)}) +\d", story, re.MULTILINE)), story
+        assert NAMES[1:] == tuple(re.findall(rf"^ +({'|'.join(NAMES)}) +[\d,]+ +[A-Z]", story, re.MULTILINE)), story
         assert re.search(r"^ +month .* temp .* scheduled_hour *$", story, re.MULTILINE), story
         assert re.search(r"^ +temp has moved", story, re.MULTILINE), story
         page = re.search(r"http://(\S+)/v2/models/flights(?= )", story)

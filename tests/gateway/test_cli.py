@@ -39,7 +39,7 @@ COMMANDS = (
         "release",
         "gc",
     ),
-    *("export", "pull", "backup", "sign", "infer", "drift", "replay", "bench", "demo", "doctor"),
+    *("export", "pull", "backup", "sign", "infer", "drift", "replay", "score", "bench", "demo", "doctor"),
 )
 
 
@@ -53,7 +53,7 @@ def server() -> Iterator[FakeServer]:
 def test_help_lists_every_command_and_the_exit_codes() -> None:
     """And the documentation has the same codes."""
     text = done("--help")
-    groups = ["config", "key", "capture", "rollout"]
+    groups = ["config", "key", "labels", "capture", "rollout", "retrain"]
     assert [*COMMANDS, *groups] == re.findall(r"^  (\w+) ", text.partition("Commands:")[2], re.MULTILINE)[: len(COMMANDS) + len(groups)]
     page = (DOCS / "cli.md").read_text()
     assert [] == [code.name for code in Exit if f"| {code.value} |" not in page]

@@ -22,6 +22,7 @@ SERVICES = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
     "inference.GRPCInferenceService",
+    "tidegate.Labels",
     "tidegate.Monitoring",
 ]
 

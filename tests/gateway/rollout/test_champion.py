@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.rollout.champion import Champion
+from registry.deletion import Deletion
 from registry.entries import AliasMoved
 from registry.evidence import proves
 from registry.policy import POLICY
@@ -161,7 +162,8 @@ def test_a_version_that_was_deleted_or_damaged_meanwhile(world: World) -> None:
     world.operations.apply(plan(QUICK), actor="ann")
     world.said.units = -1
     world.tick()
-    world.store.deletion("m").delete(2, actor="bob", reason="", now_s=NOW_S)
+    blind = Deletion(world.store.versions_of("m"), rollouts=lambda version: [])  # decided before the rollout began
+    blind.delete(2, actor="bob", reason="", now_s=NOW_S)
     world.said.units = 1
     world.tick()
     assert "model 'm' has no version 2" == world.operations.status("m").reason
