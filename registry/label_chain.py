@@ -19,17 +19,8 @@ from registry.names import digest_of, numbered
 
 FORMAT = 1
 BEGINNING = ""  # what the first commit follows
-MARKER = "tidegate-log.json"
-LAYOUT = 1
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class Marker(msgspec.Struct, frozen=True, kw_only=True):
-    """What makes a directory an inference log."""
-
-    layout: int
-    id: str
 
 
 class _Numbered(msgspec.Struct):
@@ -100,26 +91,3 @@ class Chain(Generic[C]):
 def moment(now_us: int) -> datetime:
     """Microseconds since the Unix epoch as a time of UTC."""
     return datetime.fromtimestamp(now_us // 1_000_000, UTC).replace(microsecond=now_us % 1_000_000)
-
-
-def prepare_log(medium: Medium, *, new_id: str) -> None:
-    """Make a directory an inference log, where it is none. Raises `Kind.UNSUPPORTED` for another layout, `Kind.STORAGE`."""
-    medium.prepare()
-    medium.make_directory("tmp")
-    if medium.read(MARKER) is None:
-        medium.create(MARKER, encode_state(Marker(layout=LAYOUT, id=new_id)))
-    check_log(medium)
-
-
-def check_log(medium: Medium) -> Marker | None:
-    """What marks an inference log; None where there is none. Raises `Kind.DAMAGED`, `Kind.UNSUPPORTED`."""
-    content = medium.read(MARKER)
-    if content is None:
-        return None
-    try:
-        marker = msgspec.json.decode(content, type=Marker)
-    except msgspec.DecodeError as error:
-        raise damaged(f"{MARKER} is no mark of an inference log: {error}") from error
-    if marker.layout != LAYOUT:
-        raise RegistryError(Kind.UNSUPPORTED, f"{MARKER} has layout {marker.layout}; this release reads layout {LAYOUT}")
-    return marker

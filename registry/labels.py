@@ -19,9 +19,10 @@ import msgspec
 from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.label import Label, content_digest, id_digest, problem_of
-from registry.label_chain import Chain, Commit, Count, check_log, moment, prepare_log
+from registry.label_chain import Chain, Commit, Count, moment
 from registry.label_files import ids_in, parquet_of
 from registry.label_ids import LabelIds
+from registry.log_layout import make_log, open_log
 from registry.medium import FileCalls
 
 FOLDER, COMMITS = "_labels", "_label_commits"
@@ -73,7 +74,7 @@ class Labels:
         self.root = root
         self._medium = DirectoryMedium(root, calls=calls)
         self._new_name = new_name
-        prepare_log(self._medium, new_id=new_name())
+        make_log(self._medium, new_name())
         self._ids = LabelIds(self._medium, root)
         self._chain = Chain(self._medium, COMMITS, LabelCommit, what="a commit of labels")
         self._chain.skip_to(self._ids.covered)
@@ -205,8 +206,7 @@ class LabelLog:
 
     def commits(self, *, after: int = 0) -> Iterator[LabelCommit]:
         """From the first after `after`. Raises `Kind.NOT_FOUND` where there is no log, `Kind.DAMAGED`, `Kind.UNSUPPORTED`."""
-        if check_log(self._medium) is None:
-            raise RegistryError(Kind.NOT_FOUND, f"{self.root} is no inference log")
+        open_log(self._medium)
         chain = Chain(self._medium, COMMITS, LabelCommit, what="a commit of labels")
         chain.skip_to(after)
         yield from chain.news()

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from registry import label_chain
 from registry.directory import DirectoryMedium
 from registry.errors import RegistryError, storage_errors
 from registry.log_accounts import Account
 from registry.log_commits import Chain, Commit, File, State
-from registry.log_layout import LEDGER, SEGMENT, ids_of, open_log
+from registry.log_layout import COMMITS, LEDGER, SEGMENT, ids_of, open_log
 from registry.medium import CHUNK_BYTES, Medium, Progress, unseen
 from registry.objects import object_medium
 
@@ -57,6 +58,23 @@ class Log:
     def paths(self, model: str | None = None, since: datetime | float | None = None, until: datetime | float | None = None) -> list[str]:
         """As `files`, as paths or URLs that a reader of Parquet takes."""
         return [f"{self.medium.root}/{file.path}" for file in self.files(model, since, until)]
+
+    def news(self, *, after: int = 0) -> tuple[list[File], int]:
+        """Files of commits after `after` that count still, and the last commit. What was merged since is read from the merged file; one
+        that only holds rows of files from before is left out. Raises as `commits`."""
+        if not after:
+            state = self.state()
+            return list(state.files.values()), state.seq
+        named: dict[str, File] = {}
+        chain = label_chain.Chain(self.medium, COMMITS, Commit, what="a commit of the log")
+        chain.skip_to(after)
+        for commit in chain.news():
+            if commit.removed and not set(commit.removed) <= set(named):
+                continue
+            for path in commit.removed:
+                del named[path]
+            named |= {file.path: file for file in commit.files}
+        return list(named.values()), chain.seq
 
     def state(self) -> State:
         """What all commits add up to now. Raises as `commits`."""

@@ -11,13 +11,14 @@ from contextlib import suppress
 
 import msgspec
 
+from registry import label_chain
 from registry.errors import RegistryError, damaged
+from registry.label_chain import FORMAT
 from registry.log_accounts import Account, Counts, Drops
 from registry.log_layout import COMMITS
 from registry.medium import Medium
 from registry.names import digest_of, number_of, numbered
 
-FORMAT = 1
 CACHE = "_head.json"
 _SORTED = 90_000_000  # numbers up to here sort as text
 
@@ -40,13 +41,9 @@ class WorkerPart(Account, frozen=False, kw_only=True, omit_defaults=True):
     closed: bool = False
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
+class Commit(label_chain.Commit, frozen=True, kw_only=True):
     """One entry. `accepted` and `dropped` are the sums over its `workers`."""
 
-    format: int = FORMAT
-    seq: int
-    prev: str  # "sha256:…" of the bytes of the one before; "" of the first
-    created: int  # microseconds since the Unix epoch
     files: tuple[File, ...] = ()
     accepted: Counts = {}
     dropped: Drops = {}

@@ -49,7 +49,8 @@ def make_log(medium: Medium, identity: str) -> Root:
 
 
 def open_log(medium: Medium) -> Root:
-    """Raises `Kind.NOT_FOUND` where there is no log, `Kind.UNSUPPORTED` for another layout, `Kind.DAMAGED`, `Kind.STORAGE`."""
+    """What says that a log is here. Raises `Kind.NOT_FOUND` where there is none, `Kind.UNSUPPORTED` for another layout, `Kind.DAMAGED`,
+    `Kind.STORAGE`."""
     content = medium.read(ROOT)
     if content is None:
         raise RegistryError(Kind.NOT_FOUND, f"there is no inference log at {medium.root}")

@@ -16,11 +16,13 @@ from typing import Any
 
 from registry.directory import DirectoryMedium
 from registry.entries import NO_ENTRY
-from registry.label_answers import COMMITS as ANSWERS
-from registry.label_answers import AnswerCommit
-from registry.label_chain import Chain, check_log
+from registry.errors import Kind, RegistryError
+from registry.label_chain import Chain
 from registry.labels import COMMITS as LABELS
 from registry.labels import LabelCommit
+from registry.log_commits import Commit
+from registry.log_layout import COMMITS as ANSWERS
+from registry.log_layout import open_log
 from retrain import label_join
 from retrain.engine import Connection, quoted
 from retrain.errors import RetrainError
@@ -118,7 +120,7 @@ class LogSource:
 
 def answer_chain(root: Path) -> Chain[Any]:
     """Commits of what was answered."""
-    return Chain(DirectoryMedium(root), ANSWERS, AnswerCommit, what="a commit of answers")
+    return Chain(DirectoryMedium(root), ANSWERS, Commit, what="a commit of answers")
 
 
 def label_chain(root: Path) -> Chain[Any]:
@@ -128,12 +130,15 @@ def label_chain(root: Path) -> Chain[Any]:
 
 def tip_of(root: Path, chain: Chain[Any]) -> Commits:
     """The last commit that there is; 0 where there is none. Raises `RetrainError` for a directory that is no log."""
-    marker = check_log(DirectoryMedium(root))
-    if marker is None:
-        raise RetrainError(f"{root} is no inference log")
+    try:
+        identity = open_log(DirectoryMedium(root)).id
+    except RegistryError as error:
+        if error.kind is Kind.NOT_FOUND:
+            raise RetrainError(f"{root} is no inference log") from error
+        raise
     for _ in chain.news():
         pass
-    return Commits(log=str(marker.id), seq=chain.seq, tip=chain.tip or NO_ENTRY)
+    return Commits(log=identity, seq=chain.seq, tip=chain.tip or NO_ENTRY)
 
 
 def files_at(chain: Chain[Any], seq: int, model: str | None = None) -> list[str]:

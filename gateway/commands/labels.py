@@ -208,13 +208,13 @@ def join(
 
 
 def _joined(log: Path, spec: JoinSpec, out: Path, **options: Any) -> JoinReport:
-    from registry.label_answers import answer_files
     from registry.labels import LabelLog
+    from registry.log import Log
 
     try:
         from retrain import label_join
 
-        answers = answer_files(log, spec.model, since_us=spec.since_us, until_us=spec.end_us)
+        answers = [log / file.path for file in Log(log).files(spec.model, spec.since_us / 1e6, spec.end_us / 1e6)]
         return label_join.join(spec, answers=answers, labels=[log / file.path for file in LabelLog(log).files()], to=out, **options)
     except ModuleNotFoundError as error:
         fail(Exit.USAGE, f"{error.name} is not installed: joins need the extra train, pip install tidegate[train]")

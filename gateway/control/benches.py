@@ -9,8 +9,12 @@ from concurrent.futures import Executor
 import msgspec
 import numpy as np
 
+from gateway.control.matured import Matured, Want
 from gateway.control.queries import Fetch, Questions
+from gateway.rollout.directive import pinned
+from gateway.rollout.labels import LABELLED
 from gateway.rollout.observation import Overall, Reading
+from gateway.rollout.plan import seconds
 from gateway.rollout.ring import ARMS, Ring
 from gateway.rollout.saved import SavedError
 from gateway.rollout.standing import Standing, Trip
@@ -24,12 +28,14 @@ CRASHES = 2  # of workers, while they serve the candidate themselves
 class Bench:
     """The evidence of one rollout: `controller.Evidence`."""
 
-    def __init__(self, tally: Tally, deaths: int, questions: Questions | None = None) -> None:
-        """`questions` of the plan to other servers, where somebody asks them."""
+    def __init__(self, tally: Tally, deaths: int, questions: Questions | None = None, wants: tuple[Want, ...] = ()) -> None:
+        """`questions` of the plan to other servers, where somebody asks them; `wants`: the labelled answers that it needs."""
+        self.wants = wants
         self.tally = tally
         self.questions = questions
         self.verdict: StepVerdict | None = None  # as of the last reading
         self.serves_inline = False  # the candidate, in the workers
+        self._early: dict[str, np.ndarray] = {}  # metric → labelled answers of steps that have not been entered here yet
         self._deaths_then = self._deaths = deaths
         self._at_begin: dict[int, dict[str, np.ndarray]] = {}  # ring → its counts when this rollout's began
 
@@ -42,6 +48,8 @@ class Bench:
         """See `controller.Evidence`."""
         self.tally.enter(step, weight, now_s)
         self._deaths_then = self._deaths
+        for metric in list(self._early):
+            self.labelled(metric, np.zeros(0, LABELLED))
 
     def reading(self, now_s: float) -> Reading:
         """See `controller.Evidence`."""
@@ -88,6 +96,14 @@ class Bench:
             self.tally.queried(metric, value, error)
         self.questions.due(now_s)
 
+    def labelled(self, metric: str, answers: np.ndarray) -> None:
+        """Take answers with their labels, [n] of `LABELLED`. Whoever has them may be ahead by a step."""
+        known = np.concatenate([self._early.pop(metric, answers[:0]), answers])
+        early = known["step"] > self.tally.step
+        if early.any():
+            self._early[metric] = known[early]
+        self.tally.labelled(metric, known[~early])
+
     def died(self, deaths: int) -> None:
         """So many workers have died unasked since the server began."""
         self._deaths = deaths
@@ -102,8 +118,10 @@ class Bench:
 class Benches:
     """`controller.Evidences`, over the rings of one server."""
 
-    def __init__(self, rings: list[Ring], executor: Executor, *, ask: Fetch) -> None:
-        """`ask(url)` asks other servers, on threads of `executor`."""
+    def __init__(self, rings: list[Ring], executor: Executor, *, ask: Fetch, run: str = "") -> None:
+        """`ask(url)` asks other servers, on threads of `executor`; `run` is another one for each process."""
+        self.no_labels = ""  # why no label ever comes
+        self._run, self._opened = run, 0
         self.lost = 0  # records that were overwritten before they were read
         self.slots: Mapping[str, int] = {}  # rollout → where its records are
         self.inline: Mapping[str, bool] = {}  # rollout → whether workers serve its candidate themselves
@@ -115,12 +133,28 @@ class Benches:
     def open(self, standing: Standing, saved: bytes | None) -> Bench:
         """See `controller.Evidences`."""
         questions = Questions(standing, self._executor, ask=self._ask)
-        bench = self.benches[standing.rollout] = Bench(_tally(standing, saved), self._deaths, questions)
+        self._opened += 1
+        wants = wants_of(standing, f"{self._run}.{self._opened}")
+        bench = self.benches[standing.rollout] = Bench(_tally(standing, saved), self._deaths, questions, wants)
+        if self.no_labels:
+            for want in wants:
+                bench.tally.unlabelled(want.metric, self.no_labels)
         return bench
 
     def close(self, rollout: str) -> None:
         """See `controller.Evidences`."""
         self.benches.pop(rollout, None)
+
+    @property
+    def wants(self) -> tuple[Want, ...]:
+        """The labelled answers that are needed now."""
+        return tuple(want for bench in self.benches.values() if bench.step is not None for want in bench.wants)
+
+    def matured(self, matured: Matured) -> None:
+        """Some of them. What somebody asked for who is no more counts for nothing."""
+        for bench in self.benches.values():
+            if any((want.reader, want.metric) == (matured.reader, matured.metric) for want in bench.wants):
+                bench.labelled(matured.metric, np.frombuffer(matured.answers, LABELLED))
 
     def feed(self, deaths: int, now_s: float) -> None:
         """Take what workers have recorded and others have answered since the last time."""
@@ -146,6 +180,18 @@ class Benches:
             self.lost += lost
         records = np.concatenate(parts)
         return records[np.argsort(records["time_s"], kind="stable")] if len(parts) > 1 else records
+
+
+def wants_of(standing: Standing, reader: str) -> tuple[Want, ...]:
+    """Of each metric of labels."""
+    if standing.stable is None:
+        return ()
+    versions = tuple(arm.pin.version for arm in pinned(standing))
+    return tuple(
+        Want(reader, standing.rollout, standing.model, one.name, one.label, seconds(one.mature_after), standing.begun_s, versions)
+        for one in standing.plan.spec.analysis.metrics
+        if one.type == "label"
+    )
 
 
 def _tally(standing: Standing, saved: bytes | None) -> Tally:

@@ -22,10 +22,13 @@ from gateway.control.chores import every
 from gateway.control.label_intake import Intake
 from gateway.control.label_messages import DeskInheritance, End, Ingest, Judged, Keep, Serving, ToDesk
 from gateway.control.label_quality import Quality
+from gateway.control.label_wants import Wanted
+from gateway.control.matured import Matured, Want, Wants
 from gateway.observe import logs
 
 _log = logging.getLogger(__name__)
 TIDY_S = 60.0
+_AT_ONCE = 1 << 16  # labelled answers in one message
 
 
 class LabelDesk:
@@ -40,6 +43,8 @@ class LabelDesk:
         self._lock = asyncio.Lock()  # of the log, for writing
         self._intake: Intake | None = None
         self._quality: Quality | None = None
+        self._config: Config | None = None
+        self._wanted: dict[Want, Wanted] = {}
         self._asked: list[Ingest] = []
         self._writing: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -68,18 +73,30 @@ class LabelDesk:
                     self._writing = self._loop.create_task(self._write(self._intake))
             case Serving(versions) if self._quality is not None:
                 self._quality.serving = frozenset(versions)
+            case Wants(wants) if self._config is not None:
+                self._want(self._config, wants)
             case End():
                 self._stop()
 
     def _begin(self, config: Config) -> None:
         logs.configure(config.logging)
         assert config.label_log is not None
+        self._config = config
         self._intake = Intake(config.label_log, lambda: int(self._clock.wall() * 1e6))
         self._quality = Quality(config, config.label_log)
         self._tasks = [
             self._loop.create_task(every(TIDY_S, self._tidy)),
             self._loop.create_task(every(config.labels.evaluate_s, self._judge)),
         ]
+
+    def _want(self, config: Config, wants: tuple[Want, ...]) -> None:
+        """Whoever asks under a new name is told everything again; nobody else is."""
+        labels, root = config.labels, config.label_log
+        assert root is not None
+        self._wanted = {
+            want: self._wanted.get(want) or Wanted(want, root, wait_s=config.model(want.model).labels.wait_s, most=labels.max_waiting)
+            for want in wants
+        }
 
     async def _write(self, intake: Intake) -> None:
         """Until nothing waits."""
@@ -107,6 +124,10 @@ class LabelDesk:
         if families != self._shown:
             self._shown = families
             self._channel.send(Judged(families))
+        for want, wanted in list(self._wanted.items()):
+            answers = await asyncio.to_thread(wanted.look, int(self._clock.wall() * 1e6))
+            for start in range(0, len(answers), _AT_ONCE):
+                self._channel.send(Matured(want.reader, want.metric, answers[start : start + _AT_ONCE].tobytes()))
 
     def _stop(self) -> None:
         self._ended.set()

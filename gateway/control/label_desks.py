@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.config import Config, encode
 from gateway.control.attendant import Attendant, Started, start_program
 from gateway.control.label_messages import DeskInheritance, End, FromDesk, Ingest, Judged, Keep, Serving
+from gateway.control.matured import Matured, Wants
 from gateway.control.messages import Table, ToldLabels
 from gateway.errors import Code
 from gateway.observe.page import Values
@@ -32,7 +33,9 @@ class LabelDesks:
         self, config: Config, clock: Clock, *,
         start: Callable[[], Started] = start_label_desk, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:  # fmt: skip
+        self.matured: Callable[[Matured], None] = lambda _matured: None  # is told of answers that were wanted, as they get their labels
         self._config = config
+        self._wants = Wants(())
         self._families: Mapping[str, Values] = {}
         self._serving = Serving(())
         self._asked: dict[int, tuple[Answer, int]] = {}  # by our number, with the caller's
@@ -67,6 +70,11 @@ class LabelDesks:
             self._asked[self._number] = answer, number
             self._attendant.send(Ingest(self._number, content, message))
 
+    def want(self, wants: Wants) -> None:
+        """What whoever decides about rollouts asks for, instead of what it asked for before."""
+        self._wants = wants
+        self._attendant.send(wants)
+
     def gauges(self) -> Mapping[str, Values]:
         """What the metrics page shows."""
         return self._families
@@ -78,6 +86,7 @@ class LabelDesks:
     def _opened(self) -> None:
         self._attendant.send(Keep(encode(self._config)))
         self._attendant.send(self._serving)
+        self._attendant.send(self._wants)
 
     def _received(self, message: FromDesk) -> None:
         match message:
@@ -85,6 +94,8 @@ class LabelDesks:
                 answer, number = self._asked.pop(message.number, (None, 0))
                 if answer is not None:
                     answer(msgspec.structs.replace(message, number=number))
+            case Matured():
+                self.matured(message)
             case Judged(families):
                 self._families = {name: dict(values) for name, values in families.items()}
 

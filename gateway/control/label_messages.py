@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.control.matured import Matured, Wants
 from gateway.control.messages import ToldLabels
 
 
@@ -49,5 +50,5 @@ class Judged(msgspec.Struct, frozen=True, tag=True):
     families: dict[str, list[tuple[tuple[str, ...], float]]]
 
 
-ToDesk = Keep | Ingest | Serving | End
-FromDesk = ToldLabels | Judged
+ToDesk = Keep | Ingest | Serving | Wants | End
+FromDesk = ToldLabels | Judged | Matured

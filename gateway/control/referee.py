@@ -12,6 +12,7 @@ import logging
 import signal
 import socket
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from gateway.config import Config, decode
 from gateway.control.benches import Benches
 from gateway.control.channel import Channel
 from gateway.control.chores import every
+from gateway.control.matured import Matured, Wants
 from gateway.control.queries import asking
 from gateway.control.rollout_messages import Appended, End, Held, Referee, RefereeInheritance, Shown, ToReferee
 from gateway.control.rollout_page import families_of
@@ -69,12 +71,14 @@ class Court:
         self._loop = asyncio.get_running_loop()
         rings = Rings.attach(inheritance.rings)
         self._threads = ThreadPoolExecutor(2, "queries")
-        self._benches = Benches([rings.ring(number) for number in range(len(rings))], self._threads, ask=asking(self._clock.now))
+        every_ring = [rings.ring(number) for number in range(len(rings))]
+        self._benches = Benches(every_ring, self._threads, ask=asking(self._clock.now), run=uuid.uuid4().hex)
         self._holdings = Holdings()
         self._controller: Controller | None = None
         self._rounds: Rounds | None = None
         self._problems: dict[str, str] = {}
         self._shown: object = None  # what the metrics page has
+        self._wants = Wants(())  # what was asked for
         self._task: asyncio.Task[None] | None = None
 
     async def live(self) -> None:
@@ -97,11 +101,14 @@ class Court:
             case Held():
                 self._holdings.told = message
                 self._benches.slots, self._benches.inline = message.slots, message.inline
+            case Matured():
+                self._benches.matured(message)
             case End():
                 self._stop()
 
     def _begin(self, config: Config) -> None:
         logs.configure(config.logging)
+        self._benches.no_labels = no_labels(config)
         try:
             store = open_repository(config.repository).registry()
         except RegistryError as error:
@@ -130,6 +137,10 @@ class Court:
             if self._problems.get(rollout) != problem:
                 _log.error("rollout %s: %s", rollout or "registry", problem)
         self._problems = dict(self._controller.problems)
+        wants = Wants(self._benches.wants)
+        if wants != self._wants:
+            self._wants = wants
+            self._channel.send(wants)
         families = families_of(self._controller.standings, self._benches)
         if families != self._shown:
             self._shown = families
@@ -137,6 +148,15 @@ class Court:
 
     def _stop(self) -> None:
         self._ended.set()
+
+
+def no_labels(config: Config) -> str:
+    """Why no label of an answer can come on this server; "" where one can."""
+    if not config.labels.enabled:
+        return "the server that decides keeps no labels: set labels.enabled, or dryRun: true"
+    if not config.capture.enabled:
+        return "the server that decides keeps no log of its answers, so no label is of one: set capture.enabled, or dryRun: true"
+    return ""
 
 
 async def _live(inheritance: RefereeInheritance) -> None:

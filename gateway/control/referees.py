@@ -10,6 +10,7 @@ import msgspec
 from gateway.clock import Clock
 from gateway.config import Config, encode
 from gateway.control.attendant import Attendant, Started, start_program
+from gateway.control.matured import Matured, Wants
 from gateway.control.messages import Table
 from gateway.control.rollout_messages import Appended, End, FromReferee, Held, Referee, RefereeInheritance, Serves, Shown
 from gateway.observe.page import Values
@@ -32,10 +33,10 @@ class Referees:
 
     def __init__(
         self, config: Config, inheritance: RefereeInheritance, clock: Clock, *, appended: Callable[[], object],
-        start: Start = start_referee, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wanted: Callable[[Wants], None], start: Start = start_referee, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:  # fmt: skip
-        """`appended` is called when a rollout has gone on."""
-        self._config, self._appended = config, appended
+        """`appended` is called when a rollout has gone on, `wanted` with the labelled answers that are asked for."""
+        self._config, self._appended, self._wanted = config, appended, wanted
         self._held = Held((), {}, {}, 0)
         self._shown = Shown({})
         self._ending = False
@@ -60,6 +61,10 @@ class Referees:
         if open_:
             self._attendant.want()
 
+    def matured(self, matured: Matured) -> None:
+        """What was wanted. Where nobody is there it is lost, and whoever comes asks for all of it."""
+        self._attendant.send(matured)
+
     def gauges(self) -> Mapping[str, Values]:
         """What the metrics page shows."""
         return {name: dict(values) for name, values in self._shown.families.items()}
@@ -79,9 +84,12 @@ class Referees:
                 self._appended()
             case Shown():
                 self._shown = message
+            case Wants():
+                self._wanted(message)
 
     def _gone(self) -> None:
         self._shown = Shown({})
+        self._wanted(Wants(()))
 
 
 def held_of(table: Table, deaths: int) -> Held:

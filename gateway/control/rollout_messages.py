@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.control.matured import Matured, Wants
+
 
 class RefereeInheritance(msgspec.Struct, frozen=True, kw_only=True):
     """The one argument of the program."""
@@ -57,5 +59,5 @@ class Shown(msgspec.Struct, frozen=True, tag=True):
     families: dict[str, list[tuple[tuple[str, ...], float]]]
 
 
-ToReferee = Referee | Held | End
-FromReferee = Appended | Shown
+ToReferee = Referee | Held | Matured | End
+FromReferee = Appended | Shown | Wants

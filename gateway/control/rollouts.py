@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.clock import Clock
 from gateway.config import Config
+from gateway.control.label_desks import LabelDesks
 from gateway.control.messages import Table
 from gateway.control.referees import Referees
 from gateway.control.rollout_messages import RefereeInheritance
@@ -17,13 +18,17 @@ from gateway.rollout.ring import Rings
 class Rollouts:
     """Of one server."""
 
-    def __init__(self, config: Config, places: int, clock: Clock, *, table: Callable[[], Table], appended: Callable[[], object]) -> None:
-        """`table` is what serves; `appended` is called when a rollout has gone on."""
+    def __init__(
+        self, config: Config, places: int, clock: Clock, labels: LabelDesks, *, table: Callable[[], Table], appended: Callable[[], object]
+    ) -> None:  # fmt: skip
+        """`labels` tell of answers; `table` is what serves; `appended` is called when a rollout has gone on."""
         self.rings = Rings.create(places)
         self._table = table
         self._open = False
         self._deaths = 0
-        self._referees = Referees(config, RefereeInheritance(rings=self.rings.fd, run=uuid.uuid4().hex), clock, appended=appended)
+        inheritance = RefereeInheritance(rings=self.rings.fd, run=uuid.uuid4().hex)
+        self._referees = Referees(config, inheritance, clock, appended=appended, wanted=labels.want)
+        labels.matured = self._referees.matured
 
     def wished(self, *, open_: bool) -> None:
         """The registry was looked at: whether it has a rollout that is not over."""

@@ -147,8 +147,9 @@ class Supervisor:
         places = workers + _SPARES
         arena = Arena.create(workers=places, slots=config.limits.observe.max_versions + 2)
         blocks = Blocks.create(regions=places, words=config.drift.max_bytes // 8)
+        self.labels, self.recorders = LabelDesks(config, self.clock), Recorders(config, self.clock)
         self.rollouts = Rollouts(
-            config, places, self.clock, table=lambda: self.steering.table,
+            config, places, self.clock, self.labels, table=lambda: self.steering.table,
             appended=lambda: self._loop.run_in_executor(None, self.lookout.look),
         )  # fmt: skip
         triton_names = config.metrics.triton_names
@@ -172,13 +173,12 @@ class Supervisor:
             said=self._said,
             left=self._left,
         )
-        self.overlays = Overlays(config.repository.load_bytes)
+        self.overlays, self.placements = Overlays(config.repository.load_bytes), Placements()
         self.steering = Steering(
             self, self.clock, workers=workers, budget_bytes=config.processes.models_bytes, routed=self._routed,
             explicit=Explicit(config.repository.load_models) if config.repository.model_control == "explicit" else None,
         )  # fmt: skip
         self.drift = Drift(config, blocks, self.clock, state=self._directory, moved=self.steering.tell_again)
-        self.labels, self.recorders, self.placements = LabelDesks(config, self.clock), Recorders(config, self.clock), Placements()
         self.counting = Counting(
             arena, self.totals, config.limits.observe, state=self.state, triton_names=triton_names, fleet=self.fleet, board=self.board,
             more=[one.gauges for one in (self.drift, self.rollouts, self.labels, self.recorders)], steering=self.steering,

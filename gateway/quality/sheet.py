@@ -64,14 +64,12 @@ class Sheet:
 
     def add(self, classes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
         """Answers in the order of time: classes [n] float64, NaN for none; scores [n] float64, NaN for none; labels [n] finite."""
-        binary = ((labels == 0) | (labels == 1)) & (scores >= 0) & (scores <= 1)
-        has_class = ~np.isnan(classes)
-        said = np.where(has_class, classes, (scores >= 0.5).astype(np.float64))
-        judged = has_class | binary
-        self.judged += int(np.count_nonzero(judged))
-        self.right += int(np.count_nonzero(said[judged] == labels[judged]))
+        binary = _is_binary(scores, labels)
+        known, wrong = judged(classes, scores, labels)
+        self.judged += int(np.count_nonzero(known))
+        self.right += int(np.count_nonzero(known & ~wrong))
         self._add_scores(scores[binary], labels[binary])
-        errors = np.abs(scores - labels)[~has_class & np.isfinite(scores)]
+        errors = np.abs(scores - labels)[np.isnan(classes) & np.isfinite(scores)]
         self.mae.add(errors if self.mae.width is None else np.minimum(errors, self.mae.width))
 
     def figures(self, alpha: float) -> list[Figure]:
@@ -105,3 +103,15 @@ class Sheet:
         self.pairs += pairs
         self.wins += float((ones[:pairs] > zeros[:pairs]).sum() + 0.5 * (ones[:pairs] == zeros[:pairs]).sum())
         self._waiting = zeros[pairs:][:MAX_WAITING], ones[pairs:][:MAX_WAITING]
+
+
+def judged(classes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which answers can be right or wrong, and which are wrong, bool [n] each: classes, or without one scores against one half."""
+    has_class = ~np.isnan(classes)
+    said = np.where(has_class, classes, (scores >= 0.5).astype(np.float64))
+    known = has_class | _is_binary(scores, labels)
+    return known, known & (said != labels)
+
+
+def _is_binary(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.asarray(((labels == 0) | (labels == 1)) & (scores >= 0) & (scores <= 1))

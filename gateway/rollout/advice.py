@@ -82,5 +82,8 @@ def _metric(metric: Metric) -> Iterator[Finding]:
             yield "pass_if", "where stable has next to no such events, a ratio takes very many requests: add or_abs, such as 0.005"
     if metric.critical and metric.type == "distribution":
         yield "critical", "another mix of answers is not worse by itself"
+    if metric.type == "label" and not metric.dry_run:
+        servers = "servers with labels.enabled and capture.enabled"
+        yield "type", f"only {servers} count labels; elsewhere it is NO_DATA, which never passes: set dryRun: true there"
     if metric.type == "query" and "{{version}}" not in metric.query.replace(" ", ""):
         yield "query", "it does not name {{version}}, so it measures the same whatever the candidate does"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from gateway.rollout.hits import Hits, sides_of
@@ -9,6 +10,7 @@ from gateway.rollout.plan import Metric
 from gateway.rollout.records import Kind
 from gateway.rollout.stage import Stage
 from gateway.rollout.units import FIRST, Units
+from gateway.rollout.verdict import Found, Rule
 
 LABELLED = np.dtype(
     [
@@ -31,7 +33,8 @@ class Labels:
         self._stage = stage
         self.units, self.labelled = Units(), np.zeros(stage.arms, np.int64)
         self.hits = Hits(stage, metric, self.labelled)
-        self.enter, self.look, self.found = self.hits.enter, self.hits.look, self.hits.found
+        self.enter, self.look = self.hits.enter, self.hits.look
+        self.none = ""  # why there is no label, where somebody knows
 
     def add(self, answers: np.ndarray) -> None:
         """Labelled answers [n] of `LABELLED`, of steps that have been entered."""
@@ -40,6 +43,10 @@ class Labels:
         first = answers[(fresh & ~FIRST) != 0]
         self._add_calls(first[first["kind"] == Kind.CALL])
         self._add_pairs(first[first["kind"] == Kind.PAIR])
+
+    def found(self, arm: int, rule: Rule) -> Found:
+        """As `counting.Counter`."""
+        return msgspec.structs.replace(self.hits.found(arm, rule), detail=self.none)
 
     def _add_calls(self, calls: np.ndarray) -> None:
         arms, wrong = calls["arm"].astype(np.int64), calls["wrong"]

@@ -184,7 +184,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One thing that is compared between candidate and stable.
 
     rate: how many units have the event. dominance: whether latencies are larger at any point of their distribution. distribution: whether
-    classes or scores are others. agreement: how often shadow and stable say the same. label: correctness, once labels exist. query: a
+    classes or scores are others. agreement: how often shadow and stable say the same. label: correctness, by what came true. query: a
     PromQL expression against a constant.
     """
 

@@ -144,7 +144,7 @@ def _until(plan: Plan, until: Until, *, shadow: bool, weight: float) -> Iterator
     if weight_units(weight) == WHOLE:
         yield "verdict", "at 100 percent nothing is left to compare with: end with less, or write verdict: null and a min_duration"
     elif not _can_pass(plan, shadow=shadow):
-        ways = "a shadow asks for agreement, and for pass_if of what is no latency" if shadow else "it takes pass_if, or type query"
+        ways = "a shadow asks for agreement, and for pass_if of a rate that is no latency" if shadow else "it takes pass_if, or type query"
         yield "verdict", f"no metric of spec.analysis can pass here: {ways}; or write verdict: null and a min_duration"
 
 

@@ -16,7 +16,7 @@ def metric_sentence(rule: Rule, found: Found, top: Top, verdict: Verdict, *, arm
     """Of one metric. arm: whom it is of, as people call it."""
     metric = rule.metric
     if verdict is Verdict.NO_DATA:
-        return f"{metric.name}: nothing has been counted yet"
+        return f"{metric.name}: nothing has been counted yet{f', since {found.detail}' if found.detail else ''}"
     if verdict is Verdict.ERROR:
         return f"{metric.name}: {found.error}"
     told = {"rate": _rates, "label": _rates, "dominance": _dominance}.get(metric.type, _detail)(metric, found, arm)

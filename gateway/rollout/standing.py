@@ -110,6 +110,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     begun: Begun
     starter: str
     phase: Phase
+    begun_s: float = 0.0  # when it was applied
     stable: Pin | None = None
     skip: str = ""
     step: int = 0  # of `plan.steps()`; their number once none is left
@@ -262,6 +263,7 @@ def _begin(plan: Plan, entry: RolloutEntry, time_s: float, place: str) -> Standi
         begun=begun,
         starter=entry.actor,
         phase=Phase.QUEUED,
+        begun_s=time_s,
         entered_s=time_s,
         reason=entry.reason,
         seq=entry.seq,

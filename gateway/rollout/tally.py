@@ -18,7 +18,7 @@ from gateway.rollout.counting import Counting
 from gateway.rollout.labels import Labels
 from gateway.rollout.plan import Plan, Until
 from gateway.rollout.queries import Queries
-from gateway.rollout.records import RECORD
+from gateway.rollout.records import RECORD, Kind
 from gateway.rollout.saved import SavedError, SavedPart, put, taken
 from gateway.rollout.sentences import metric_sentence, ratio_sentence, step_sentence
 from gateway.rollout.stage import Stage
@@ -98,11 +98,15 @@ class Tally:
         self.assigned_calls[:], self.ended_calls[:] = assigned, ended
 
     def labelled(self, metric: str, answers: np.ndarray) -> None:
-        """Labels of earlier answers came: [n] of `labels.LABELLED`. Raises `KeyError` for no metric of labels."""
-        counter = self._counter(metric, Labels)
-        known = answers[(answers["step"] < self._stage.steps) & (answers["arm"] < self._stage.arms)]
-        counter.add(known[self._stage.entered[known["step"]]])
+        """Labels of earlier answers came: [n] of `labels.LABELLED`, of which a unit's first counts however often it is told. Raises
+        `KeyError` for no metric of labels."""
+        here = self._counting.known[(answers["kind"] == Kind.PAIR).astype(np.intp), answers["step"]]
+        self._counter(metric, Labels).add(answers[here & (answers["arm"] < self._stage.arms)])
         self._look()
+
+    def unlabelled(self, metric: str, why: str) -> None:
+        """No label will come. Raises `KeyError` for no metric of labels."""
+        self._counter(metric, Labels).none = why
 
     def queried(self, metric: str, value: float | None, error: str = "") -> None:
         """A query was answered, or could not be. Raises `KeyError` for no query."""

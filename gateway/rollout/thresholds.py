@@ -40,7 +40,8 @@ def rule_of(metric: Metric, analysis: Analysis, arm: str, *, arms: int, shadow: 
 def has_say(metric: Metric, *, shadow: bool) -> bool:
     """Whether a PASS of a shadow, or of a weight, asks this metric too.
 
-    A shadow's time is not what callers would wait, and without a shadow there is nothing to agree with.
+    A shadow's time is not what callers would wait, its answers are not in the log that labels are joined with, and without a shadow there
+    is nothing to agree with.
     """
     if metric.dry_run:
         return False
@@ -48,4 +49,4 @@ def has_say(metric: Metric, *, shadow: bool) -> bool:
         return shadow
     if metric.type == "query":
         return True
-    return metric.pass_if is not None and metric.type != "distribution" and not (shadow and is_latency(metric))
+    return metric.pass_if is not None and metric.type != "distribution" and not (shadow and (metric.type == "label" or is_latency(metric)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,7 @@ class Callers:
 
     def _ask(self, call: Any, user: int) -> None:
         row = np.array([[user % 97, 2.0]], np.float32)
-        request = pb.ModelInferRequest(model_name=self._model, raw_input_contents=[row.tobytes()])
+        request = pb.ModelInferRequest(model_name=self._model, id=f"user{user}", raw_input_contents=[row.tobytes()])
         request.inputs.add(name="x", datatype="FP32", shape=row.shape)
         try:
             answer = call(request.SerializeToString(), timeout=20, metadata=[("x-user", f"user{user}")])
@@ -127,6 +129,24 @@ def until_page(server: Server, wanted: Callable[[dict[str, float]], bool]) -> No
 
 def apply(root: Path, asked: Plan) -> str:
     return operations(root).apply(asked, actor="ann", reason="it is better").status.id
+
+
+def label(server: Server, truths: list[tuple[str, int]], name: str = "larger") -> None:
+    """Tell what came true of requests, by their callers' ids, once labels are taken."""
+    items = [{"label_id": caller, "model": "m", "name": name, "client_request_id": caller, "value": value} for caller, value in truths]
+    clock = SystemClock()
+    end = clock.now() + PATIENCE_S
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=PATIENCE_S)
+        with closing(connection):
+            connection.request("POST", "/v1/labels", json.dumps({"labels": items}), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            body = json.loads(answer.read())
+        if answer.status == 200:
+            assert len(items) == body["accepted"] + body["duplicates"]
+            return
+        assert clock.now() < end, body
+        signal.sigtimedwait([], 0.05)
 
 
 @contextmanager
@@ -194,6 +214,26 @@ def test_a_canary_that_hangs_is_rolled_back_and_its_callers_are_answered(tmp_pat
         until(root, rollout, "rolled_back", "failed")
     assert [] == callers.faults
     assert "canary" not in callers.arms
+
+
+def test_a_canary_whose_answers_turn_out_wrong_is_rolled_back(tmp_path: Path) -> None:
+    """It answers quickly and without errors; what came true tells, by the label that the plan names."""
+    log = tmp_path / "log"
+    settings = f"""
+capture: {{enabled: true, directory: {log}, seal_s: 0.5, flush_s: 0.1}}
+labels: {{enabled: true, directory: {log}, evaluate_s: 0.2}}
+"""
+    accuracy = {"name": "accuracy", "type": "label", "label": "larger", "critical": True}
+    with rolling(tmp_path, graphs.twice(weight=-2.0), -2.0, settings) as (root, server, callers):
+        rollout = apply(root, plan(weight(50, 100_000), metrics=(ERRORS, accuracy)))
+        until(root, rollout, "step", step=0)
+        now = callers.arms.total()
+        label(server, [(f"user{user}", int(user % 97 < 2)) for user in range(now, now + 1_000)])
+        until(root, rollout, "rolled_back")
+        reasons = [entry.reason for entry in operations(root).history(rollout).entries]
+    assert any("canary had wrong answers in" in reason for reason in reasons), reasons
+    assert ([], True) == (callers.faults, callers.arms["canary"] > 5)
+    assert 1 == Store.open(root).resolve("m", "champion")
 
 
 @pytest.mark.parametrize("whom", ["supervisor", "referee"])

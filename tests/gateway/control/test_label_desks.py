@@ -9,9 +9,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
+
 from gateway.clock import SystemClock
 from gateway.config import Config, Repository
 from gateway.control.label_desks import MAX_ASKED, LabelDesks
+from gateway.control.matured import Matured, Want, Wants
 from gateway.control.messages import Table, ToldLabels
 from gateway.errors import Code
 from gateway.label_settings import Labels
@@ -25,6 +28,9 @@ while True:
         case "Serving":
             figures = [[[model], float(number)] for model, number in message["versions"]]
             say(type="Judged", families={{"tidegate_label_quality": figures}})
+        case "Wants":
+            for reader, _, _, metric, *_ in message["wants"]:
+                say(type="Matured", reader=reader, metric=metric, answers=base64.b64encode(b"all").decode())
         case "Ingest" if message["content"] == base64.b64encode(b"fatal").decode():
             os._exit(3)
         case "Ingest" if message["content"] != base64.b64encode(b"silent").decode():
@@ -106,6 +112,25 @@ def test_when_it_dies_whoever_waits_is_told_and_another_comes(tmp_path: Path) ->
                 break
             await asyncio.sleep(0.005)
         assert desks.pid not in (None, first)
+
+    assert 2 == len(tried(tmp_path, deed))
+
+
+def test_what_is_wanted_is_asked_of_everyone_who_comes(tmp_path: Path) -> None:
+    """Before there is anybody too; the one after a death tells all of it again."""
+    want = Want("reader", "m-1", "m", "accuracy", "label", 0.0, 0.0, (1, 2))
+
+    async def deed(desks: LabelDesks, told: list[ToldLabels]) -> None:
+        found: list[Matured] = []
+        desks.matured = found.append
+        desks.want(Wants((want,)))
+        desks.serves(table(3))
+        await until(lambda: len(found) == 1)
+        desks.ask(6, b"fatal", False, told.append)
+        await until(lambda: len(found) == 2)
+        desks.want(Wants((want, msgspec.structs.replace(want, metric="other"))))
+        await until(lambda: len(found) == 4)
+        assert [Matured("reader", metric, b"all") for metric in ("accuracy", "accuracy", "accuracy", "other")] == found
 
     assert 2 == len(tried(tmp_path, deed))
 

@@ -187,8 +187,6 @@ spec:
         ({f"{METRICS}.0.pass_if": {"ratio": None}}, "spec.analysis.metrics.0.pass_if: nothing could pass: set ratio, or_abs or both"),
         ({f"{STEPS}.0": {"pause": {}}},
          "spec.analysis.metrics.1.type: only a shadow and stable answer the same requests, and there is no shadow step"),
-        ({f"{METRICS}.1": {"name": "l", "type": "label", "label": "churned"}},
-         "spec.analysis.metrics.1.type: labels do not reach rollouts yet, so there would be NO_DATA without end: set dryRun: true"),
         ({f"{METRICS}.1": {"name": "l", "type": "label", "dryRun": True}},
          "spec.analysis.metrics.1.label: required of type label: the name of the label"),
         ({f"{METRICS}.1": QUERY | {"query": " "}}, "spec.analysis.metrics.1.query: required of type query: a PromQL expression"),
@@ -231,7 +229,7 @@ def test_mistakes_of_meaning_are_reported_together_in_the_order_of_the_file() ->
 
 def test_a_step_that_wants_a_verdict_needs_a_metric_that_can_pass() -> None:
     """Of its own kind: agreement passes shadows only; what is only reported, and what has no margin, passes nothing."""
-    weight, shadow = "it takes pass_if, or type query", "a shadow asks for agreement, and for pass_if of what is no latency"
+    weight, shadow = "it takes pass_if, or type query", "a shadow asks for agreement, and for pass_if of a rate that is no latency"
 
     def nothing(step: int, ways: str) -> str:
         return f"{STEPS}.{step}.until.verdict: no metric of spec.analysis can pass here: {ways}; or write verdict: null and a min_duration"
@@ -276,6 +274,9 @@ def test_a_step_that_wants_a_verdict_needs_a_metric_that_can_pass() -> None:
          f"{METRICS}.1.critical: another mix of answers is not worse by itself"),
         ({f"{METRICS}.1": QUERY | {"query": "up"}},
          f"{METRICS}.1.query: it does not name {{{{version}}}}, so it measures the same whatever the candidate does"),
+        ({f"{METRICS}.1": {"name": "l", "type": "label", "label": "churned"}},
+         f"{METRICS}.1.type: only servers with labels.enabled and capture.enabled count labels; elsewhere it is NO_DATA, which never "
+         "passes: set dryRun: true there"),
         ({"spec.analysis.alpha": {"fail": 0.25}}, "spec.analysis.alpha.fail: one verdict in 4 may be wrong"),
     ],
 )  # fmt: skip
