@@ -36,7 +36,7 @@ from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
 
 X = {"x": np.array([[1.0, 2.0]], np.float32)}
-LATER_S = SystemClock().wall() + 600
+LATER_S = SystemClock().wall() + 6 * 3_600  # after the longest run of all tests
 SETTINGS = """
 processes: {{workers: 2}}
 repository: {{path: {0}/registry, model_control: explicit, load_models: ["*"]}}
