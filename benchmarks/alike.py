@@ -43,10 +43,11 @@ from registry.store import Store
 RESULT = Path(__file__).parent / "results" / "alike.json"
 ROLLOUTS, QUICK_ROLLOUTS = 100, 10
 MODELS = 10  # at once
-USERS = 6_000  # of each model
+USERS = 12_000  # of each model
 BAD_USERS = 0.02
 SLOW_MS = 5.0
 WINDOW_S, LONGEST_S = 1.0, 60.0
+AT_ONCE = 60_000  # messages
 ENOUGH = {"ratio": 1.5, "or_abs": 0.05}
 
 Document = dict[str, Any]
@@ -73,7 +74,11 @@ def measure(folder: Path, core: int, wanted: int, seed: int) -> Document:
     store = registry(folder / "registry", names)
     http, grpc, metrics = free_ports(3)
     line = [*gateway_command(folder / "registry", http=http, grpc=grpc, metrics=metrics), "--set", "drift.watched=false"]
-    bench = Bench(Operations(store, now=time.time), grpc, [message for name in names for message in messages(name, seed)])
+    bench = Bench(
+        Operations(store, now=time.time),
+        grpc,
+        [one for alike in zip(*[messages(name, seed) for name in names], strict=True) for one in alike],
+    )
     ends: list[Document] = []
     with Server(line, core=core, ready=says_ready(metrics), log=folder / "server.log"):
         while len(ends) < wanted:
@@ -90,17 +95,25 @@ class Bench:
     port: int
     requests: Sequence[Prepared]
     sent: int = 0
+    turns: int = 0
     failures: Counter[str] | None = None
 
     def turn(self, names: Sequence[str], candidates: Mapping[str, int]) -> list[Document]:
         """One rollout of each model, from when it begins until all are over."""
-        ids = [self.operations.apply(plan(name, candidates[name]), actor="bench", force=True).status.id for name in names]
+        self.turns += 1
+        plans = [plan(name, candidates[name], self.turns) for name in names]
+        ids = [self.operations.apply(each, actor="bench", force=True).status.id for each in plans]
         end = time.monotonic() + LONGEST_S
         while time.monotonic() < end and not all(_over(self.operations.status(each)) for each in ids):
-            answers = Callers("grpc", (HOST, self.port), self.requests, Size(connections=4, streams=16, room=1)).start(WINDOW_S).finish()
+            answers = Callers("grpc", (HOST, self.port), self._next(), Size(connections=4, streams=16, room=1)).start(WINDOW_S).finish()
             self.sent += answers.ok
             self.failures = (self.failures or Counter()) + answers.outcomes
         return [self._ended(each) for each in ids]
+
+    def _next(self) -> Sequence[Prepared]:
+        """More than are answered in a window, from where the last one ended."""
+        start = self.sent % len(self.requests)
+        return (*self.requests[start : start + AT_ONCE], *self.requests[: max(start + AT_ONCE - len(self.requests), 0)])
 
     def _ended(self, rollout: str) -> Document:
         """What came of it; nothing more goes on then."""
@@ -153,7 +166,7 @@ def _message(model: Served, request_id: str, user: str, row: np.ndarray) -> Prep
     return Prepared(model, request_id, row, b"\0" + len(body).to_bytes(4, "big") + body)
 
 
-def plan(name: str, candidate: int) -> Plan:
+def plan(name: str, candidate: int, turn: int) -> Plan:
     """Two steps by verdicts."""
     metrics: list[Document] = [
         {"name": "errors", "type": "rate", "event": "server_error", "critical": True, "pass_if": ENOUGH},
@@ -164,10 +177,11 @@ def plan(name: str, candidate: int) -> Plan:
     steps = [{"setWeight": weight, "until": {"min_units": units}} for weight, units in ((10, 200), (50, 1_000))]
     spec = {
         "model": name, "candidate": {"version": candidate}, "unit": {"from": ["parameter:user"]}, "keep_stable_warm": "1s",
+        "inline": True,  # in a process of its own, a candidate is slower than its equal
         "rollback_window": 0, "strategy": {"steps": steps},
         "analysis": {"alpha": {"fail": ALPHA_FAIL}, "warmup": {"requests": 0, "duration": "0s"}, "metrics": metrics},
     }  # fmt: skip
-    document = {"apiVersion": "tidegate/v1", "kind": "Rollout", "metadata": {"name": f"{name}-{candidate}"}, "spec": spec}
+    document = {"apiVersion": "tidegate/v1", "kind": "Rollout", "metadata": {"name": f"{name}-{turn}"}, "spec": spec}
     return msgspec.convert(document, Plan)
 
 
