@@ -6,7 +6,6 @@ which blobs an entry refers to, which versions the rollout needs while it goes o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ import msgspec
 
 from registry.entries import NO_ENTRY
 from registry.errors import Kind, RegistryError, damaged
+from registry.fencing import counted
 from registry.formats import FORMAT, decode_state, encode_state
 from registry.names import MAX_REASON, Digest, check_label, check_model_name, check_reason, numbered
 
@@ -121,16 +121,6 @@ class RolloutJournal:
         if self.final:
             raise damaged(f"{link.key} follows the last entry of rollout {self.id}")
         return RolloutJournal(self.model, self.number, (*self.links, link))
-
-
-def counted(entries: Iterable[RolloutEntry]) -> list[RolloutEntry]:
-    """Without those that carry an older token than one before them."""
-    found, newest = [], 0
-    for entry in entries:
-        if entry.token == 0 or entry.token >= newest:
-            found.append(entry)
-            newest = max(newest, entry.token)
-    return found
 
 
 def check_entry(entry: RolloutEntry) -> RolloutEntry:

@@ -6,7 +6,7 @@ or candidate did not pass a gate; `failed`, that the job could not do its work; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ import msgspec
 
 from registry.entries import NO_ENTRY
 from registry.errors import Kind, RegistryError, damaged
+from registry.fencing import counted
 from registry.formats import FORMAT, decode_state, encode_state
 from registry.names import Digest, check_label, check_reason
 
@@ -80,7 +81,7 @@ class TriggerJournal:
     @property
     def entries(self) -> tuple[TriggerEntry, ...]:
         """Those that count: one of a job whose claim had been taken over, by an entry before it, does not."""
-        return tuple(_counted(link.entry for link in self.links))
+        return tuple(counted(link.entry for link in self.links))
 
     @property
     def last(self) -> TriggerEntry | None:
@@ -144,12 +145,3 @@ def encode(entry: TriggerEntry) -> bytes:
 def decode(content: bytes, *, key: str) -> TriggerEntry:
     """The inverse of `encode`. Raises `Kind.DAMAGED` or `Kind.UNSUPPORTED`, naming `key`."""
     return decode_state(content, TriggerEntry, key=key, what="an entry of a retrain trigger")
-
-
-def _counted(entries: Iterable[TriggerEntry]) -> list[TriggerEntry]:
-    found, newest = [], 0
-    for entry in entries:
-        if entry.token == 0 or entry.token >= newest:
-            found.append(entry)
-            newest = max(newest, entry.token)
-    return found

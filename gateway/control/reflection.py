@@ -19,11 +19,11 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.errors import invalid
 from gateway.pb import inference_pb2, tidegate_pb2
-from gateway.pb.rpcs import MONITORING, ROLLOUTS_SERVICE, SERVICE
+from gateway.pb.rpcs import LABELS_SERVICE, MONITORING, ROLLOUTS_SERVICE, SERVICE
 from registry.pb import model_config_pb2
 
 PATHS = (b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
-OF_INFERENCE = (SERVICE, MONITORING, "tidegate.Labels", "grpc.health.v1.Health")
+OF_INFERENCE = (SERVICE, MONITORING, LABELS_SERVICE, "grpc.health.v1.Health")
 MAX_REQUEST_BYTES = 4_096  # of one request, which is echoed in its answer; names are far shorter
 
 _ALPHA, _V1 = ".grpc.reflection.v1alpha.", ".grpc.reflection.v1."

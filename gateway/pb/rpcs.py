@@ -13,6 +13,7 @@ from gateway.pb import inference_pb2, tidegate_pb2
 SERVICE = "inference.GRPCInferenceService"
 MONITORING = "tidegate.Monitoring"
 ROLLOUTS_SERVICE = "tidegate.Rollouts"
+LABELS_SERVICE = "tidegate.Labels"
 
 
 @dataclass(frozen=True, slots=True)

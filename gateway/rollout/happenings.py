@@ -9,7 +9,8 @@ from gateway.rollout.notices import Condition, Occurrence
 from gateway.rollout.plan import WEIGHT_UNITS, Plan
 from gateway.rollout.plan import Event as Told
 from gateway.rollout.standing import Standing, advance
-from registry.rollout_entries import RolloutEntry, counted
+from registry.fencing import counted
+from registry.rollout_entries import RolloutEntry
 
 _EVENTS: dict[Event, Told] = {
     Event.PREPARE: "started",

@@ -14,8 +14,9 @@ import msgspec
 from gateway.rollout.machine import FINAL, Cause, Event, IllegalTransitionError, Phase, after
 from gateway.rollout.plan import Plan, weight_units
 from registry.errors import Kind, RegistryError, damaged
+from registry.fencing import counted
 from registry.names import Digest
-from registry.rollout_entries import RolloutEntry, counted
+from registry.rollout_entries import RolloutEntry
 
 NOT_A_SPLIT = "sample ratio"  # stands among the metrics for what makes all of them invalid
 _Details = TypeVar("_Details")
