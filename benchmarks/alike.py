@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Bench:
     requests: Sequence[Prepared]
     sent: int = 0
     turns: int = 0
-    failures: Counter[str] | None = None
+    failures: Counter[str] = field(default_factory=Counter)
 
     def turn(self, names: Sequence[str], candidates: Mapping[str, int]) -> list[Document]:
         """One rollout of each model, from when it begins until all are over."""
@@ -107,7 +107,7 @@ class Bench:
         while time.monotonic() < end and not all(_over(self.operations.status(each)) for each in ids):
             answers = Callers("grpc", (HOST, self.port), self._next(), Size(connections=4, streams=16, room=1)).start(WINDOW_S).finish()
             self.sent += answers.ok
-            self.failures = (self.failures or Counter()) + answers.outcomes
+            self.failures += answers.outcomes
         return [self._ended(each) for each in ids]
 
     def _next(self) -> Sequence[Prepared]:
@@ -120,7 +120,7 @@ class Bench:
         status = self.operations.status(rollout)
         if not status.final:
             self.operations.abort(rollout, actor="bench", reason="it has had its share of the requests")
-        evidence = bool(status.tripped) or status.cause in ("invalid", "tripped")
+        evidence = bool(status.tripped) or status.cause in ("invalid", "failed")
         return {
             "id": rollout,
             "phase": status.phase,
@@ -193,7 +193,7 @@ def summary(ends: list[Document], bench: Bench) -> Document:
     shares = {name: {"share": round(count / len(ends), 4), "upper_95": round(upper(count, len(ends)), 4)}
               for name, count in (("failed", len(failed)), ("paused", len(paused)), ("promoted", promoted))}  # fmt: skip
     return {
-        "rollouts": len(ends), **shares, "requests": bench.sent, "not_answered": dict(bench.failures or {}),
+        "rollouts": len(ends), **shares, "requests": bench.sent, "not_answered": dict(bench.failures),
         "phases": dict(Counter(end["phase"] for end in ends)), "others": [end for end in ends if end["phase"] != "succeeded"],
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Which entries of a journal count, where holders of claims write them: a token is the number of a claim, and later ones have greater ones."""
+"""Which entries of a journal count, where holders of claims write them: a token is the number of a claim, later ones are greater."""
 
 from __future__ import annotations
 
