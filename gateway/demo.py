@@ -27,6 +27,7 @@ from gateway.demo_months import NAMES, MonthError, Seen, first_moved, seen, sent
 from gateway.demo_rollouts import candidates, roll_out
 from gateway.demo_story import ALIAS, MODEL, PERSON, DemoError, Server, Story, published
 from gateway.load import Measurement, closed_loop
+from gateway.rollout.operations import Operations
 from registry.store import Store
 from registry.training import TrainingRecord
 
@@ -144,6 +145,7 @@ def _record(january: Dataset, score: Score) -> TrainingRecord:
 def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Store, clock: Clock) -> None:
     """The same model with the same parts is published once; the alias follows it."""
     with story.step("Publish") as done:
+        _end_rollouts(store, clock)
         put = published(store, trained.exported, clock)
         aliases = store.aliases(MODEL)
         stands = aliases.all().get(ALIAS)
@@ -153,6 +155,14 @@ def _publish(story: Story, summary: dict[str, Any], trained: Trained, store: Sto
         summary["version"], summary["new"] = put.version, put.new
         had = "" if put.new else ", published by an earlier run"
         done(f"{MODEL} version {put.version} in {store.medium.root}, {ALIAS} ({put.model_digest[:19]}…{had})")
+
+
+def _end_rollouts(store: Store, clock: Clock) -> None:
+    """Those that an earlier run was stopped in would have a part of this one's traffic."""
+    operations = Operations(store, now=clock.wall)
+    for status in operations.statuses():
+        if status.model == MODEL:
+            operations.abort(status.id, actor=PERSON, reason="the demo begins anew")
 
 
 def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitStack, clock: Clock) -> Server:
@@ -255,14 +265,15 @@ def _watch(story: Story, summary: dict[str, Any], server: Server, trained: Train
     from retrain.train import frame
 
     with story.step("Watch") as done:
-        answer = _drift(server, len(came_true), clock)
+        version = str(summary["version"])
+        answer = _drift(server, version, len(came_true), clock)
         months = [_seen(NAMES[1], None, answer, came_true)]
         requests = 0
         for number, rows in trained.later.items():
             served = np.full(rows.rows, np.nan)
             expected = trained.pipeline.predict_proba(frame(rows))[:, 1]
             requests += _measured(server.client, rows, expected, size=BATCH_ROWS, concurrency=4, served=served).requests
-            before, answer = answer, _drift(server, answer["rows"] + rows.rows, clock)
+            before, answer = answer, _drift(server, version, answer["rows"] + rows.rows, clock)
             months.append(_seen(NAMES[number - 1], before, answer, _came_true(rows, served)))
         asked = sum(month.rows for month in months[1:])
         done(
@@ -288,11 +299,11 @@ def _seen(name: str, before: dict[str, Any] | None, after: dict[str, Any], came_
         raise DemoError(str(error)) from error
 
 
-def _drift(server: Server, rows: int, clock: Clock) -> dict[str, Any]:
+def _drift(server: Server, version: str, rows: int, clock: Clock) -> dict[str, Any]:
     """What the server says of the version, once it has evaluated all rows that were sent to it."""
     rest, until = RestClient(server.http), clock.now() + DRIFT_TIMEOUT_S
     while True:
-        found = _evaluated(rest)
+        found = _evaluated(rest, version)
         if found["rows"] == rows:
             return found
         if found["rows"] > rows or clock.now() > until or server.child.wait(EVALUATE_S / 4) is not None:
@@ -300,10 +311,10 @@ def _drift(server: Server, rows: int, clock: Clock) -> dict[str, Any]:
             raise DemoError(f"the server does not say what drifts: {problem}")
 
 
-def _evaluated(rest: RestClient) -> dict[str, Any]:
+def _evaluated(rest: RestClient, version: str) -> dict[str, Any]:
     """What is known now; no rows where there is no answer, which is so while the process that evaluates begins."""
     try:
-        (found,) = rest.call("GET", f"/v2/models/{MODEL}/drift")["versions"]
+        (found,) = rest.call("GET", f"/v2/models/{MODEL}/versions/{version}/drift")["versions"]
     except CallError as error:
         return {"rows": 0, "problem": str(error)}
     return dict(found)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CONCURRENCY = 4  # the machine has time to spare, which is what a shadow runs in
 AT_ONCE = 500  # requests between two looks at the rollout
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 UNIT = "flight"  # the parameter by which a rollout tells callers apart
 ENOUGH = {"ratio": None, "or_abs": 0.05}
 TOLD = ("pass", "fail", "moved", "rolled")  # of what happened to a rollout
@@ -44,7 +44,7 @@ PLAN: dict[str, Any] = {
         "keep_stable_warm": "1s",
         "strategy": {
             "steps": [
-                {"shadow": {"percent": 100, "max_share_of_capacity": 1.0}, "until": {"min_units": 1_000}},
+                {"shadow": {"percent": 100, "max_share_of_capacity": 1.0}, "until": {"min_units": 400}},
                 {"setWeight": 10, "until": {"min_units": 100}},
                 {"setWeight": 50, "until": {"min_units": 500}},
             ]

@@ -8,7 +8,7 @@ from gateway.rollout import events
 from gateway.rollout.metric_rules import Finding
 from gateway.rollout.plan import Metric, Plan, Until, seconds
 from gateway.rollout.records import Flag
-from gateway.rollout.thresholds import has_say
+from gateway.rollout.thresholds import has_say, is_latency
 
 RARE = Flag.SERVER_ERROR | Flag.BAD_OUTPUT  # of which a working version has next to none
 _LOOSE_ALPHA = 0.1
@@ -68,6 +68,11 @@ def _metrics(plan: Plan) -> Iterator[Finding]:
         yield from ((f"spec.analysis.metrics.{number}.{path}", message) for path, message in _metric(metric))
     if plan.spec.strategy.ab is None and not any(metric.critical for metric in metrics):
         yield "spec.analysis.metrics", "none is critical, so nothing that is measured rolls back; crashes and failures in a row still do"
+    if plan.spec.strategy.ab is None and not plan.spec.inline and not any(step.shadow is not None for step in plan.steps()):
+        yield from (
+            (f"spec.analysis.metrics.{number}", "the candidate runs in a process of its own, which takes longer: let it be inline")
+            for number, metric in enumerate(metrics) if metric.type == "dominance" or is_latency(metric)
+        )  # fmt: skip
     passing = [metric for metric in metrics if has_say(metric, shadow=True) or has_say(metric, shadow=False)]
     if passing and all(metric.type == "query" for metric in passing):
         yield "spec.analysis.metrics", "only queries have a say in passing: a constant passes a version that got no traffic"

@@ -196,7 +196,9 @@ class Counting:
         timed = calls[now & ((calls["flags"] & _REJECTED) == 0)]
         for metric, counter in self._each():
             if isinstance(counter, Slowness):
-                counter.add(_times(metric, timed), timed["arm"], timed["batch_rows"])
+                times = _times(metric, timed)
+                known = ~np.isnan(times)  # whom nobody waited for had none
+                counter.add(times[known], timed["arm"][known], timed["batch_rows"][known])
             elif isinstance(counter, Mixes):
                 told = calls[answered]
                 counter.add(told["value"].astype(np.float64), told["arm"].astype(np.int64), told["step"].astype(np.int64))

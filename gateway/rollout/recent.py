@@ -12,7 +12,7 @@ from gateway.rollout import events
 from gateway.rollout.plan import Plan
 from gateway.rollout.recorder import flag_of
 
-_SAMPLE = re.compile(r"(tidegate_requests_total|tidegate_request_duration_seconds_bucket)\{(.*)\} (\S+)")
+_SAMPLE = re.compile(r"(tidegate_requests_total|tidegate_compute_duration_seconds_bucket)\{(.*)\} (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -22,7 +22,7 @@ class Reading:
     """What a page counted of one model, over all its versions."""
 
     codes: Mapping[str, float]  # requests by how they ended
-    faster: Mapping[float, float]  # requests that took at most so many seconds; inf: all
+    faster: Mapping[float, float]  # runs that took at most so many seconds; inf: all
 
     def since(self, before: Reading) -> Reading:
         """What came after `before`. A server that began anew counts from 0."""
@@ -39,11 +39,12 @@ class Reading:
     def share(self, condition: events.Condition) -> float:
         """Of requests that meet a condition, and never 0: what was not seen is taken for half a time (Krichevsky, Trofimov).
 
-        A bound on latency between two buckets is held against the lower one, so the share is not too small. The page tells no bad outputs.
+        A bound on latency between two buckets is held against the lower one, so the share is not too small. The page tells no bad outputs,
+        and not how many requests were in a run: as many in slow ones as in others.
         """
         flagged = sum(count for code, count in self.codes.items() if code in Code.__members__ and flag_of(Code[code]) & condition.flags)
         timed, within = self.faster.get(math.inf, 0.0), max((bound for bound in self.faster if bound <= condition.above_s), default=0.0)
-        slow = timed - self.faster.get(within, 0.0) if math.isfinite(condition.above_s) else 0.0
+        slow = self.requests * (1.0 - self.faster.get(within, 0.0) / timed) if timed and math.isfinite(condition.above_s) else 0.0
         return (min(flagged + slow, self.requests) + 0.5) / (self.requests + 1.0)
 
 

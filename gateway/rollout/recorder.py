@@ -32,7 +32,7 @@ _FAULTS = (Code.OVERLOADED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.INTER
 
 
 def flag_of(code: Code) -> int:
-    """What a request that ended with a code says of the version that had it. A caller that went away says nothing but how long it took."""
+    """What a request that ended with a code says of the version that had it. A caller that went away says nothing."""
     if code in _REJECTIONS:
         return Flag.REJECTED_INPUT
     return Flag.SERVER_ERROR if code in _FAULTS else 0
@@ -95,17 +95,18 @@ class Recorder:
 
     def served(self, batch: Batch) -> None:
         """Record a batch whose answers are out."""
-        ended = batch.ended + batch.answering
+        took = batch.ended + batch.answering - batch.started
         for items, outputs in batch.groups:
             starts = starts_of(items, batch.rows if items is batch.items else sum([item.rows for item in items]))
-            self._record(*self._chosen(items, starts), ended, batch.rows, outputs)
+            self._record(*self._chosen(items, starts), took, batch.rows, outputs)
         if batch.failed:
-            self._record_failed(batch.failed, ended, batch.rows)
+            self._record_failed(batch.failed, took, batch.rows)
 
     def ended(self, item: Item, code: Code, flags: int = 0) -> None:
         """Record a request that ended without a run, with more that is known of it."""
-        records = self._blank([item], self._now(), 0)
-        records["flags"] = flag_of(code) | flags
+        found = flag_of(code) | flags
+        records = self._blank([item], self._now() - item.arrival if found else math.nan, 0)
+        records["flags"] = found
         self._leave(records)
 
     def _chosen(self, items: Sequence[Item], starts: Sequence[int]) -> tuple[Sequence[Item], Sequence[int]]:
@@ -116,10 +117,10 @@ class Recorder:
         taking = [at for at, arm in enumerate(arms) if arm == self.arm]
         return [items[at] for at in taking], [starts[at] for at in taking]
 
-    def _record(self, items: Sequence[Item], firsts: Sequence[int], ended: float, rows: int, outputs: Arrays) -> None:
+    def _record(self, items: Sequence[Item], firsts: Sequence[int], took: float, rows: int, outputs: Arrays) -> None:
         if not items:
             return
-        records = self._blank(items, ended, rows)
+        records = self._blank(items, took, rows)
         records["value"] = self._reading.of(outputs, firsts)
         flags = [_SERVER_ERROR if item.done else 0 for item in items]
         bad = _bad_rows(outputs, len(outputs[0]) if self._reading.batched and outputs else 1)
@@ -131,20 +132,20 @@ class Recorder:
         records["flags"] = flags
         self._leave(records)
 
-    def _record_failed(self, failed: Sequence[tuple[Item, RunFault]], ended: float, rows: int) -> None:
+    def _record_failed(self, failed: Sequence[tuple[Item, RunFault]], took: float, rows: int) -> None:
         pairs = [(item, fault) for item, fault in failed if item.arm == self.arm]
         if not pairs:
             return
-        records = self._blank([item for item, _ in pairs], ended, rows)
+        records = self._blank([item for item, _ in pairs], took, rows)
         records["flags"] = [flag_of(fault.code) | (Flag.CRASHED if isinstance(fault, RunLost) else 0) for _, fault in pairs]
         self._leave(records)
 
-    def _blank(self, items: Sequence[Item], ended: float, rows: int) -> np.ndarray:
+    def _blank(self, items: Sequence[Item], took: float, rows: int) -> np.ndarray:
         """Records of these items, of whom nothing bad is known."""
         count = len(items)
         records = self._blanks[:count].copy() if count <= _BLANKS else np.repeat(self._blanks[:1], count)
         records["unit"] = [item.unit for item in items]
-        records["latency_s"] = [ended - item.arrival for item in items]
+        records["latency_s"] = took
         records["batch_rows"] = rows
         records["time_s"] = self._wall()
         return records

@@ -14,16 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from gateway import demo
+from gateway import demo, demo_rollouts
 from gateway.client import CallError
 from gateway.control.child import Child
 from gateway.control.ports import is_free
 from gateway.demo_months import NAMES
 from gateway.demo_story import DemoError, Server
 from gateway.errors import Code
+from gateway.rollout.operations import Operations
+from gateway.rollout.plan import Plan
 from registry.entries import AliasMoved
 from registry.parts import read_parts
 from registry.store import Store
@@ -143,7 +146,7 @@ def test_a_folder_that_is_something_else_is_refused_at_once(tmp_path: Path) -> N
 
 
 def test_the_champion_follows(tmp_path: Path) -> None:
-    """From whatever it stood for to what this run trained, which may be a version of an earlier run."""
+    """From whatever it stood for to what this run trained, which may be a version of an earlier run; a rollout of that one is over."""
     store, summary = Store.create(tmp_path), {}
     table = Dataset({"x": np.arange(40, dtype=np.float32)}, np.arange(40) % 2)
     pipelines = [train.fit(table, seed=seed) for seed in (0, 1)]
@@ -153,6 +156,11 @@ def test_the_champion_follows(tmp_path: Path) -> None:
         assert ({"champion": version}, version) == (store.aliases("flights").all(), summary["version"])
     moves = [entry for entry in store.history("flights") if isinstance(entry, AliasMoved)]
     assert [(None, 1), (1, 2), (2, 1)] == [(entry.from_version, entry.to) for entry in moves]
+
+    operations = Operations(store, now=float)
+    left = operations.apply(msgspec.json.decode(demo_rollouts.plan(2), type=Plan), actor="demo").status
+    demo._publish(Silent(), summary, demo.Trained(*models[0]), store, Still())  # type: ignore[arg-type]
+    assert ("admitted", "aborted") == (left.phase, operations.status(left.id).phase)
 
 
 class Silent:
@@ -211,7 +219,7 @@ class Asked:
 def evaluated(monkeypatch: pytest.MonkeyPatch, rows: int, *answers: object) -> dict[str, Any]:
     asked = Asked(*answers)
     monkeypatch.setattr(demo, "RestClient", lambda _http: asked)
-    return demo._drift(Server(asked, "", "", "", "", asked), rows, Still())  # type: ignore[arg-type]
+    return demo._drift(Server(asked, "", "", "", "", asked), "1", rows, Still())  # type: ignore[arg-type]
 
 
 def test_the_evaluation_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from gateway.protocol.tensors import TensorSpec
 from gateway.rollout.recorder import Recorder
 from gateway.rollout.records import Flag
 from gateway.rollout.ring import ARMS, Rings
-from gateway.serving.batch import Batch
+from gateway.serving.batch import Batch, Item
 from gateway.serving.routing import Routes
 from gateway.serving.splits import CANDIDATE, STABLE, Arm, Split
 from gateway.serving.versions import Version
@@ -301,6 +302,30 @@ def test_of_those_outside_the_sample_only_what_happened_is_told() -> None:
     desk.call(INFER, infer(ROWS, tag(1)), (UNIT, user))
     failed, slow = junction.records()
     assert (True, 0, Flag.SERVER_ERROR) == (bool(slow["latency_s"] > 0.5), slow["flags"], failed["flags"])
+
+
+def test_a_call_s_time_is_its_run_s_and_not_the_wait_for_the_other_arm() -> None:
+    """Whichever arm runs first in a tick, and whoever came first."""
+    for order in ((STABLE, CANDIDATE), (CANDIDATE, STABLE)):
+        junction = Junction(5_000)
+        junction.stable.per_run_s, junction.models[0].per_run_s = 0.1, 0.3
+        for arm in order:
+            junction.desk.open(INFER, infer(ROWS, tag(1)), fields=((UNIT, junction.users(arm, 1)[0]),))
+        junction.desk.loop.settle()
+        records = junction.records()
+        assert list(order) == records["arm"].tolist()
+        assert [pytest.approx((0.1, 0.3)[arm], rel=1e-3) for arm in order] == records["latency_s"].tolist()
+
+
+def test_who_went_away_in_the_queue_has_no_time() -> None:
+    """And who was not let in has that of the refusal."""
+    junction = Junction(10_000)
+    item = Item()
+    item.arrival, item.unit, item.arm = junction.desk.loop.now() - 2.0, 7, CANDIDATE
+    for code in (Code.CANCELLED, Code.DEADLINE_EXCEEDED):
+        junction.versions[CANDIDATE].rollout.ended(item, code)
+    gone, late = junction.records()["latency_s"].tolist()
+    assert (True, 2.0) == (math.isnan(gone), late)
 
 
 class Noisy(RowsModel):

@@ -20,10 +20,10 @@ def page(*, ok: int, bad: int = 0, slow: int = 0, model: str = "m", cancelled: i
         f'tidegate_requests_total{{arm="stable",code="INTERNAL",model="{name}",protocol="grpc",version="1"}} {bad}\n'
         f'tidegate_requests_total{{arm="stable",code="CANCELLED",model="{name}",protocol="grpc",version="1"}} {cancelled}\n'
         'tidegate_requests_total{arm="stable",code="OK",model="another",protocol="grpc",version="1"} 1e9\n'
-        f'tidegate_request_duration_seconds_bucket{{le="0.01",model="{name}",version="1"}} {total - 2 * slow}\n'
-        f'tidegate_request_duration_seconds_bucket{{le="0.05",model="{name}",version="1"}} {total - slow}\n'
-        f'tidegate_request_duration_seconds_bucket{{le="+Inf",model="{name}",version="1"}} {total}\n'
-        f'tidegate_request_duration_seconds_count{{model="{name}",version="1"}} {total}\n'
+        f'tidegate_compute_duration_seconds_bucket{{le="0.01",model="{name}",version="1"}} {total - 2 * slow}\n'
+        f'tidegate_compute_duration_seconds_bucket{{le="0.05",model="{name}",version="1"}} {total - slow}\n'
+        f'tidegate_compute_duration_seconds_bucket{{le="+Inf",model="{name}",version="1"}} {total}\n'
+        f'tidegate_compute_duration_seconds_count{{model="{name}",version="1"}} {total}\n'
         "tidegate_up 1\n"
     )  # fmt: skip
 

@@ -285,6 +285,18 @@ def test_what_is_probably_not_meant_is_warned_of(changes: dict[str, Any], warnin
     assert [warning] == warned(changes)
 
 
+def test_an_isolated_candidate_is_slower_for_that() -> None:
+    """So its latency is compared where it is in the servers' process: after a shadow, or at once."""
+    slow, pause = {"name": "slow", "type": "dominance"}, {f"{STEPS}.0": {"pause": {}}}
+    kept, late = RATE | {"critical": True}, RATE | {"name": "late", "event": "latency_ms > 50"}
+    home, *timed = warned(pause | {METRICS: [kept, slow, late]})
+    assert "no shadow step" in home
+    isolated = "the candidate runs in a process of its own, which takes longer: let it be inline"
+    assert [f"{METRICS}.{number}: {isolated}" for number in (1, 2)] == timed
+    assert 1 == len(warned(pause | {METRICS: [kept, slow], "spec.inline": True}))
+    assert [] == warned({f"{METRICS}.1": slow})
+
+
 def test_a_split_is_only_reported_on() -> None:
     """It needs neither a verdict nor a critical metric; what the arms leave is stable's."""
     assert [] == warned(AB)

@@ -285,6 +285,17 @@ def test_latency_is_compared_at_equal_batch_sizes() -> None:
         assert "at equal batch sizes" in found.sentence
 
 
+def test_calls_without_a_time_are_no_fast_ones() -> None:
+    """They are not looked at; those that failed are, as too slow for any bound."""
+    tally = entered(plan({"name": "latency", "type": "dominance"}, ERRORS), weight=5000)
+    calls = traffic(np.random.default_rng(9), 1000, 0.5)
+    calls["latency_s"] = 0.01
+    calls["latency_s"][:300] = np.nan
+    calls["flags"][:100] |= np.uint16(Flag.SERVER_ERROR)
+    tally.add(calls)
+    assert 800 == sum(metric(tally.verdicts(1.0), "latency").found.units)
+
+
 def test_a_bound_on_latency_passes_and_fails() -> None:
     """2 % of the calls over 30 ms in both arms, and four times as many."""
     random = np.random.default_rng(7)
