@@ -37,6 +37,7 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     split_digests: dict[str, Digest] = {}  # of those rows as they were trained on
     versions: dict[str, str] = {}  # of what took part: python, scikit-learn, onnxruntime, …
     hardware: dict[str, Plain] = {}
+    engine: dict[str, Plain] = {}  # where rows were read and estimators fitted, unless on that hardware: name, nodes, cores, …
     wall_s: Annotated[float, msgspec.Meta(ge=0)] | None = None  # seconds from the claim to the export
     run_url: str | None = None  # where people follow the run
 
@@ -76,6 +77,7 @@ def _problem(record: TrainingRecord) -> str | None:
     values = [
         *record.parameters.values(),
         *record.hardware.values(),
+        *record.engine.values(),
         record.wall_s,
         *(value for metrics in record.metrics.values() for value in metrics.values()),
     ]

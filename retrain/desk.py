@@ -26,6 +26,7 @@ from registry.trigger_entries import State, TriggerEntry, TriggerJournal
 from registry.triggers import Claim, Trigger
 from retrain import snapshot as snapshots
 from retrain import spec as specs
+from retrain.carrying import HERE, Carrier
 from retrain.champion import champion_of
 from retrain.errors import ClaimLost, Refusal, RetrainError
 from retrain.gate_settings import Check, Gate
@@ -51,6 +52,8 @@ class Desk:
     progress: Progress = unseen
     ttl_s: float = TTL_S
     trial: Trial = load_in_child
+    carrier: Carrier = HERE
+    limit_s: float | None = None  # of reading and training
 
     def perform(
         self, trigger: Trigger, wish: Wish | None, *, as_of_s: float | None = None, rollout: Rollout | None = None, base: str | None = None
@@ -58,7 +61,8 @@ class Desk:
         """Do what a trigger asks for, or find what came of it. `wish` may be None where the trigger has been accepted.
 
         `base`: the alias that must still stand for the trigger's version. Raises `Kind.CONFLICT` where another job has the model, or took
-        the trigger over; `RetrainError` for a wish that cannot be understood. Refusals and failures are entries, not exceptions.
+        the trigger over; `RetrainError` for a wish that cannot be understood; `ClusterError`, which leaves the trigger to the next job.
+        Refusals and failures are entries, not exceptions.
         """
         journal = self._journal(trigger)
         if journal.final:
@@ -128,7 +132,7 @@ class Desk:
         """The work of a trigger without its claim, as a replay does it."""
         return Job(
             store=self.store, trigger=trigger, spec=located.spec, source=located.source, clock=self.clock, folder=self.folder,
-            progress=self.progress,
+            progress=self.progress, carrier=self.carrier, limit_s=self.limit_s,
         )  # fmt: skip
 
     def _job(self, trigger: Trigger, located: Located, heartbeat: Heartbeat) -> Job:

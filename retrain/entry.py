@@ -16,7 +16,7 @@ from typing import Any
 from retrain import recipes
 from retrain.dataset import Dataset
 from retrain.errors import RetrainError
-from retrain.recipes import Progress, unseen
+from retrain.recipes import HERE, Fitter, Progress, unseen
 from retrain.table import Part
 
 SEARCH = "search"
@@ -65,16 +65,17 @@ def by_function(text: str, part: Part, parameters: Mapping[str, Any], *, seed: i
 
 
 def by_recipe(
-    rows: Dataset, parameters: Mapping[str, Any], champion: Mapping[str, Any], *, seed: int, progress: Progress = unseen
-) -> Trained:
+    rows: Dataset, parameters: Mapping[str, Any], champion: Mapping[str, Any], *, seed: int, progress: Progress = unseen,
+    fitter: Fitter = HERE,
+) -> Trained:  # fmt: skip
     """The recipe of `parameters`, else that of the `champion`'s record, else the best of a search. Raises `RetrainError`."""
     searched = parameters.get(recipes.RECIPE) == SEARCH
     recipe = None if searched else recipes.recipe_of(parameters) or _known(champion)
     losses: dict[str, float] = {}
     if recipe is None:
-        recipe, losses = recipes.search(rows, seed=seed, progress=lambda what, share: progress(what, 0.8 * share))
+        recipe, losses = recipes.search(rows, seed=seed, progress=lambda what, share: progress(what, 0.8 * share), fitter=fitter)
     start = 0.8 if losses else 0.0
-    fitted = recipes.fit(recipe, rows, seed=seed, progress=lambda what, share: progress(what, start + (1 - start) * share))
+    fitted = fitter.fit(recipe, rows, seed=seed, progress=lambda what, share: progress(what, start + (1 - start) * share))
     metrics = {f"search {name}": {"log_loss": loss} for name, loss in losses.items()}
     return Trained(fitted, str(recipe), recipe.recorded, metrics)
 

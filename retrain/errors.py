@@ -16,5 +16,16 @@ class Refusal(Exception):
         self.reason = reason
 
 
+class ClusterError(Exception):
+    """The cluster that a job was to run on cannot do it; nothing is said of the job, so its trigger stays as it was.
+
+    `reachable`: it answers, and what runs there is not what runs here.
+    """
+
+    def __init__(self, message: str, *, reachable: bool = False) -> None:
+        super().__init__(message)
+        self.reachable = reachable
+
+
 class ClaimLost(Exception):
     """Another job has taken the trigger over; this one writes nothing more."""

@@ -15,23 +15,23 @@ import numpy as np
 
 from registry.names import digest_of
 from registry.store import Store
-from registry.training import TrainingRecord
+from registry.training import Plain, TrainingRecord
 from registry.triggers import Trigger
 from retrain import comparing, gates, provenance
 from retrain.asking import Model, stored
 from retrain.card import card
+from retrain.carrying import HERE, Carried, Carrier
 from retrain.champion import Champion, champion_of
 from retrain.dataset import Dataset
-from retrain.engine import MEMORY_MIB, engine
+from retrain.engine import MEMORY_MIB
 from retrain.entry import Trained, by_function, by_recipe
-from retrain.errors import Refusal
+from retrain.errors import Refusal, RetrainError
 from retrain.export import Exported, ParityError, export
 from retrain.gate_settings import Gate
-from retrain.inputs import Input, inputs_of
-from retrain.sources import Source, fits
+from retrain.inputs import inputs_of
+from retrain.sources import Source
 from retrain.spec import JobSpec
-from retrain.surveying import survey
-from retrain.table import Part, Table
+from retrain.table import Part
 from retrain.validation import Report, judge
 
 
@@ -65,6 +65,7 @@ class Found:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     model_digest: str | None = None
     exported: Exported | None = None
+    place: dict[str, Plain] = field(default_factory=dict)  # where it was carried out, unless here
 
     def passed(self, gate: Gate) -> None:
         """Note a gate. Raises `Refusal` where it is not passed."""
@@ -85,6 +86,8 @@ class Job:
     folder: Path  # whose commit and lock file count
     lock: Path | None = None
     memory_mib: int = MEMORY_MIB
+    carrier: Carrier = HERE
+    limit_s: float | None = None  # of reading and training; it is looked at between steps, and wherever progress is told
     progress: Progress = unseen
     check: Callable[[], None] = lambda: None
 
@@ -93,12 +96,14 @@ class Job:
         start, spec = self.clock.now(), self.spec
         champion = champion_of(self.store, spec.model, spec.base_version)
         inputs = inputs_of(champion.schema)
-        with engine(memory_mib=self.memory_mib) as connection:
-            table = Table(connection, self.source, spec.snapshot, inputs)
-            self._validate(table, champion, inputs, found)
-            train, holdout = table.split()
-            rows, later = self._loaded(train, found), self._loaded(holdout, found)
-            trained = self._train(train, rows, champion)
+        timed = replace(self, check=self._limited(start))
+        opened = self.carrier.opened(self.source, spec.snapshot, inputs, memory_mib=self.memory_mib, check=timed.check)
+        with opened as carried:
+            timed._validate(carried, champion, found)
+            train, holdout = carried.split()
+            rows, later = timed._loaded(train, found), timed._loaded(holdout, found)
+            trained = timed._train(carried, train, rows, champion)
+            found.place = carried.facts()
         found.metrics |= trained.metrics
         self._export(trained, rows, later, found)
         self._judge(champion, later, found)
@@ -112,16 +117,19 @@ class Job:
         found.exported = replace(found.exported, parts=parts)
         return found
 
-    def _validate(self, table: Table, champion: Champion, inputs: tuple[Input, ...], found: Found) -> None:
+    def _limited(self, start: float) -> Callable[[], None]:
+        """`check`, and whether there is time left."""
+
+        def check() -> None:
+            self.check()
+            if self.limit_s is not None and self.clock.now() - start > self.limit_s:
+                raise RetrainError(f"reading and training took longer than {self.limit_s:g} s")
+
+        return check
+
+    def _validate(self, carried: Carried, champion: Champion, found: Found) -> None:
         self._step("validating", 0.0)
-        total, seen = max(table.rows(), 1), 0
-
-        def advance(rows: int) -> None:
-            nonlocal seen
-            seen += rows
-            self.progress("validating", seen / total)
-
-        counted = survey(table.batches(), inputs, table.types, champion.schema, champion.profile, fits=fits, progress=advance)
+        counted = carried.survey(champion.schema, champion.profile, progress=lambda share: self._step("validating", share))
         spec = self.spec
         found.report = judge(
             counted, champion.schema, champion.profile, spec.gates.validation, model=spec.model, version=spec.base_version,
@@ -137,13 +145,14 @@ class Job:
         found.split_digests[part.name], found.split_rows[part.name] = rows.digest, rows.rows
         return rows
 
-    def _train(self, part: Part, rows: Dataset, champion: Champion) -> Trained:
+    def _train(self, carried: Carried, part: Part, rows: Dataset, champion: Champion) -> Trained:
         self._step("training", None)
         spec = self.spec
         if spec.entry_point is not None:
-            return by_function(spec.entry_point, part, spec.parameters, seed=spec.seed)
-        told = lambda what, share: self.progress(f"training {what}", share)  # noqa: E731 - one line, used once
-        return by_recipe(rows, spec.parameters, champion.parameters, seed=spec.seed, progress=told)
+            with carried.entry(spec.entry_point):
+                return by_function(spec.entry_point, part, spec.parameters, seed=spec.seed)
+        told = lambda what, share: self._step(f"training {what}", share)  # noqa: E731 - one line, used once
+        return by_recipe(rows, spec.parameters, champion.parameters, seed=spec.seed, progress=told, fitter=carried)
 
     def _export(self, trained: Trained, rows: Dataset, later: Dataset, found: Found) -> None:
         self._step("exporting", None)
@@ -179,7 +188,7 @@ class Job:
             dataset_rows=found.report.rows if found.report else None, parameters=trained.parameters, seed=spec.seed, metrics=found.metrics,
             base_version=spec.base_version, trigger=self.trigger.id, entry_point=trained.how, seeds={"bootstrap": spec.bootstrap_seed},
             split_rows=found.split_rows, split_digests=found.split_digests, versions=provenance.versions(), hardware=provenance.hardware(),
-            wall_s=round(wall_s, 3), run_url=spec.run_url,
+            wall_s=round(wall_s, 3), run_url=spec.run_url, engine=found.place,
         )  # fmt: skip
 
     def _step(self, what: str, share: float | None) -> None:

@@ -20,6 +20,7 @@ from registry.errors import Kind, RegistryError
 from registry.label_chain import Chain
 from registry.labels import COMMITS as LABELS
 from registry.labels import LabelCommit
+from registry.log_accounts import Account
 from registry.log_commits import Commit
 from registry.log_layout import COMMITS as ANSWERS
 from registry.log_layout import open_log
@@ -128,17 +129,37 @@ def label_chain(root: Path) -> Chain[Any]:
     return Chain(DirectoryMedium(root), LABELS, LabelCommit, what="a commit of labels")
 
 
-def tip_of(root: Path, chain: Chain[Any]) -> Commits:
-    """The last commit that there is; 0 where there is none. Raises `RetrainError` for a directory that is no log."""
+def opened(root: Path) -> str:
+    """The id of a log. Raises `RetrainError` for a directory that is none."""
     try:
-        identity = open_log(DirectoryMedium(root)).id
+        return open_log(DirectoryMedium(root)).id
     except RegistryError as error:
         if error.kind is Kind.NOT_FOUND:
             raise RetrainError(f"{root} is no inference log") from error
         raise
+
+
+def tip_of(root: Path, chain: Chain[Any]) -> Commits:
+    """The last commit that there is; 0 where there is none. Raises `RetrainError` for a directory that is no log."""
+    identity = opened(root)
     for _ in chain.news():
         pass
     return Commits(log=identity, seq=chain.seq, tip=chain.tip or NO_ENTRY)
+
+
+def drop_share(root: Path, model: str, *, since_us: int) -> float | None:
+    """Share of the rows that were to be logged since then, by when they were committed, and were lost; copies of shadows do not count.
+
+    None where there were no rows. Raises `RetrainError` for a directory that is no log, `Kind.DAMAGED`.
+    """
+    opened(root)
+    accepted = lost = 0
+    for commit in answer_chain(root).news():
+        for name, arm, kept, dropped in Account(accepted=commit.accepted, dropped=commit.dropped).lines():
+            if commit.created >= since_us and name == model and arm in (SERVED.values or ()):
+                lost += sum(dropped.values())
+                accepted += kept + sum(dropped.values())
+    return lost / accepted if accepted else None
 
 
 def files_at(chain: Chain[Any], seq: int, model: str | None = None) -> list[str]:

@@ -79,7 +79,7 @@ class BlockIf(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A feed that is broken is not learned from."""
 
     violations: Share | None = 0.01  # share of the latest rows that break the contract, by the column with most
-    drops: Share | None = 0.005  # share of requests that the log lost
+    drops: Share | None = 0.005  # share of the latest rows that an inference log lost, shadows not counted; files of rows lose none
     open_rollout: bool = True  # of this model
 
 

@@ -54,6 +54,27 @@ def versions() -> dict[str, str]:
     return found
 
 
+def version_of(package: str) -> str | None:
+    """Of an installed one."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def identity() -> dict[str, str]:
+    """What must be the same on two machines for one job to run on both: versions and this release's code; and the processor, for people."""
+    return {**versions(), "tidegate": f"code {_code()}", "processor": _processor() or "unknown"}
+
+
+@cache
+def _code() -> str:
+    """The first digits of the digest of every module that reads or fits."""
+    folder = Path(__file__).resolve().parent.parent
+    modules = sorted(path for package in ("kernels", "registry", "retrain") for path in (folder / package).rglob("*.py"))
+    return digest_of(b"".join(path.read_bytes() for path in modules)).removeprefix("sha256:")[:12]
+
+
 def hardware() -> dict[str, Plain]:
     """What the numbers of a training may depend on."""
     return {

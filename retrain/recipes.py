@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
@@ -17,6 +17,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
 from retrain.dataset import Dataset
 from retrain.errors import RetrainError
@@ -88,25 +89,58 @@ def fit(recipe: Recipe, rows: Dataset, *, seed: int, progress: Progress = unseen
     if recipe.name == "gradient_boosting":
         more[f"{last}__monitor"] = lambda done, *_: progress(str(recipe), (done + 1) / recipe.parameters["trees"])
     try:
-        pipeline.fit(frame(rows), rows.labels, **more)
+        with threadpool_limits(1):  # sums come out otherwise on other numbers of cores
+            pipeline.fit(frame(rows), rows.labels, **more)
     except ValueError as error:
         raise RetrainError(f"{recipe} cannot be fitted: {' '.join(str(error).split())[:300]}") from error
     progress(str(recipe), 1.0)
     return pipeline
 
 
+class Fitter(Protocol):
+    """Who fits. What comes out does not depend on it."""
+
+    def fit(self, recipe: Recipe, rows: Dataset, *, seed: int, progress: Progress) -> Pipeline:
+        """As `fit`."""
+        ...
+
+    def losses(self, recipes: tuple[Recipe, ...], before: Dataset, after: Dataset, *, seed: int, progress: Progress) -> list[float]:
+        """`loss_of` of each recipe."""
+        ...
+
+
+class Here:
+    """This process, one fit after the other."""
+
+    def fit(self, recipe: Recipe, rows: Dataset, *, seed: int, progress: Progress) -> Pipeline:
+        """See `Fitter`."""
+        return fit(recipe, rows, seed=seed, progress=progress)
+
+    def losses(self, recipes: tuple[Recipe, ...], before: Dataset, after: Dataset, *, seed: int, progress: Progress) -> list[float]:
+        """See `Fitter`."""
+        parts = [_part(progress, place, len(recipes)) for place in range(len(recipes))]
+        return [loss_of(recipe, before, after, seed=seed, progress=part) for recipe, part in zip(recipes, parts, strict=True)]
+
+
+HERE = Here()
+
+
+def loss_of(recipe: Recipe, before: Dataset, after: Dataset, *, seed: int, progress: Progress = unseen) -> float:
+    """Log loss on the rows `after` of a pipeline that is fitted to those `before`. Raises `RetrainError`."""
+    pipeline = fit(recipe, before, seed=seed, progress=progress)
+    weights = np.ones(after.rows) if after.weights is None else after.weights
+    return measured("log_loss", after.labels, pipeline.predict_proba(frame(after))[:, 1], weights)
+
+
 def search(
-    rows: Dataset, *, seed: int, recipes: tuple[Recipe, ...] | None = None, progress: Progress = unseen
+    rows: Dataset, *, seed: int, recipes: tuple[Recipe, ...] | None = None, progress: Progress = unseen, fitter: Fitter = HERE
 ) -> tuple[Recipe, dict[str, float]]:
     """The recipe with the least log loss on the latest rows, fitted to those before; and the log loss of each. Raises `RetrainError`."""
     recipes = SEARCHED if recipes is None else recipes
     cut = rows.rows - max(int(rows.rows * _VALIDATED), 1)
     before, after = rows.take(slice(0, cut)), rows.take(slice(cut, None))
-    weights = np.ones(after.rows) if after.weights is None else after.weights
-    losses: dict[str, float] = {}
-    for place, recipe in enumerate(recipes):
-        pipeline = fit(recipe, before, seed=seed, progress=_part(progress, place, len(recipes)))
-        losses[str(recipe)] = measured("log_loss", after.labels, pipeline.predict_proba(frame(after))[:, 1], weights)
+    found = fitter.losses(recipes, before, after, seed=seed, progress=progress)
+    losses = {str(recipe): loss for recipe, loss in zip(recipes, found, strict=True)}
     return min(recipes, key=lambda recipe: losses[str(recipe)]), losses
 
 

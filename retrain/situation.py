@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from retrain.deciding import Past, Situation
 from retrain.engine import engine
 from retrain.errors import RetrainError
 from retrain.inputs import inputs_of
+from retrain.log_source import drop_share
 from retrain.losses import Window, windows_of
 from retrain.metrics import row_losses
 from retrain.planning import snapshot_of, source_of
@@ -42,11 +44,14 @@ def situation(store: Store, policy: Policy, *, now_s: float) -> Situation:
         look = _Look(connection, source, snapshot, champion)
         windows = {rule.name: look.windows(rule, now_s, lambda: stored(store, wish.model, version)) for rule in losses(policy.when.rules)}
         new_rows, violations = look.since(seen_s)
+    log = wish.data.log
+    drops = None if log is None else drop_share(Path(log), wish.model, since_us=round(look.newest(seen_s).timestamp() * 1e6))
     open_ = store.rollouts.open(wish.model)
     return Situation(
         now_s=now_s, model=wish.model, version=version, manifest=champion.manifest, published_s=published_s,
         training_losses=_trained(champion), windows=windows, past=tuple(_past(store, one) for one in store.triggers.all(wish.model)),
-        new_rows=new_rows, violations=violations, open_rollout=open_[0].id if open_ else None,
+        new_rows=new_rows, violations=violations, drops=drops,
+        open_rollout=open_[0].id if open_ else None,
     )  # fmt: skip
 
 
@@ -63,10 +68,13 @@ class _Look:
         if not self._snapshot.is_timed:
             found = self._survey(self._snapshot)
             return found.labelled, _violations(found)
-        moment = datetime.fromtimestamp(seen_s, UTC) + timedelta(microseconds=1)
-        newest = max(moment, self._snapshot.since) if self._snapshot.since else moment
-        found = self._survey(msgspec.structs.replace(self._snapshot, since=newest))
+        found = self._survey(msgspec.structs.replace(self._snapshot, since=self.newest(seen_s)))
         return found.labelled, _violations(found)
+
+    def newest(self, seen_s: float) -> datetime:
+        """From when on rows are newer than those that the version has seen, within the days of the snapshot."""
+        moment = datetime.fromtimestamp(seen_s, UTC) + timedelta(microseconds=1)
+        return max(moment, self._snapshot.since) if self._snapshot.since else moment
 
     def windows(self, rule: Loss, now_s: float, load: object) -> tuple[Window, ...]:
         """The last windows of a loss rule; the version is asked for the scores of their rows."""

@@ -57,26 +57,9 @@ class RowsFiles:
     def relation(self, connection: Connection, snapshot: Snapshot, inputs: tuple[Input, ...]) -> Any:
         """As `Source`."""
         types = self.types(connection)
-        named = {"label": snapshot.label, "time": snapshot.time, "weight": snapshot.weight, "label arrival": snapshot.arrival}
-        for what, column in named.items():
-            if column is not None and column not in types:
-                raise RetrainError(f"there is no column '{column}' with the {what}; there are {', '.join(sorted(types)[:20])}")
-        columns = [quoted(one.name) for one in inputs if one.name in types]
-        row = self._row()
-        columns += [f"{_label(snapshot.label, types)} AS {LABEL}", f"{_time(snapshot.time, types, row)} AS {TIME}"]
-        columns += [f"{_weight(snapshot.weight, types)} AS {WEIGHT}", f"{_key(row, snapshot.seed)} AS {KEY}"]
-        conditions, values = conditions_of(snapshot.filters, types)
-        for column, sign, moment in (
-            (snapshot.time, ">=", snapshot.since),
-            (snapshot.time, "<=", snapshot.as_of),
-            (snapshot.arrival, "<=", snapshot.as_of),
-        ):
-            if column is not None and moment is not None:
-                conditions.append(f"{_time(column, types, row)} {sign} ?")
-                values.append(round(moment.timestamp() * 1e6))
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        files = f"read_parquet(?, file_row_number = true, filename = '{_FILE}')"
-        query = f"SELECT {', '.join(columns)} FROM {files}{where}"  # noqa: S608 - names are quoted
+        query, values = selected(
+            f"read_parquet(?, file_row_number = true, filename = '{_FILE}')", self._row(), types, snapshot=snapshot, inputs=inputs
+        )
         return asked(lambda: connection.sql(query, params=[self._names(), *values]))
 
     def _row(self) -> str:
@@ -87,6 +70,31 @@ class RowsFiles:
 
     def _names(self) -> list[str]:
         return [str(path.absolute()) for path in self.paths]
+
+
+def selected(scan: str, row: str, types: dict[str, str], *, snapshot: Snapshot, inputs: tuple[Input, ...]) -> tuple[str, list[Any]]:
+    """The query of a relation over `scan`, and the values in its places. `row`: the place of a row among those of all files, in SQL.
+
+    Raises `RetrainError` for a column that is missing or of a wrong kind.
+    """
+    named = {"label": snapshot.label, "time": snapshot.time, "weight": snapshot.weight, "label arrival": snapshot.arrival}
+    for what, column in named.items():
+        if column is not None and column not in types:
+            raise RetrainError(f"there is no column '{column}' with the {what}; there are {', '.join(sorted(types)[:20])}")
+    columns = [quoted(one.name) for one in inputs if one.name in types]
+    columns += [f"{_label(snapshot.label, types)} AS {LABEL}", f"{_time(snapshot.time, types, row)} AS {TIME}"]
+    columns += [f"{_weight(snapshot.weight, types)} AS {WEIGHT}", f"{_key(row, snapshot.seed)} AS {KEY}"]
+    conditions, values = conditions_of(snapshot.filters, types)
+    for column, sign, moment in (
+        (snapshot.time, ">=", snapshot.since),
+        (snapshot.time, "<=", snapshot.as_of),
+        (snapshot.arrival, "<=", snapshot.as_of),
+    ):
+        if column is not None and moment is not None:
+            conditions.append(f"{_time(column, types, row)} {sign} ?")
+            values.append(round(moment.timestamp() * 1e6))
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {', '.join(columns)} FROM {scan}{where}", values  # noqa: S608 - names are quoted
 
 
 def conditions_of(filters: tuple[Filter, ...], types: dict[str, str]) -> tuple[list[str], list[Any]]:

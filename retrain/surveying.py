@@ -6,7 +6,7 @@ Values are counted as a server counts them: numbers as float32, in the profile's
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +83,33 @@ def survey(
         first_us=labels.first, last_us=labels.last,
         columns={counter.counts.name: counter.counts for counter in counters},
         absent=tuple(one.name for one in inputs if one.name not in types), misfits=misfits,
+    )  # fmt: skip
+
+
+def merged(parts: Sequence[Survey]) -> Survey:
+    """The survey of all rows from those of stretches of them, which have the same columns. There is at least one."""
+    first = parts[0]
+    columns = {name: _sum([part.columns[name] for part in parts]) for name in first.columns}
+    return Survey(
+        rows=sum(part.rows for part in parts), labelled=sum(part.labelled for part in parts), yes=sum(part.yes for part in parts),
+        wrong_labels=sum(part.wrong_labels for part in parts), untimed=sum(part.untimed for part in parts),
+        first_us=min((part.first_us for part in parts if part.first_us is not None), default=None),
+        last_us=max((part.last_us for part in parts if part.last_us is not None), default=None),
+        columns=columns, absent=first.absent, misfits=first.misfits,
+    )  # fmt: skip
+
+
+def _sum(parts: Sequence[Counts]) -> Counts:
+    first = parts[0]
+    strangers: Counter[str] = Counter()
+    for part in parts:
+        strangers.update(part.strangers)
+    return Counts(
+        first.name, first.kind, rows=sum(one.rows for one in parts), missing=sum(one.missing for one in parts),
+        infinite=sum(one.infinite for one in parts), below=sum(one.below for one in parts), above=sum(one.above for one in parts),
+        unknown=sum(one.unknown for one in parts), strangers=Counter(dict(strangers.most_common(_KEPT))),
+        least=min(one.least for one in parts), greatest=max(one.greatest for one in parts),
+        slots=None if first.slots is None else np.stack([one.slots for one in parts if one.slots is not None]).sum(axis=0),
     )  # fmt: skip
 
 
@@ -163,7 +190,8 @@ class _Counter:
 
 def shown(strangers: Counter[str]) -> str:
     """The most frequent unknown categories in a sentence."""
-    names = ", ".join(repr(text[:40]) for text, _ in strangers.most_common(_SHOWN))
+    most = sorted(strangers.items(), key=lambda pair: (-pair[1], pair[0]))[:_SHOWN]
+    names = ", ".join(repr(text[:40]) for text, _ in most)
     return names + (", …" if len(strangers) > _SHOWN else "")
 
 

@@ -7,7 +7,7 @@ Rows come in the order of time. Of a part with more than `max_rows` a sample is 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,9 @@ from retrain.sources import KEY, KEYS, LABEL, TIME, WEIGHT, Source
 
 BATCH_ROWS = 65_536
 _VIEW = "snapshot_rows"
-_LABELLED = f"{LABEL} IS NOT NULL AND NOT isnan({LABEL}) AND {TIME} IS NOT NULL"
+LABELLED = f"{LABEL} IS NOT NULL AND NOT isnan({LABEL}) AND {TIME} IS NOT NULL"
+# (keys below this one, or all rows without it; rows of a batch) → Arrow batches in the order of time and key
+Reading = Callable[[int | None, int], Iterable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,7 @@ class Part:
     rows: int  # labelled ones, before a sample is drawn
     since_us: int  # microseconds since the Unix epoch; its first and last row
     until_us: int
-    _connection: Connection
-    _condition: str
+    _reading: Reading
     _max_rows: int
     _weighted: bool
 
@@ -56,19 +57,16 @@ class Part:
 
     def load(self) -> Dataset:
         """All rows, or as many as a sample has, in memory. Raises `RetrainError` for values that no model takes."""
-        share = self._max_rows / self.rows if self.sampled else 1.0
-        kept = f" AND {KEY} < {math.floor(share * KEYS)}" if self.sampled else ""
-        found = list(self._read(f"{self._condition}{kept}", BATCH_ROWS))
+        below = math.floor(self._max_rows / self.rows * KEYS) if self.sampled else None
+        found = list(self._read(below, BATCH_ROWS))
         return found[0] if len(found) == 1 else _joined(found)
 
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[Dataset]:
-        """Every row, however many there are, in pieces of up to `rows`. Raises as `load`."""
-        return self._read(self._condition, rows)
+        """Every row, however many there are, in pieces of `rows`, but for the last: the same ones every time. Raises as `load`."""
+        return resized(self._read(None, min(rows, BATCH_ROWS)), rows)
 
-    def _read(self, condition: str, rows: int) -> Iterator[Dataset]:
-        columns = [*(quoted(one.name) for one in self.inputs), LABEL, TIME, WEIGHT]
-        query = f"SELECT {', '.join(columns)} FROM {_VIEW} WHERE {condition} ORDER BY {TIME}, {KEY}"  # noqa: S608 - quoted
-        for batch in self._connection.cursor().sql(query).to_arrow_reader(min(rows, BATCH_ROWS)):
+    def _read(self, below: int | None, rows: int) -> Iterator[Dataset]:
+        for batch in self._reading(below, rows):
             if batch.num_rows:
                 yield dataset_of(batch, self.inputs, weighted=self._weighted)
 
@@ -87,34 +85,86 @@ class Table:
         """All of them, labelled or not."""
         return int(self._one(f"SELECT count(*) FROM {_VIEW}")[0])  # noqa: S608 - a name of ours
 
+    def times(self, condition: str = LABELLED) -> tuple[int, int | None, int | None]:
+        """(rows, the first time, the last one) of the rows of a condition; None where there are no rows."""
+        rows, since, until = self._one(f"SELECT count(*), min({TIME}), max({TIME}) FROM {_VIEW} WHERE {condition}")  # noqa: S608
+        return rows, since, until
+
+    def bins(self, least: int, most: int, width: int) -> list[tuple[int, int]]:
+        """(bin, labelled rows) of the times from `least` to `most`, both included, in bins of `width` microseconds, numbered from 0."""
+        query = (
+            f"SELECT ({TIME} - {least}) // {width} AS bin, count(*) FROM {_VIEW} "  # noqa: S608
+            f"WHERE {LABELLED} AND {TIME} BETWEEN {least} AND {most} GROUP BY bin"
+        )
+        return list(self._connection.execute(query).fetchall())
+
+    def ordered(self, condition: str, rows: int) -> Iterator[Any]:
+        """Arrow batches of the rows of a condition, in the order of time and key: inputs and our columns."""
+        columns = [*(quoted(one.name) for one in self.inputs), LABEL, TIME, WEIGHT, KEY]
+        query = f"SELECT {', '.join(columns)} FROM {_VIEW} WHERE {condition} ORDER BY {TIME}, {KEY}"  # noqa: S608 - quoted
+        yield from self._connection.cursor().sql(query).to_arrow_reader(rows)
+
     def batches(self) -> Iterator[Any]:
         """Arrow batches of all rows, in no order: inputs that are there, `__label`, `__time`, `__weight`, `__key`."""
         yield from self._connection.cursor().table(_VIEW).to_arrow_reader(BATCH_ROWS)
 
     def split(self) -> tuple[Part, Part]:
         """What is trained on, and the hold-out. Raises `RetrainError` where one of them has no rows."""
-        labelled = _LABELLED
         share = 1.0 - self.snapshot.holdout
-        rows, cut = self._one(f"SELECT count(*), quantile_disc({TIME}, {share!r}) FROM {_VIEW} WHERE {labelled}")  # noqa: S608
+        rows, cut = self._one(f"SELECT count(*), quantile_disc({TIME}, {share!r}) FROM {_VIEW} WHERE {LABELLED}")  # noqa: S608
         if not rows:
-            raise RetrainError("there are no rows with a label and a time")
-        train = self._part("train", f"{labelled} AND {TIME} < {cut - round(self.snapshot.gap_s * 1e6)}")
-        return train, self._part("holdout", f"{labelled} AND {TIME} >= {cut}")
+            raise RetrainError(UNLABELLED)
+        train, holdout = conditions_of_split(self.snapshot, cut)
+        return self._part("train", train), self._part("holdout", holdout)
 
     def labelled(self) -> Part | None:
         """Every row with a label and a time; None where there is none."""
-        return self._part("all", _LABELLED) if self._one(f"SELECT count(*) FROM {_VIEW} WHERE {_LABELLED}")[0] else None  # noqa: S608
+        return self._part("all", LABELLED) if self.times()[0] else None
 
     def _part(self, name: str, condition: str) -> Part:
-        rows, since, until = self._one(f"SELECT count(*), min({TIME}), max({TIME}) FROM {_VIEW} WHERE {condition}")  # noqa: S608
-        if not rows:
-            raise RetrainError(f"the {name} part has no rows: all have the same time, or the gap is longer than what they span")
-        weighted = self.snapshot.weight is not None or self.snapshot.weights != "none" or self.snapshot.kind == "log"
-        return Part(name, self.inputs, rows, since, until, self._connection, condition, self.snapshot.max_rows, weighted)
+        def read(below: int | None, rows: int) -> Iterator[Any]:
+            return self.ordered(sampled(condition, below), rows)
+
+        return part_of(self.snapshot, self.inputs, name, self.times(condition), read)
 
     def _one(self, query: str) -> tuple[Any, ...]:
         found: tuple[Any, ...] = self._connection.execute(query).fetchone()
         return found
+
+
+UNLABELLED = "there are no rows with a label and a time"
+
+
+def conditions_of_split(snapshot: Snapshot, cut: int) -> tuple[str, str]:
+    """What is trained on, and the hold-out, which begins at the time `cut`."""
+    return f"{LABELLED} AND {TIME} < {cut - round(snapshot.gap_s * 1e6)}", f"{LABELLED} AND {TIME} >= {cut}"
+
+
+def sampled(condition: str, below: int | None) -> str:
+    """Of the rows of a condition, those with keys below one."""
+    return condition if below is None else f"{condition} AND {KEY} < {below}"
+
+
+def part_of(snapshot: Snapshot, inputs: tuple[Input, ...], name: str, times: tuple[int, int | None, int | None], reading: Reading) -> Part:
+    """A part by its rows and their first and last time. Raises `RetrainError` where there are none."""
+    rows, since, until = times
+    if since is None or until is None:
+        raise RetrainError(f"the {name} part has no rows: all have the same time, or the gap is longer than what they span")
+    weighted = snapshot.weight is not None or snapshot.weights != "none" or snapshot.kind == "log"
+    return Part(name, inputs, rows, since, until, reading, snapshot.max_rows, weighted)
+
+
+def resized(parts: Iterable[Dataset], rows: int) -> Iterator[Dataset]:
+    """The same rows in pieces of `rows`, but for the last: a database cuts them as it likes."""
+    waiting: list[Dataset] = []
+    for part in parts:
+        waiting.append(part)
+        while sum(one.rows for one in waiting) >= rows:
+            whole = _joined(waiting) if len(waiting) > 1 else waiting[0]
+            yield whole.take(slice(0, rows))
+            waiting = [whole.take(slice(rows, None))] if whole.rows > rows else []
+    if waiting:
+        yield _joined(waiting)
 
 
 def dataset_of(batch: Any, inputs: tuple[Input, ...], *, weighted: bool) -> Dataset:

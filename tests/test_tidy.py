@@ -31,11 +31,23 @@ OWNERS = {
     "obstore": {"registry/objects.py"},
     "pyarrow": {
         f"registry/{name}.py"
-        for name in ("arrow_values", "rows", "row_stream", "answer_file", "label_files", "label_source", "log_columns", "log_parquet")
+        for name in (
+            "arrow_values",
+            "arrow_tables",
+            "rows",
+            "row_stream",
+            "answer_file",
+            "label_files",
+            "label_source",
+            "log_columns",
+            "log_parquet",
+        )
     },
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py", "retrain/recipes.py"},
     "duckdb": {"retrain/engine.py", "retrain/sources.py", "retrain/label_join.py"},  # the second for its errors
+    "ray": {"retrain/cluster.py", "retrain/spread.py"},
+    "joblib": {"retrain/cluster.py"},
     "cryptography": {"registry/signatures.py", "gateway/identity/jwks.py"},
     "jwt": {"gateway/identity/jwks.py", "gateway/identity/tokens.py"},
     # but for jit, for the types of their eager signatures

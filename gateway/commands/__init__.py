@@ -2,6 +2,6 @@
 
 Rooms, in reading order: output, histogram, watching, files, place, reaching, inputs, serve, reload, submissions, signing, moves, publish,
 models, facts, inspect, profile, verify, aliases, log, retire, carry, sign, key, infer, drift, labels, forecasts, rollout, rollout_view,
-rollout_waiting, rollout_target, rollout_verbs, retrain_wish, retrain_view, retrain_validation, retrain, verdicts, replay, score, start,
-bench, demo, doctor, config, capture.
+rollout_waiting, rollout_target, rollout_verbs, retrain_wish, retrain_view, retrain_validation, retrain_engine, retrain, verdicts, replay,
+score, start, bench, demo, doctor, config, capture.
 """

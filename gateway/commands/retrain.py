@@ -10,24 +10,25 @@ import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
 
 from gateway.clock import SystemClock
-from gateway.commands import files, place, retrain_view
+from gateway.commands import files, place, retrain_engine, retrain_view
 from gateway.commands import retrain_wish as wishes
 from gateway.commands.output import Exit, Json, UsageError, command, document, printable, say, table
 from gateway.commands.retrain_wish import Asked, understood
 from gateway.commands.watching import staged
 from registry.errors import Kind, RegistryError
-from retrain.errors import RetrainError
+from retrain.errors import ClusterError, RetrainError
 
 if TYPE_CHECKING:
     from registry.store import Store
     from registry.trigger_entries import TriggerJournal
     from registry.triggers import Trigger
+    from retrain.carrying import Carrier
     from retrain.desk import Desk, Rollout
     from retrain.planning import Wish
     from retrain.policy import Policy as Policy_
@@ -48,6 +49,16 @@ Base = Annotated[str | None, typer.Option("--base", metavar="ALIAS|VERSION", hel
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="Nothing later is in the data [now].")]
 RolloutPlan = Annotated[
     Path | None, typer.Option("--rollout", metavar="PLAN.yaml", help="Begin this rollout with the new version as its candidate.")
+]
+Engine = Annotated[
+    Literal["local", "ray"], typer.Option("--engine", help="Where rows are read and estimators fitted: this machine, or a Ray cluster.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray-address", metavar="HOST:PORT|auto|local", help="The cluster; local starts one here [$RAY_ADDRESS, else auto]."),
+]
+TimeLimit = Annotated[
+    float | None, typer.Option("--time-limit", metavar="SECONDS", min=0.001, help="Of reading and training; what takes longer has failed.")
 ]
 
 
@@ -83,6 +94,9 @@ def retrain(
     lock: wishes.Lock = None,
     run_url: wishes.RunUrl = None,
     expectations: wishes.Expectations = None,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
+    time_limit: TimeLimit = None,
     rollout: RolloutPlan = None,
     reason: place.Reason = "",
     actor: place.Actor = None,
@@ -101,17 +115,23 @@ def retrain(
     if watch and (policy is None or asked.any or as_of is not None):
         raise UsageError("--watch: does what --policy says, at the time that it is")
     _check_extra()
-    store = place.existing(_place(registry), option)
-    with staged(as_json=as_json) as progress:
-        work = _Work(store=store, desk=_desk(store, actor, progress), asked=asked, policy=policy, base=base, as_json=as_json)
+    store, carrier = place.existing(_place(registry), option), retrain_engine.carrier(engine, ray_address)
+    with staged(as_json=as_json) as progress, retrain_engine.answering():
+        work = _Work(
+            store=store,
+            desk=_desk(store, actor, progress, carrier=carrier, limit_s=time_limit),
+            asked=asked,
+            policy=policy,
+            base=base,
+            as_json=as_json,
+        )
         if replay is not None:
             work.replay(replay)
-            return
-        if watch:
+        elif watch:
             work.watch(rollout, once=once, actor=actor or place.user())
-            return
-        began = None if rollout is None else _rollout(store, rollout, actor or place.user())
-        work.perform(work.asked_trigger(trigger) if trigger else work.by_hand(str(model), reason, actor), as_of=as_of, rollout=began)
+        else:
+            began = None if rollout is None else _rollout(store, rollout, actor or place.user())
+            work.perform(_trigger(store, trigger) if trigger else work.by_hand(str(model), reason, actor), as_of=as_of, rollout=began)
 
 
 @app.command()
@@ -162,6 +182,7 @@ def validate(
     base: Base = None,
     policy: Policy = None,
     data: wishes.Rows = None,
+    log: wishes.FromLog = None,
     label: wishes.Label = None,
     time: wishes.Time = None,
     where: wishes.Where = None,
@@ -180,9 +201,9 @@ def validate(
 
     _check_extra()
     store = place.existing(_place(registry), option)
-    asked = Asked(rows=data, label=label, time=time, where=where, days=days, min_rows=min_rows)
+    asked = Asked(rows=data, log=log, label=label, time=time, where=where, days=days, min_rows=min_rows)
     under = None if policy is None else _policy_wish(policy, model)
-    wish = None if data is None and under is None else wishes.wish_of(model, base, asked, under)
+    wish = None if data is None and log is None and under is None else wishes.wish_of(model, base, asked, under)
     retrain_validation.perform(
         store, model, base or (wish.base if wish else "champion"), wish, html=html, suite=suite, tfdv=tfdv, as_json=as_json
     )
@@ -209,15 +230,11 @@ class _Work:
         version = place.version(self.store, model, self.base or "champion")
         return by_hand(self.store, model, version, reason=reason, actor=actor or place.user(), now_s=SystemClock().wall())
 
-    def asked_trigger(self, text: str) -> Trigger:
-        """A trigger by its file, its id, or the first digits of that."""
-        return _trigger(self.store, text)
-
     def perform(self, trigger: Trigger, *, as_of: str | None, rollout: Rollout | None) -> None:
         """The job, and how it came out. Exits with 1 unless a version was published."""
         wish = wishes.wish_of(trigger.model, self.base, self.asked, self._under(trigger.model))
         as_of_s = wishes.moment_s("--as-of", as_of)
-        with understood():
+        with understood(), retrain_engine.waiting(trigger.id):
             base = self.base or (wish.base if wish else "champion")
             journal = self.desk.perform(trigger, wish, as_of_s=as_of_s, rollout=rollout, base=None if base.isdigit() else base)
         self._tell(trigger, journal)
@@ -257,6 +274,10 @@ class _Work:
                 plan = rollout or (Path(policy.rollout) if policy.rollout else None)
                 begin = None if plan is None else _rollout(self.store, plan, actor)
                 look(self.desk, policy, rollout=begin, told=self._decided)
+            except ClusterError as error:
+                if once:
+                    raise
+                say(f"this look came to nothing: {printable(str(error))}")
             except (RetrainError, RegistryError, UsageError) as error:
                 if once:
                     raise UsageError(str(error)) from error
@@ -303,11 +324,11 @@ def _models(store: Store, model: str) -> list[str]:
     return [model] if model else store.triggers.models()
 
 
-def _desk(store: Store, actor: str | None, progress: Any) -> Desk:
+def _desk(store: Store, actor: str | None, progress: Any, *, carrier: Carrier, limit_s: float | None) -> Desk:
     from retrain.desk import Desk
 
     holder = f"{actor or place.user()}@{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    return Desk(store=store, holder=holder, clock=SystemClock(), folder=Path.cwd(), progress=progress)
+    return Desk(store=store, holder=holder, clock=SystemClock(), folder=Path.cwd(), progress=progress, carrier=carrier, limit_s=limit_s)
 
 
 def _trigger(store: Store, text: str) -> Trigger:

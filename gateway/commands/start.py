@@ -40,9 +40,11 @@ class _Receiver:
 
 @command
 def start(
-    trigger: Annotated[str, typer.Argument(metavar="TRIGGER", help="Its id, or the first digits of it.")],
+    trigger: Annotated[str | None, typer.Argument(metavar="TRIGGER", help="Its id, or the first digits of it.")] = None,
     *,
     registry: place.Registry,
+    every: Annotated[bool, typer.Option("--all", help="Every trigger that is open and that no job has in hand, oldest first.")] = False,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="With --all: only those of this model.")] = None,
     command_: Annotated[str | None, typer.Option("--command", metavar="TEXT", help="A program that starts the job; no shell runs.")] = None,
     webhook: Annotated[str | None, typer.Option("--webhook", metavar="URL", help="Who starts the job when it is told by a POST.")] = None,
     form: Annotated[Form, typer.Option("--body", help="Of the POST: an event, or what Airflow's dagRuns take.")] = "tidegate",
@@ -61,29 +63,68 @@ def start(
     option: place.Options = None,
     as_json: Json = False,
 ) -> None:
-    """Have a job elsewhere take a trigger up. Repeating it does nothing twice: the receiver knows the trigger's id.
+    """Have a job elsewhere take a trigger up, or every open one. Repeating it does nothing twice: the receiver knows the trigger's id.
 
-    Exit codes: 1 where it was refused, 3 where nobody answered in time.
+    Exit codes: 1 where it was refused, 3 where nobody answered in time; of several, that of the first which was not started.
     """
     if (command_ is None) == (webhook is None):
         raise UsageError("give one of --command and --webhook")
+    if (trigger is None) != every or (model is not None and not every):
+        raise UsageError("give a trigger, or --all, which may have a --model")
     store = place.existing(registry, option)
-    found = _trigger(store, trigger)
+    found = _open(store, model) if every else [_trigger(store, str(trigger))]
     receiver = _Receiver(
         url=webhook or "", form=form, secret=secret, token=token_file, networks=tuple(network or ()), authorities=ca, timeout_s=timeout
     )
-    from retrain.adapters import Command, StartError
-    from retrain.adapters import start as begin
+    from retrain.adapters import Command
 
     adapter: Adapter = Command(command_, registry, timeout) if command_ is not None else _webhook(receiver)
-    try:
-        how, attempts = begin(adapter, found, tries=tries, wait=threading.Event().wait)
-    except StartError as error:
-        fail(Exit.UNREACHABLE if error.again else Exit.FAILED, f"trigger {found.id}: {error}")
+    outcomes = [_begun(adapter, one, tries, quiet=as_json) for one in found]
     if as_json:
-        document({"trigger": found.id, "model": found.model, "state": how.value, "attempts": attempts})
-    else:
-        say(f"trigger {found.id} of model {printable(found.model)}: {how.value}")
+        plain = [outcome.plain for outcome in outcomes]
+        if every:
+            document(plain)
+        elif outcomes[0].code is Exit.DONE:
+            document(plain[0])
+    wrong = [outcome for outcome in outcomes if outcome.code is not Exit.DONE]
+    if wrong:
+        fail(wrong[0].code, *(f"trigger {outcome.plain['trigger']}: {outcome.plain['reason']}" for outcome in wrong))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of one trigger: for scripts, and as an exit code."""
+
+    plain: dict[str, object]
+    code: Exit
+
+
+def _begun(adapter: Adapter, trigger: Trigger, tries: int, *, quiet: bool) -> _Outcome:
+    from retrain.adapters import StartError
+    from retrain.adapters import start as begin
+
+    named: dict[str, object] = {"trigger": trigger.id, "model": trigger.model}
+    try:
+        how, attempts = begin(adapter, trigger, tries=tries, wait=threading.Event().wait)
+    except StartError as error:
+        code = Exit.UNREACHABLE if error.again else Exit.FAILED
+        return _Outcome({**named, "state": "not started", "reason": str(error)}, code)
+    if not quiet:
+        say(f"trigger {trigger.id} of model {printable(trigger.model)}: {how.value}")
+    return _Outcome({**named, "state": how.value, "attempts": attempts}, Exit.DONE)
+
+
+def _open(store: Store, model: str | None) -> list[Trigger]:
+    """Triggers that are not over, without those of which a job has the claim at the moment; the oldest first."""
+    from registry.triggers import Triggers
+
+    triggers, now_s = Triggers(store.medium), SystemClock().wall()
+    found: list[Trigger] = []
+    for name in [model] if model is not None else triggers.models():
+        claim = triggers.claimed(name)
+        held = claim.trigger if claim is not None and claim.expires.timestamp() > now_s else None
+        found += [one for one in triggers.all(name) if one.id != held and not triggers.journal(name, one.id).final]
+    return sorted(found, key=lambda one: (one.created, one.id))
 
 
 def _trigger(store: Store, text: str) -> Trigger:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from gateway.commands.output import Exit
 from registry.label import Label
 from registry.labels import LabelLog, Labels
 from registry.store import Store
 from registry.triggers import Trigger
 from retrain import snapshot as snapshots
+from retrain.deciding import decide
 from retrain.desk import replay
 from retrain.errors import RetrainError
-from retrain.log_source import answer_chain, files_at, label_chain
+from retrain.log_source import answer_chain, drop_share, files_at, label_chain
 from retrain.planning import Data
+from retrain.policy import policy_of
+from retrain.situation import situation
 from retrain.snapshot import Join
+from tests.gateway.commands.console import failed, parsed
 from tests.retrain import served
 from tests.retrain.jobs import DAY_S, MODEL, START_S, desk, drawn, wish, with_champion
 
@@ -114,3 +120,40 @@ def test_what_is_no_log_or_too_much(store: Store, trigger: Trigger, log: Path, t
     ):
         with pytest.raises(RetrainError, match=text):
             desk(store, tmp_path).perform(trigger, wish(log, data=data))
+
+
+def test_the_rows_of_a_log_are_validated_without_a_job(store: Store, trigger: Trigger, log: Path, tmp_path: Path) -> None:
+    """As a job would see them now: answers with the labels that have come."""
+    found = parsed("retrain", "validate", MODEL, "-r", tmp_path / "registry", "--log", log)
+    assert ("ok", ROWS, ROWS - ROWS // 10) == (found["level"], found["rows"], found["labelled"])
+    assert "is no inference log" in failed(Exit.USAGE, "retrain", "validate", MODEL, "-r", tmp_path / "registry", "--log", tmp_path)
+    assert [trigger.id] == store.triggers.ids(MODEL)
+
+
+def test_a_log_that_lost_rows_holds_a_job_back(store: Store, trigger: Trigger, log: Path) -> None:
+    """What was lost of the rows that the version has not seen, by the commits that say so; shadows are copies."""
+    now_s = START_S + 39 * DAY_S
+    path = log / "_commits" / "00000002.json"
+    commit = json.loads(path.read_text())
+
+    def told(accepted: int, arm: str, dropped: int) -> None:
+        commit["accepted"], commit["dropped"] = {MODEL: {arm: accepted}, "other": {arm: 10}}, {MODEL: {arm: {"queue_full": dropped}}}
+        path.write_text(json.dumps(commit))
+
+    def drops() -> float | None:
+        return situation(store, policy, now_s=now_s).drops
+
+    rule = {"kind": "age", "older_than": "1d"}
+    plain = {"apiVersion": "tidegate/v1", "kind": "Retraining", "model": MODEL, "data": {"log": str(log)}, "when": {"rules": [rule]}}
+    policy = policy_of(plain, source="policy.yaml")
+    assert 0.0 == drops()
+    told(2_000, "stable", 500)
+    assert 500 / 3_000 == drops()
+    held = [one for one in decide(policy, situation(store, policy, now_s=now_s)) if one.what == "wait"]
+    assert "16.67% of the latest rows were lost by the log, more than 0.50%" in held[0].reason
+    assert 500 / 2_000 == drop_share(log, MODEL, since_us=commit["created"])
+    assert drop_share(log, MODEL, since_us=commit["created"] + 1) is None
+    told(2_000, "shadow", 500)
+    assert 0.0 == drops()
+    with pytest.raises(RetrainError, match="is no inference log"):
+        drop_share(log / "_commits", MODEL, since_us=0)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.clock import SystemClock
 from gateway.commands import start
 from gateway.commands.output import Exit
 from gateway.rollout.seals import signature
 from registry.store import Store
+from registry.trigger_entries import TriggerEntry
 from registry.triggers import Trigger, Triggers, Window
-from tests.gateway.commands.console import done, failed, parsed
+from tests.gateway.commands.console import done, failed, parsed, run
 from tests.gateway.rollout.receiver import Receiver
 from tests.gateway.serving import graphs
 from tests.gateway.serving.registries import published
@@ -87,6 +89,31 @@ def test_a_program_starts_it(tmp_path: Path, trigger: Trigger) -> None:
     script.write_text(f"import os; open({str(tmp_path / 'told')!r}, 'w').write(os.environ['TIDEGATE_TRIGGER_ID'])")
     done("retrain", "start", trigger.id[:8], "-r", tmp_path / "r", "--command", f"{sys.executable} -S {script}")
     assert trigger.id == (tmp_path / "told").read_text()
+
+
+def test_every_open_trigger_is_started(tmp_path: Path, trigger: Trigger) -> None:
+    """Oldest first, without those that are over and the one that a job has in hand; one that is refused does not hinder the others."""
+    store = Store.open(tmp_path / "r")
+    triggers, now_s = Triggers(store.medium), SystemClock().wall()
+    over, held, other = (proposed(store, rule) for rule in ("age", "volume", "loss"))
+    entry = TriggerEntry(model="m", trigger=over.id, time=MOMENT, actor="ann", state="expired", reason="too old")
+    assert triggers.append(triggers.journal("m", over.id), entry) is not None
+    assert triggers.claim("m", held.id, holder="job-1", now_s=now_s, ttl_s=60) is not None
+    words = ["retrain", "start", "--all", "-r", tmp_path / "r"]
+    expected = sorted([trigger.id, other.id])
+    with Receiver([b"HTTP/1.1 403 Forbidden\r\n\r\n", b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"]) as receiver:
+        result = run(*words, "--webhook", receiver.url, *HERE, "--json")
+    assert Exit.FAILED == result.exit_code, result.output
+    found = json.loads(result.stdout)
+    assert expected == [one["trigger"] for one in found] == [json.loads(got.body)["data"]["id"] for got in receiver.received]
+    assert [("not started", "answered with status 403"), ("started", None)] == [(one["state"], one.get("reason")) for one in found]
+    assert f"trigger {expected[0]}: answered with status 403" in result.stderr
+    assert 2 == done(*words, "--model", "m", "--command", "true").count(": started\n")
+    assert [] == parsed(*words, "--model", "other", "--command", "true")
+    both = "give a trigger, or --all"
+    assert both in failed(Exit.USAGE, *words, trigger.id, "--command", "true")
+    assert both in failed(Exit.USAGE, "retrain", "start", "-r", tmp_path / "r", "--command", "true")
+    assert both in failed(Exit.USAGE, "retrain", "start", trigger.id, "--model", "m", "-r", tmp_path / "r", "--command", "true")
 
 
 @pytest.mark.parametrize(
