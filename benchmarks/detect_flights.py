@@ -26,6 +26,7 @@ from kernels.divergence import psi_null_mean
 from registry.profile import Profile
 from retrain import export, flights, train
 from retrain.dataset import Dataset
+from retrain.target import LABEL, PROBABILITIES
 
 Document = dict[str, Any]
 
@@ -84,7 +85,7 @@ class Followed:
 def signature_of(rows: Dataset) -> Signature:
     """Of the exported model."""
     inputs = [TensorSpec(name, "FP32" if name in rows.numbers else "BYTES", (-1, 1)) for name in rows.columns]
-    outputs = (TensorSpec(export.LABEL, "INT64", (-1,)), TensorSpec(export.PROBABILITIES, "FP32", (-1, 2)))
+    outputs = (TensorSpec(LABEL, "INT64", (-1,)), TensorSpec(PROBABILITIES, "FP32", (-1, 2)))
     return Signature("flights", tuple(inputs), outputs, LOOK_ROWS)
 
 

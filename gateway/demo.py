@@ -225,7 +225,8 @@ def _replay(story: Story, summary: dict[str, Any], server: Server, trained: Trai
 
 def _measured(client: Client, rows: Dataset, expected: np.ndarray, *, size: int, concurrency: int, served: np.ndarray) -> Measurement:
     """Send rows in requests of `size`, and hold every answer against `expected`; what was answered is left in `served`."""
-    from retrain.export import PROBABILITIES, TOLERANCE
+    from retrain.export import TOLERANCE
+    from retrain.target import PROBABILITIES
 
     served[: rows.rows] = np.nan
     messages = [client.request(MODEL, rows.take(slice(start, start + size)).tensors()) for start in range(0, rows.rows, size)]

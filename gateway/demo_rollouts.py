@@ -100,7 +100,8 @@ class Traffic:
         return Counter(answer.version for _, answer in answers)
 
     def _check(self, rows: Dataset, answers: list[tuple[int, Answer]]) -> None:
-        from retrain.export import PROBABILITIES, TOLERANCE
+        from retrain.export import TOLERANCE
+        from retrain.target import PROBABILITIES
         from retrain.train import frame
 
         expected = {version: pipeline.predict_proba(frame(rows))[:, 1] for version, pipeline in self.pipelines.items()}

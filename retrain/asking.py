@@ -46,13 +46,23 @@ class Model:
         return dict(zip(self.outputs, found, strict=True))
 
     def scores(self, rows: Dataset) -> np.ndarray:
-        """The probability of a yes of each row, float64 [rows]. Raises `RetrainError`, also for a model without one binary score."""
+        """What it foretells, float64: the probability of a yes, or a number, [rows]; the probability of each class, [rows, classes].
+
+        Raises `RetrainError`, also for a model that does not foretell what the rows' labels say.
+        """
         parts = [rows.take(slice(start, start + ROWS_PER_RUN)) for start in range(0, rows.rows, ROWS_PER_RUN)]
         answers = [self.ask(part.tensors()) for part in parts]
         arrays = {name: [answer[name] for answer in answers] for name in self.outputs}
         columns = [Column("output", name, np.concatenate(found)) for name, found in arrays.items() if isinstance(found[0], np.ndarray)]
-        output, element = score_of(columns)
-        return output.flat()[:, element].astype(np.float64)
+        if rows.target.kind == "yes_no":
+            output, element = score_of(columns)
+            return output.flat()[:, element].astype(np.float64)
+        wanted = rows.target.outputs[-1]
+        found = next((column.flat() for column in columns if column.port == wanted), None)
+        width = 1 if rows.target.kind == "number" else rows.target.classes
+        if found is None or found.shape[1] != width:
+            raise RetrainError(f"the model has no output '{wanted}' with {width} numbers a row")
+        return found[:, 0].astype(np.float64) if rows.target.kind == "number" else found.astype(np.float64)
 
     def seconds(self, tensors: Arrays, *, now: Callable[[], float], runs: int) -> float:
         """Median seconds of a run, after some that do not count. `now` gives monotonic seconds."""

@@ -8,9 +8,8 @@ from registry.training import TrainingRecord
 from registry.triggers import Trigger
 from retrain.champion import Champion
 from retrain.gate_settings import Gate
+from retrain.metrics import METRICS
 from retrain.validation import Report
-
-_METRICS = ("rows", "auc", "log_loss", "brier", "accuracy")
 
 
 def card(champion: Champion, trigger: Trigger, record: TrainingRecord, report: Report, gates: tuple[Gate, ...]) -> str:
@@ -50,13 +49,10 @@ def _how(record: TrainingRecord) -> list[str]:
 
 
 def _figures(record: TrainingRecord) -> list[str]:
-    head = ["| rows of | " + " | ".join(_METRICS) + " |", "|---|" + "---|" * len(_METRICS)]
     shown = {name: figures for name, figures in record.metrics.items() if "rows" in figures}
-    return head + [_row(name, figures) for name, figures in shown.items()]
-
-
-def _row(name: str, figures: dict[str, float]) -> str:
-    return f"| {name} | " + " | ".join(_figure(figures, metric) for metric in _METRICS) + " |"
+    metrics = ["rows", *(metric for metric in METRICS if any(metric in figures for figures in shown.values()))]
+    head = ["| rows of | " + " | ".join(metrics) + " |", "|---|" + "---|" * len(metrics)]
+    return head + [f"| {name} | " + " | ".join(_figure(figures, metric) for metric in metrics) + " |" for name, figures in shown.items()]
 
 
 def _figure(figures: dict[str, float], metric: str) -> str:

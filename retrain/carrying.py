@@ -22,6 +22,15 @@ from retrain.snapshot import Snapshot
 from retrain.sources import Source, fits
 from retrain.surveying import Survey, survey
 from retrain.table import Part, Table
+from retrain.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a job reads."""
+
+    inputs: tuple[Input, ...]
+    target: Target
 
 
 class Carried(Fitter, Protocol):
@@ -48,7 +57,7 @@ class Carrier(Protocol):
     """A place."""
 
     def opened(
-        self, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...], *, memory_mib: int, check: Callable[[], None]
+        self, source: Source, snapshot: Snapshot, columns: Columns, *, memory_mib: int, check: Callable[[], None]
     ) -> AbstractContextManager[Carried]:
         """`check` is called at least every few seconds while others work, and may raise. Raises `RetrainError`, `ClusterError`."""
         ...
@@ -59,24 +68,24 @@ class Here:
     """This machine."""
 
     def opened(
-        self, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...], *, memory_mib: int, check: Callable[[], None]
+        self, source: Source, snapshot: Snapshot, columns: Columns, *, memory_mib: int, check: Callable[[], None]
     ) -> AbstractContextManager[Carried]:
         """See `Carrier`."""
-        return _opened(source, snapshot, inputs, memory_mib)
+        return _opened(source, snapshot, columns, memory_mib)
 
 
 HERE = Here()
 
 
 @contextmanager
-def _opened(source: Source, snapshot: Snapshot, inputs: tuple[Input, ...], memory_mib: int) -> Iterator[Carried]:
+def _opened(source: Source, snapshot: Snapshot, columns: Columns, memory_mib: int) -> Iterator[Carried]:
     with engine(memory_mib=memory_mib) as connection:
-        yield _CarriedHere(connection, source, snapshot, inputs)
+        yield _CarriedHere(connection, source, snapshot, columns)
 
 
 class _CarriedHere:
-    def __init__(self, connection: Connection, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...]) -> None:
-        self._table = Table(connection, source, snapshot, inputs)
+    def __init__(self, connection: Connection, source: Source, snapshot: Snapshot, columns: Columns) -> None:
+        self._table = Table(connection, source, snapshot, columns.inputs, columns.target)
 
     def survey(self, schema: Schema, profile: Profile | None, *, progress: Callable[[float], object]) -> Survey:
         total, seen = max(self._table.rows(), 1), 0
@@ -87,7 +96,7 @@ class _CarriedHere:
             progress(seen / total)
 
         table = self._table
-        return survey(table.batches(), table.inputs, table.types, schema, profile, fits=fits, progress=advance)
+        return survey(table.batches(), table.inputs, table.types, schema, profile, fits=fits, target=table.target, progress=advance)
 
     def split(self) -> tuple[Part, Part]:
         return self._table.split()

@@ -12,9 +12,10 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
@@ -176,6 +177,11 @@ def connected(address: str, *, check: Callable[[], None]) -> Iterator[Cluster]:
     """
     import ray
 
+    with redirect_stdout(sys.stderr):  # Ray's own thread prints what the cluster complains of, and a command's document stands alone
+        yield from _connected(ray, address, check)
+
+
+def _connected(ray: Any, address: str, check: Callable[[], None]) -> Iterator[Cluster]:
     _started(address)
     try:
         nodes = _probed([node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")])

@@ -9,8 +9,9 @@ import numpy as np
 
 from retrain.dataset import Dataset
 from retrain.gate_settings import Change, Check, CrossSlice, Gate, Gates, Slices, Value
-from retrain.metrics import GREATER_IS_BETTER, METRICS, Metric, measured, weighed
+from retrain.metrics import GREATER_IS_BETTER, METRICS_OF, Metric, measured, weighed
 from retrain.resampling import blocks_of, draws, lower_bound, resampled
+from retrain.target import Kind
 
 MAX_SLICES = 64  # of one column; the largest ones
 _QUARTILES = (0.25, 0.5, 0.75)
@@ -20,9 +21,9 @@ _QUARTILES = (0.25, 0.5, 0.75)
 class Judged:
     """Scores of both models on the same rows."""
 
-    labels: np.ndarray  # 0 or 1, [rows]
-    champion: np.ndarray | None  # [rows]; None where there is nobody to compare with
-    candidate: np.ndarray  # [rows]
+    labels: np.ndarray  # [rows]
+    champion: np.ndarray | None  # [rows], or [rows, classes]; None where there is nobody to compare with
+    candidate: np.ndarray  # likewise
     weights: np.ndarray  # [rows]
     blocks: np.ndarray  # [rows]
 
@@ -51,13 +52,14 @@ def compare(found: Judged, rows: Dataset, gates: Gates, generator: np.random.Gen
 
 def figures(found: Judged, rows: Dataset, slices: Slices) -> dict[str, dict[str, float]]:
     """Every metric of the candidate, and of the champion, on the hold-out and each of its slices that is large enough."""
-    table = {"holdout": _figures(found, found.candidate)}
+    kind = rows.target.kind
+    table = {"holdout": _figures(found, found.candidate, kind)}
     if found.champion is not None:
-        table["holdout, champion"] = _figures(found, found.champion)
+        table["holdout, champion"] = _figures(found, found.champion, kind)
     for name, mask in slices_of(rows, slices.columns):
         if mask.sum() >= slices.n_min:
             part = found.take(mask)
-            table[name] = _figures(part, part.candidate)
+            table[name] = _figures(part, part.candidate, kind)
     return table
 
 
@@ -112,15 +114,16 @@ def _change(found: Judged, change: Change, gates: Gates, generator: np.random.Ge
     changes = sign * resampled(lambda w: new(w) - old(w), found.weights, found.blocks, drawn)
     bound, better = lower_bound(changes, gates.confidence), sign * (after - before)
     where = f" on {part}" if part else ""
-    asked = f"worse by {change.tolerance:g} is tolerated" if change.tolerance >= 0 else f"better by {-change.tolerance:g} is asked for"
+    tolerance = change.tolerance + change.relative * abs(before)
+    asked = f"worse by {tolerance:.4g} is tolerated" if tolerance >= 0 else f"better by {-tolerance:.4g} is asked for"
     text = (
         f"{metric}{where} goes from {before:.4f} to {after:.4f}, {abs(better):.4f} {'better' if better >= 0 else 'worse'}; surely "
         f"{abs(bound):.4f} {'better' if bound >= 0 else 'worse'} at the least, where {asked}"
     )
     return Check(
-        name=metric, passed=bool(bound > -change.tolerance), text=text, slice=part, rows=len(found.labels), champion=before,
+        name=metric, passed=bool(bound > -tolerance), text=text, slice=part, rows=len(found.labels), champion=before,
         candidate=after,
-        change=better, bound=bound, limit=-change.tolerance, judged=bool(np.isfinite(better)) or not part,
+        change=better, bound=bound, limit=-tolerance, judged=bool(np.isfinite(better)) or not part,
     )  # fmt: skip
 
 
@@ -132,7 +135,7 @@ def _slices(found: Judged, rows: Dataset, slices: Slices, gates: Gates, generato
             text = f"{name} has {count} rows, fewer than {slices.n_min}"
             checks.append(Check(name=slices.metric, passed=True, text=text, slice=name, rows=count, judged=False))
         else:
-            change = Change(metric=slices.metric, tolerance=slices.tolerance)
+            change = Change(metric=slices.metric, tolerance=slices.tolerance, relative=slices.relative)
             checks.append(_change(found.take(mask), change, gates, generator, part=name))
     return checks
 
@@ -161,6 +164,6 @@ def _cross(  # noqa: PLR0917 - as its neighbours, and one more
     )  # fmt: skip
 
 
-def _figures(found: Judged, scores: np.ndarray) -> dict[str, float]:
-    values = {metric: measured(metric, found.labels, scores, found.weights) for metric in METRICS}
+def _figures(found: Judged, scores: np.ndarray, kind: Kind) -> dict[str, float]:
+    values = {metric: measured(metric, found.labels, scores, found.weights) for metric in METRICS_OF[kind]}
     return {"rows": float(len(found.labels))} | {metric: value for metric, value in values.items() if np.isfinite(value)}

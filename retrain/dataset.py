@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from retrain.target import YES_NO, Target
+
 
 class DatasetError(ValueError):
     """Columns that cannot be one table."""
@@ -18,13 +20,17 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Columns of one length, one label (0 or 1) per row, and perhaps when each row was and what it weighs. Else raises `DatasetError`."""
+    """Columns of one length, a label of each row as the target has it, and perhaps when it was and what it weighs.
+
+    Else raises `DatasetError`.
+    """
 
     columns: dict[str, np.ndarray]
     labels: np.ndarray
     times_s: np.ndarray | None = None  # seconds since the Unix epoch; not among what a model sees
     weights: np.ndarray | None = None  # [rows] from 0 on: how many rows each one stands for; None: itself
     missing: frozenset[str] = frozenset()  # number columns that may have NaN
+    target: Target = YES_NO
 
     def __post_init__(self) -> None:
         if not self.columns:
@@ -38,8 +44,8 @@ class Dataset:
                 raise DatasetError(f"column '{name}' has values that are missing or infinite")
         if self.times_s is not None and (self.times_s.shape != self.labels.shape or not np.isfinite(self.times_s).all()):
             raise DatasetError("the times are not one number for each row")
-        if not np.isin(self.labels, (0, 1)).all():
-            raise DatasetError("a label is neither 0 nor 1")
+        if self.target.wrong(self.labels).any():
+            raise DatasetError(f"a label is {self.target.expected}")
         if self.weights is not None and not (
             self.weights.shape == self.labels.shape and np.all((self.weights >= 0) & (self.weights < np.inf))
         ):
@@ -64,7 +70,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of values, weights and names, and the order of all: of the same table everywhere. No model sees times, and it neither."""
         found = hashlib.sha256(msgspec.json.encode([self.rows, *([name, name in self.numbers] for name in self.columns)]))
-        for column in (*self.columns.values(), self.labels.astype(np.int64)):
+        labels = self.labels.astype(np.float64 if self.target.kind == "number" else np.int64)
+        for column in (*self.columns.values(), labels):
             texts = column.dtype == np.dtype(object)
             found.update(msgspec.json.encode(column.tolist()) if texts else column.astype(column.dtype.newbyteorder("<")).tobytes())
         if self.weights is not None:
@@ -76,17 +83,17 @@ class Dataset:
         times_s = None if self.times_s is None else self.times_s[rows]
         weights = None if self.weights is None else self.weights[rows]
         columns = {name: column[rows] for name, column in self.columns.items()}
-        return Dataset(columns, self.labels[rows], times_s, weights, self.missing)
+        return Dataset(columns, self.labels[rows], times_s, weights, self.missing, self.target)
 
     def labelled(self, labels: np.ndarray) -> Dataset:
         """The same rows with other labels."""
-        return Dataset(self.columns, labels, self.times_s)
+        return Dataset(self.columns, labels, self.times_s, target=self.target)
 
     def and_then(self, later: Dataset) -> Dataset:
         """These rows, and below them those of a table with the same columns."""
         columns = {name: np.concatenate([column, later.columns[name]]) for name, column in self.columns.items()}
         times_s = None if self.times_s is None or later.times_s is None else np.concatenate([self.times_s, later.times_s])
-        return Dataset(columns, np.concatenate([self.labels, later.labels]), times_s)
+        return Dataset(columns, np.concatenate([self.labels, later.labels]), times_s, target=self.target)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The columns as a served model takes them: one input per column, shape (rows, 1)."""

@@ -1,7 +1,7 @@
 """What trains: a function of the user's, `module:train(dataset, params) -> estimator`, or a recipe: the champion's or the best.
 
 The function gets the part to train on (`table.Part`: `load()` for all rows in memory, `batches()` for more) and the parameters with the
-seed among them, and gives a fitted classifier with `predict` and `predict_proba` that skl2onnx can convert.
+seed among them, and gives a fitted estimator that skl2onnx can convert: with `predict`, and unless the labels are numbers `predict_proba`.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ def resolve(text: str) -> Train:
 
 
 def by_function(text: str, part: Part, parameters: Mapping[str, Any], *, seed: int) -> Trained:
-    """What the user's function gives. Raises `RetrainError` for what it raises, and for what is no classifier."""
+    """What the user's function gives. Raises `RetrainError` for what it raises, and for what cannot foretell such labels."""
     train = resolve(text)
     try:
         estimator = train(part, {**parameters, "seed": seed})
     except Exception as error:  # whatever the user's code raises is a reason, not a bug of ours
         raise RetrainError(f"{text} failed: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
-    lacking = [name for name in ("predict", "predict_proba") if not callable(getattr(estimator, name, None))]
+    needed = ("predict",) if part.target.kind == "number" else ("predict", "predict_proba")
+    lacking = [name for name in needed if not callable(getattr(estimator, name, None))]
     if lacking:
         raise RetrainError(f"{text} gave a {type(estimator).__name__}, which has no {lacking[0]}")
     return Trained(estimator, text, dict(parameters), {})
@@ -76,7 +77,7 @@ def by_recipe(
         recipe, losses = recipes.search(rows, seed=seed, progress=lambda what, share: progress(what, 0.8 * share), fitter=fitter)
     start = 0.8 if losses else 0.0
     fitted = fitter.fit(recipe, rows, seed=seed, progress=lambda what, share: progress(what, start + (1 - start) * share))
-    metrics = {f"search {name}": {"log_loss": loss} for name, loss in losses.items()}
+    metrics = {f"search {name}": {str(recipes.criterion(rows.target)): loss} for name, loss in losses.items()}
     return Trained(fitted, str(recipe), recipe.recorded, metrics)
 
 

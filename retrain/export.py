@@ -1,7 +1,8 @@
 """A fitted pipeline as an ONNX model with one input per column, the proof that the two agree, and what a version holds beside the model.
 
 Inputs are named as the columns, float32 or string, shape (rows, 1); outputs are `label` (int64, (rows,)) and `probabilities`
-(float32, (rows, 2)). Trees compare against thresholds, so float32 inputs give the same leaves; sums over leaves differ by rounding.
+(float32, (rows, classes)), or the number that is foretold (float32, (rows, 1)), by the target's names. Trees compare against thresholds,
+so float32 inputs give the same leaves; sums over leaves differ by rounding.
 The same pipeline gives the same bytes in every process.
 """
 
@@ -26,12 +27,12 @@ from registry.training import TrainingRecord
 from retrain.boosting import teach
 from retrain.canonical import canonical
 from retrain.dataset import Dataset
+from retrain.target import LABEL, PROBABILITIES
 from retrain.train import frame
 
 OPSET, ML_OPSET = 17, 3
 TOLERANCE = 1e-5  # of a probability; 60 float32 additions err by less
 GOLDEN_ROWS = 8
-LABEL, PROBABILITIES = "label", "probabilities"
 
 
 class ExportError(Exception):
@@ -44,7 +45,7 @@ class Parity:
 
     rows: int
     labels_differ: int
-    max_difference: float  # of any probability
+    max_difference: float  # of any probability; of numbers, to 1 + their size
     tolerance: float = TOLERANCE
 
     @property
@@ -107,7 +108,8 @@ def export(
 
 def to_model(pipeline: Pipeline, dataset: Dataset) -> bytes:
     """The serialized ONNX model; `dataset` gives the names and types of the inputs. Raises `ExportError`."""
-    taken = {LABEL, PROBABILITIES} & dataset.columns.keys()
+    outputs, numbers = dataset.target.outputs, dataset.target.kind == "number"
+    taken = set(outputs) & dataset.columns.keys()
     if taken:
         raise ExportError(f"a column is named '{min(taken)}', as an output is")
     inputs = [(name, FloatTensorType([None, 1]) if name in dataset.numbers else StringTensorType([None, 1])) for name in dataset.columns]
@@ -115,52 +117,62 @@ def to_model(pipeline: Pipeline, dataset: Dataset) -> bytes:
     try:
         teach(estimator)
         opsets = {"": OPSET, "ai.onnx.ml": ML_OPSET}
-        model = to_onnx(pipeline, initial_types=inputs, target_opset=opsets, options={id(pipeline): {"zipmap": False}})
+        options = None if numbers else {id(pipeline): {"zipmap": False}}
+        model = to_onnx(pipeline, initial_types=inputs, target_opset=opsets, options=options)
     except Exception as error:  # converters raise whatever they stumble over
         raise ExportError(f"{type(estimator).__name__} cannot be converted to ONNX: {' '.join(str(error).split())[:400]}") from error
-    canonical(model, outputs=(LABEL, PROBABILITIES))
+    if len(model.graph.output) != len(outputs):
+        raise ExportError(f"{type(estimator).__name__} gives {len(model.graph.output)} outputs, where {' and '.join(outputs)} are expected")
+    canonical(model, outputs=outputs)
     return bytes(model.SerializeToString(deterministic=True))
 
 
 def check_parity(model: bytes, pipeline: Pipeline, dataset: Dataset, *, tolerance: float = TOLERANCE) -> Parity:
     """Compare both on rows that the pipeline was not fitted to."""
-    labels, probabilities = answers(model, dataset)
-    rows = frame(dataset)
+    outputs, expected = dataset.target.outputs, estimated(pipeline, dataset)
+    found = dict(zip(outputs, answers(model, dataset), strict=True))
+    last = outputs[-1]
+    if found[last].shape != expected[last].shape:
+        raise ExportError(f"the exported model gives {list(found[last].shape)} numbers, and its estimator {list(expected[last].shape)}")
+    scale = 1.0 + np.abs(expected[last]) if dataset.target.kind == "number" else 1.0
     return Parity(
         rows=dataset.rows,
-        labels_differ=int(np.sum(labels != pipeline.predict(rows))),
-        max_difference=float(np.abs(probabilities - pipeline.predict_proba(rows)).max()),
+        labels_differ=int(np.sum(found[LABEL] != expected[LABEL])) if LABEL in expected else 0,
+        max_difference=float((np.abs(found[last] - expected[last]) / scale).max()),
         tolerance=tolerance,
     )
+
+
+def estimated(pipeline: Pipeline, rows: Dataset) -> dict[str, np.ndarray]:
+    """What the estimator says, by output: labels, int64 [rows], and probabilities [rows, classes]; or numbers [rows, 1]."""
+    taken = frame(rows)
+    if rows.target.kind == "number":
+        return {rows.target.outputs[0]: np.asarray(pipeline.predict(taken)).reshape(-1, 1)}
+    return {LABEL: pipeline.predict(taken).astype(np.int64), PROBABILITIES: pipeline.predict_proba(taken)}
 
 
 def reference_profile(model: bytes, rows: Dataset) -> Profiled:
     """The reference of these rows with the model's own answers, calibrated by their labels; by hour of the week where times are known."""
     inputs = [Column("input", name, array) for name, array in rows.tensors().items()]
-    outputs = [Column("output", name, array) for name, array in zip((LABEL, PROBABILITIES), answers(model, rows), strict=True)]
-    return profile_of([*inputs, *outputs], labels=rows.labels, times_s=rows.times_s)
+    outputs = [Column("output", name, array) for name, array in zip(rows.target.outputs, answers(model, rows), strict=True)]
+    labels = rows.labels if rows.target.kind == "yes_no" else None  # the calibration is of one score
+    return profile_of([*inputs, *outputs], labels=labels, times_s=rows.times_s)
 
 
-def answers(model: bytes, rows: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, int64 [rows], and probabilities, float32 [rows, 2], by the exported model."""
+def answers(model: bytes, rows: Dataset) -> tuple[np.ndarray, ...]:
+    """What the exported model says, in the order of the target's outputs: as `estimated`, float32."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    labels, probabilities = session.run([LABEL, PROBABILITIES], rows.tensors())
-    return labels, probabilities
+    return tuple(session.run(list(rows.target.outputs), rows.tensors()))
 
 
 def golden_requests(pipeline: Pipeline, rows: Dataset, *, tolerance: float) -> Golden:
     """Each row alone and all together, with the pipeline's answers."""
     asked = golden_of(rows.tensors(), requests=rows.rows)
-    labels, probabilities = pipeline.predict(frame(rows)).astype(np.int64), pipeline.predict_proba(frame(rows)).astype(np.float32)
+    said = {name: array if name == LABEL else array.astype(np.float32) for name, array in estimated(pipeline, rows).items()}
     parts = [slice(row, row + 1) for row in range(rows.rows)] + ([slice(None)] if rows.rows > 1 else [])
     answered = (
-        GoldenRequest(
-            inputs=request.inputs,
-            outputs={
-                LABEL: tensor_of(labels[part]),
-                PROBABILITIES: tensor_of(probabilities[part]),
-            },
-        )
+        GoldenRequest(inputs=request.inputs, outputs={name: tensor_of(array[part]) for name, array in said.items()})
         for request, part in zip(asked.requests, parts, strict=True)
     )
-    return Golden(tolerance=Tolerance(absolute=tolerance, relative=0.0), requests=tuple(answered))
+    relative = tolerance if rows.target.kind == "number" else 0.0
+    return Golden(tolerance=Tolerance(absolute=tolerance, relative=relative), requests=tuple(answered))

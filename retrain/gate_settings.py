@@ -6,7 +6,9 @@ from typing import Annotated
 
 import msgspec
 
-from retrain.metrics import Metric
+from retrain.errors import RetrainError
+from retrain.metrics import METRICS_OF, Metric
+from retrain.target import WORDS, Kind
 from retrain.validation import Limits
 
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
@@ -27,10 +29,14 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Against the champion: surely not worse by more than `tolerance`, in the metric's unit. A negative one asks for an improvement."""
+    """Against the champion: surely not worse by more than `tolerance`, in the metric's unit. A negative one asks for an improvement.
+
+    `relative` tolerates so large a share of the champion's own value besides, for metrics whose unit is the label's.
+    """
 
     metric: Metric
     tolerance: float = 0.0
+    relative: Tolerance = 0.0
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +45,7 @@ class Slices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     columns: tuple[str, ...] = ()
     metric: Metric = "brier"
     tolerance: Tolerance = 0.02
+    relative: Tolerance = 0.0
     n_min: Annotated[int, msgspec.Meta(ge=2)] = 500  # rows; a slice of fewer is shown and not judged
 
 
@@ -108,3 +115,28 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
         wrong = [check.text for check in self.checks if check.judged and not check.passed]
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         return f"{wrong[0]}{more}" if wrong else ""
+
+
+_CHANGES: dict[Kind, tuple[Change, ...]] = {
+    "yes_no": Gates().changes,
+    "class": (Change(metric="log_loss", tolerance=0.01), Change(metric="accuracy", tolerance=0.005)),
+    "number": (Change(metric="rmse", relative=0.01), Change(metric="mae", relative=0.01)),
+}
+_SLICES: dict[Kind, Slices] = {"yes_no": Slices(), "class": Slices(), "number": Slices(metric="rmse", tolerance=0.0, relative=0.1)}
+
+
+def suited(gates: Gates, kind: Kind) -> Gates:
+    """The gates for such labels: where they say nothing of their own, changes and slices are those of the kind.
+
+    Raises `RetrainError` for a metric that such labels do not have.
+    """
+    slices, usual = gates.slices, _SLICES[kind]
+    if (slices.metric, slices.tolerance, slices.relative) == (Slices().metric, Slices().tolerance, 0.0):
+        slices = msgspec.structs.replace(slices, metric=usual.metric, tolerance=usual.tolerance, relative=usual.relative)
+    changes = _CHANGES[kind] if gates.changes == Gates().changes else gates.changes
+    asked = [one.metric for one in gates.values] + [one.metric for one in changes] + [one.metric for one in gates.cross_slices]
+    asked += [slices.metric] if slices.columns else []
+    for metric in asked:
+        if metric not in METRICS_OF[kind]:
+            raise RetrainError(f"labels that are {WORDS[kind]} have no {metric}; they have {', '.join(METRICS_OF[kind])}")
+    return msgspec.structs.replace(gates, changes=changes, slices=slices)

@@ -20,18 +20,19 @@ from registry.triggers import Trigger
 from retrain import comparing, gates, provenance
 from retrain.asking import Model, stored
 from retrain.card import card
-from retrain.carrying import HERE, Carried, Carrier
+from retrain.carrying import HERE, Carried, Carrier, Columns
 from retrain.champion import Champion, champion_of
 from retrain.dataset import Dataset
 from retrain.engine import MEMORY_MIB
 from retrain.entry import Trained, by_function, by_recipe
 from retrain.errors import Refusal, RetrainError
-from retrain.export import Exported, ParityError, export
+from retrain.export import Exported, ExportError, ParityError, export
 from retrain.gate_settings import Gate
 from retrain.inputs import inputs_of
 from retrain.sources import Source
 from retrain.spec import JobSpec
 from retrain.table import Part
+from retrain.target import target_of
 from retrain.validation import Report, judge
 
 
@@ -95,9 +96,9 @@ class Job:
         """Everything, into `found`. Raises `Refusal`, `RetrainError`, `RegistryError`, and what `check` raises."""
         start, spec = self.clock.now(), self.spec
         champion = champion_of(self.store, spec.model, spec.base_version)
-        inputs = inputs_of(champion.schema)
+        columns = Columns(inputs_of(champion.schema), target_of(champion.schema))
         timed = replace(self, check=self._limited(start))
-        opened = self.carrier.opened(self.source, spec.snapshot, inputs, memory_mib=self.memory_mib, check=timed.check)
+        opened = self.carrier.opened(self.source, spec.snapshot, columns, memory_mib=self.memory_mib, check=timed.check)
         with opened as carried:
             timed._validate(carried, champion, found)
             train, holdout = carried.split()
@@ -133,7 +134,7 @@ class Job:
         spec = self.spec
         found.report = judge(
             counted, champion.schema, champion.profile, spec.gates.validation, model=spec.model, version=spec.base_version,
-            dataset=spec.snapshot.digest,
+            dataset=spec.snapshot.digest, target=target_of(champion.schema),
         )  # fmt: skip
         found.passed(gates.validation_gate(found.report))
         if spec.checked is not None:
@@ -161,6 +162,8 @@ class Job:
         except ParityError as error:
             found.passed(gates.parity_gate(error.parity))
             raise
+        except ExportError as error:
+            raise RetrainError(str(error)) from error
         found.passed(gates.parity_gate(exported.parity))
         found.exported, found.model_digest = exported, digest_of(exported.model)
 

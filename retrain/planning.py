@@ -20,12 +20,13 @@ from retrain.champion import Champion
 from retrain.entry import resolve
 from retrain.errors import RetrainError
 from retrain.expectations import gate_of
-from retrain.gate_settings import Gate, Gates
+from retrain.gate_settings import Gate, Gates, suited
 from retrain.inputs import inputs_of
 from retrain.log_source import LogSource, answer_chain, label_chain, tip_of
 from retrain.snapshot import MAX_FILES, MAX_ROWS, File, Filter, Join, Snapshot
 from retrain.sources import RowsFiles
 from retrain.spec import JobSpec
+from retrain.target import WORDS, target_of
 
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
@@ -84,6 +85,9 @@ def planned(
     """The job of this moment: nothing later than `as_of_s`, or now, is in its data. Raises `RetrainError`."""
     if wish.training.entry_point is not None:
         resolve(wish.training.entry_point)
+    target = target_of(champion.schema)
+    if target.kind != "yes_no" and wish.data.join.negative_after_s is not None:
+        raise RetrainError(f"negative_after_s stands for a no, and the labels of this model are {WORDS[target.kind]}")
     _check_slices(wish.gates, {one.name for one in inputs_of(champion.schema)})
     as_of_s = now_s if as_of_s is None else as_of_s
     files = () if wish.data.log is not None else RowsFiles(_paths(wish.data.rows)).files(progress=progress)
@@ -100,7 +104,7 @@ def planned(
         parameters=wish.training.parameters,
         seed=wish.training.seed,
         bootstrap_seed=wish.training.seed,
-        gates=wish.gates,
+        gates=suited(wish.gates, target.kind),
         checked=None if wish.data.expectations is None else _checked(Path(wish.data.expectations)),
         lock_digest=provenance.lock_digest(folder, lock),
         run_url=wish.run_url,

@@ -1,4 +1,4 @@
-"""Ways to fit a classifier that need no code of anybody's: gradient boosting and logistic regression, and a small search over both.
+"""Ways to fit that need no code of anybody's: gradient boosting, and logistic or ridge regression, and a small search over both.
 
 A recipe is a name with parameters, which stand in the training record; so the champion's is fitted again to new rows. Everything in a
 pipeline has an ONNX counterpart. Given the same rows, parameters and seed, it comes out the same.
@@ -12,16 +12,17 @@ from typing import Any, Protocol
 
 import numpy as np
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from threadpoolctl import threadpool_limits
 
 from retrain.dataset import Dataset
 from retrain.errors import RetrainError
-from retrain.metrics import measured
+from retrain.metrics import Metric, measured
+from retrain.target import WORDS, Target
 from retrain.train import frame
 
 RECIPE = "recipe"  # the parameter that names one
@@ -52,14 +53,17 @@ class Recipe:
 _DEFAULTS: dict[str, dict[str, float]] = {
     "gradient_boosting": {"trees": 60, "depth": 3, "share": 0.5, "rate": 0.1},
     "logistic": {"inverse_penalty": 1.0},
+    "ridge": {"penalty": 1.0},
 }
-SEARCHED = (
+_BOOSTED = (
     Recipe("gradient_boosting", _DEFAULTS["gradient_boosting"]),
     Recipe("gradient_boosting", {"trees": 120, "depth": 3, "share": 0.5, "rate": 0.08}),
     Recipe("gradient_boosting", {"trees": 80, "depth": 5, "share": 0.5, "rate": 0.08}),
-    Recipe("logistic", {"inverse_penalty": 0.05}),
-    Recipe("logistic", {"inverse_penalty": 1.0}),
 )
+SEARCHED = (*_BOOSTED, Recipe("logistic", {"inverse_penalty": 0.05}), Recipe("logistic", {"inverse_penalty": 1.0}))
+SEARCHED_NUMBERS = (*_BOOSTED, Recipe("ridge", {"penalty": 1.0}), Recipe("ridge", {"penalty": 100.0}))
+_OF_NUMBERS = frozenset({"gradient_boosting", "ridge"})
+_OF_CLASSES = frozenset({"gradient_boosting", "logistic"})
 
 
 def recipe_of(parameters: Mapping[str, Any]) -> Recipe | None:
@@ -81,10 +85,9 @@ def fit(recipe: Recipe, rows: Dataset, *, seed: int, progress: Progress = unseen
 
     Raises `RetrainError` where the rows say nothing, such as labels of one kind.
     """
-    if len(np.unique(rows.labels)) < 2:
-        raise RetrainError("all labels of the rows to train on are the same")
-    last, estimator = _estimator(recipe, seed)
-    pipeline = Pipeline([("columns", _columns(rows, scaled=recipe.name == "logistic")), (last, estimator)])
+    _check(recipe, rows)
+    last, estimator = _estimator(recipe, rows.target, seed)
+    pipeline = Pipeline([("columns", _columns(rows, scaled=recipe.name != "gradient_boosting")), (last, estimator)])
     more: dict[str, Any] = {} if rows.weights is None else {f"{last}__sample_weight": rows.weights}
     if recipe.name == "gradient_boosting":
         more[f"{last}__monitor"] = lambda done, *_: progress(str(recipe), (done + 1) / recipe.parameters["trees"])
@@ -126,17 +129,43 @@ HERE = Here()
 
 
 def loss_of(recipe: Recipe, before: Dataset, after: Dataset, *, seed: int, progress: Progress = unseen) -> float:
-    """Log loss on the rows `after` of a pipeline that is fitted to those `before`. Raises `RetrainError`."""
+    """Log loss, or RMSE of numbers, on the rows `after` of a pipeline that is fitted to those `before`. Raises `RetrainError`."""
     pipeline = fit(recipe, before, seed=seed, progress=progress)
     weights = np.ones(after.rows) if after.weights is None else after.weights
-    return measured("log_loss", after.labels, pipeline.predict_proba(frame(after))[:, 1], weights)
+    return measured(criterion(after.target), after.labels, foretold(pipeline, after), weights)
+
+
+def criterion(target: Target) -> Metric:
+    """What a search chooses by."""
+    return "rmse" if target.kind == "number" else "log_loss"
+
+
+def foretold(pipeline: Pipeline, rows: Dataset) -> np.ndarray:
+    """As `metrics` takes it."""
+    if rows.target.kind == "number":
+        return np.asarray(pipeline.predict(frame(rows)), np.float64)
+    found: np.ndarray = pipeline.predict_proba(frame(rows))
+    return found[:, 1] if rows.target.kind == "yes_no" else found
+
+
+def _check(recipe: Recipe, rows: Dataset) -> None:
+    """Raises `RetrainError` where a recipe cannot learn such labels, or they say nothing."""
+    kinds = np.unique(rows.labels)
+    if recipe.name not in (_OF_NUMBERS if rows.target.kind == "number" else _OF_CLASSES):
+        raise RetrainError(f"recipe {recipe.name} does not learn {WORDS[rows.target.kind]}, which the labels of this model are")
+    if len(kinds) < 2:
+        raise RetrainError("all labels of the rows to train on are the same")
+    if rows.target.kind == "class" and len(kinds) < rows.target.classes:
+        lacking = sorted(set(range(rows.target.classes)) - set(kinds.tolist()))
+        raise RetrainError(f"no row to train on is of class {lacking[0]}")
 
 
 def search(
     rows: Dataset, *, seed: int, recipes: tuple[Recipe, ...] | None = None, progress: Progress = unseen, fitter: Fitter = HERE
 ) -> tuple[Recipe, dict[str, float]]:
-    """The recipe with the least log loss on the latest rows, fitted to those before; and the log loss of each. Raises `RetrainError`."""
-    recipes = SEARCHED if recipes is None else recipes
+    """The recipe with the least log loss, or RMSE, on the latest rows, fitted to those before; and that of each. Raises `RetrainError`."""
+    if recipes is None:
+        recipes = SEARCHED_NUMBERS if rows.target.kind == "number" else SEARCHED
     cut = rows.rows - max(int(rows.rows * _VALIDATED), 1)
     before, after = rows.take(slice(0, cut)), rows.take(slice(cut, None))
     found = fitter.losses(recipes, before, after, seed=seed, progress=progress)
@@ -148,11 +177,14 @@ def _part(progress: Progress, place: int, parts: int) -> Progress:
     return lambda what, share: progress(what, (place + share) / parts)
 
 
-def _estimator(recipe: Recipe, seed: int) -> tuple[str, Any]:
+def _estimator(recipe: Recipe, target: Target, seed: int) -> tuple[str, Any]:
     given = recipe.parameters
+    if recipe.name == "ridge":
+        return "linear", Ridge(alpha=given["penalty"], random_state=seed)
     if recipe.name == "logistic":
         return "linear", LogisticRegression(C=given["inverse_penalty"], max_iter=1000, random_state=seed)
-    return "trees", GradientBoostingClassifier(
+    boosting = GradientBoostingRegressor if target.kind == "number" else GradientBoostingClassifier
+    return "trees", boosting(
         n_estimators=int(given["trees"]),
         max_depth=int(given["depth"]),
         subsample=given["share"],

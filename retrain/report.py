@@ -26,6 +26,7 @@ def html(report: Report) -> str:
     worst = report.level
     order = {"fail": 0, "warn": 1, "ok": 2}
     findings = sorted(report.findings, key=lambda finding: order[finding.level])
+    yes = f", {report.yes:,} of them a yes" if report.yes else ""
     beside = sorted(report.distributions, key=lambda one: -one.psi)
     return "\n".join(
         [
@@ -35,7 +36,7 @@ def html(report: Report) -> str:
             f"<title>{escape(report.model)}: rows for training</title><style>{_STYLE}</style></head><body>",
             f"<h1>{escape(report.model)}, rows for the successor of version {report.version}:",
             f'<span class="{worst}">{_WORDS[worst]}</span></h1>',
-            f"<p>{report.rows:,} rows, {report.labelled:,} with a label, {report.yes:,} of them a yes; {_span(report)}.",
+            f"<p>{report.rows:,} rows, {report.labelled:,} with a label{yes}; {_span(report)}.",
             f"Dataset <code>{escape(report.dataset)}</code>.</p>",
             "<h2>Checks</h2><table><tr><th>column</th><th>check</th><th></th><th>what was found</th>",
             '<th class="n">value</th><th class="n">limit</th></tr>',

@@ -27,6 +27,7 @@ from retrain.snapshot import Snapshot
 from retrain.sources import Source, fits
 from retrain.surveying import Survey, survey
 from retrain.table import Table
+from retrain.target import WORDS, target_of
 
 HOLDOUT = "holdout"
 
@@ -60,7 +61,7 @@ class _Look:
 
     def __init__(self, connection: object, source: Source, snapshot: Snapshot, champion: Champion) -> None:
         self._connection, self._source, self._snapshot, self._champion = connection, source, snapshot, champion
-        self._inputs = inputs_of(champion.schema)
+        self._inputs, self._target = inputs_of(champion.schema), target_of(champion.schema)
         self._model: Model | None = None
 
     def since(self, seen_s: float) -> tuple[int, float | None]:
@@ -78,12 +79,17 @@ class _Look:
 
     def windows(self, rule: Loss, now_s: float, load: object) -> tuple[Window, ...]:
         """The last windows of a loss rule; the version is asked for the scores of their rows."""
+        if self._target.kind == "number" or (self._target.kind == "class" and rule.metric == "brier"):
+            raise RetrainError(
+                f"rule '{rule.name}': its bound needs losses from 0 to 1, and labels that are {WORDS[self._target.kind]} have no such "
+                f"{rule.metric}"
+            )
         if not self._snapshot.is_timed:
             raise RetrainError(f"rule '{rule.name}' needs to know when each row was: say `time` of the data")
         window_s, until_s = seconds(rule.window), now_s - seconds(rule.mature_after)
         count = k_of_n(rule.windows)[1]
         since = datetime.fromtimestamp((until_s // window_s - count) * window_s, UTC)
-        table = Table(self._connection, self._source, msgspec.structs.replace(self._snapshot, since=since), self._inputs)
+        table = Table(self._connection, self._source, msgspec.structs.replace(self._snapshot, since=since), self._inputs, self._target)
         part = table.labelled()
         if part is None:
             return ()
@@ -103,7 +109,8 @@ class _Look:
 
     def _survey(self, snapshot: Snapshot) -> Survey:
         table = Table(self._connection, self._source, snapshot, self._inputs)
-        return survey(table.batches(), self._inputs, table.types, self._champion.schema, self._champion.profile, fits=fits)
+        schema, profile = self._champion.schema, self._champion.profile
+        return survey(table.batches(), self._inputs, table.types, schema, profile, fits=fits, target=self._target)
 
 
 def _loss(rule: Loss, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from registry.profile import Profile
 from registry.schema import Schema
 from registry.training import Plain
 from retrain import recipes, shards
-from retrain.carrying import Carried
+from retrain.carrying import Carried, Columns
 from retrain.cluster import Cluster, Task, connected, explained
 from retrain.dataset import Dataset
 from retrain.engine import MEMORY_MIB, engine
@@ -33,6 +33,7 @@ from retrain.snapshot import Snapshot
 from retrain.sources import KEY, TIME, RowsFiles, Source, fits
 from retrain.surveying import Survey, merged, survey
 from retrain.table import BATCH_ROWS, LABELLED, UNLABELLED, Part, Table, conditions_of_split, part_of, sampled
+from retrain.target import Target
 
 SHARD = "__shard"
 Times = tuple[int, int | None, int | None]  # as `Table.times`
@@ -44,6 +45,7 @@ class Reader:
 
     snapshot: Snapshot
     inputs: tuple[Input, ...]
+    target: Target
     kinds: dict[str, str]
     memory_mib: int
     stage: str
@@ -58,7 +60,7 @@ class Reader:
         with engine(memory_mib=self.memory_mib, threads=1) as connection:
             for name, source in self._sources(block):
                 ray.get(self.ledger.began.remote(f"{self.stage} {name}"))
-                table = Table(connection, source, self.snapshot, self.inputs)
+                table = Table(connection, source, self.snapshot, self.inputs, self.target)
                 for found in self.ask(table):
                     yield table_of([found]) if self.arrow else {"found": _boxed(found)}
 
@@ -79,38 +81,39 @@ class Ray:
     address: str
 
     def opened(
-        self, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...], *, memory_mib: int = MEMORY_MIB, check: Callable[[], None]
+        self, source: Source, snapshot: Snapshot, columns: Columns, *, memory_mib: int = MEMORY_MIB, check: Callable[[], None]
     ) -> AbstractContextManager[Carried]:
         """See `Carrier`."""
-        return _opened(self.address, source, snapshot, inputs, memory_mib, check)
+        return _opened(self.address, source, snapshot, columns, memory_mib, check)
 
 
 @contextmanager
 def _opened(  # noqa: PLR0917 - `Ray.opened` by another name
-    address: str, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...], memory_mib: int, check: Callable[[], None]
+    address: str, source: Source, snapshot: Snapshot, columns: Columns, memory_mib: int, check: Callable[[], None]
 ) -> Iterator[Carried]:
     with connected(address, check=check) as cluster:
-        yield Spread(cluster, source, snapshot, inputs, memory_mib)
+        yield Spread(cluster, source, snapshot, columns, memory_mib)
 
 
 class Spread:
     """One snapshot on one cluster: `carrying.Carried`."""
 
-    def __init__(self, cluster: Cluster, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...], memory_mib: int) -> None:
-        self._cluster, self._snapshot, self._inputs, self._memory_mib = cluster, snapshot, inputs, memory_mib
+    def __init__(self, cluster: Cluster, source: Source, snapshot: Snapshot, columns: Columns, memory_mib: int) -> None:
+        self._cluster, self._snapshot, self._memory_mib = cluster, snapshot, memory_mib
+        self._inputs, self._target = inputs, target = columns.inputs, columns.target
         with engine(memory_mib=memory_mib) as connection:
             self._kinds = source.types(connection)
             source.relation(connection, snapshot, inputs)  # what cannot be asked is found out before it is spread
             if isinstance(source, RowsFiles):
                 self._blocks = _of_files(shards.shards_of(source.paths, snapshot.files))
             else:
-                self._blocks = _of_rows(Table(connection, source, snapshot, inputs))
+                self._blocks = _of_rows(Table(connection, source, snapshot, inputs, target))
 
     def survey(self, schema: Schema, profile: Profile | None, *, progress: Callable[[float], object]) -> Survey:
         """See `Carried`."""
 
         def ask(table: Table) -> Iterator[Survey]:
-            yield survey(table.batches(), table.inputs, table.types, schema, profile, fits=fits)
+            yield survey(table.batches(), table.inputs, table.types, schema, profile, fits=fits, target=table.target)
 
         found = self._asked("surveying", ask, self._inputs, progress=progress)
         if not found:
@@ -152,7 +155,7 @@ class Spread:
                 return self._sorted(name, condition, rows)
             return self._loaded(name, sampled(condition, below), rows)
 
-        return part_of(self._snapshot, self._inputs, name, times, read)
+        return part_of(self._snapshot, self._inputs, self._target, name, times, read)
 
     def _loaded(self, name: str, condition: str, rows: int) -> Iterator[Any]:
         """What fits into memory here is put in order here."""
@@ -199,7 +202,17 @@ class Spread:
         return found
 
     def _mapped(self, stage: str, ask: Callable[[Table], Iterator[Any]], inputs: tuple[Input, ...], *, arrow: bool) -> Any:
-        reader = Reader(self._snapshot, inputs, self._kinds, self._memory_mib, self._cluster.named(stage), ask, arrow, self._cluster.ledger)
+        reader = Reader(
+            self._snapshot,
+            inputs,
+            self._target,
+            self._kinds,
+            self._memory_mib,
+            self._cluster.named(stage),
+            ask,
+            arrow,
+            self._cluster.ledger,
+        )
         size = 1 if self._snapshot.kind == "rows" else None
         return self._blocks.map_batches(reader.rows, batch_size=size, batch_format="pyarrow")
 

@@ -18,6 +18,7 @@ from registry.profile import Categorical, Numeric, Profile
 from registry.schema import Field, Schema
 from retrain.inputs import Input
 from retrain.sources import LABEL, TIME
+from retrain.target import YES_NO, Target
 
 _SHOWN = 8  # unknown categories by name
 _KEPT = 4_096  # of them, counted
@@ -48,13 +49,15 @@ class Survey:
     rows: int
     labelled: int
     yes: int
-    wrong_labels: int  # neither 0 nor 1
+    wrong_labels: int  # that cannot be
     untimed: int
     first_us: int | None
     last_us: int | None
     columns: dict[str, Counts]
     absent: tuple[str, ...]  # inputs without a column
     misfits: dict[str, str]  # inputs whose column is of another kind → the kind that it is of
+    classes: dict[int, int] = field(default_factory=dict)  # labels that can be, by class; of a target of numbers none
+    label_range: tuple[float, float] | None = None  # of those of a target of numbers; None where there is none
 
 
 def survey(
@@ -65,6 +68,7 @@ def survey(
     profile: Profile | None,
     *,
     fits: Callable[[str, str], bool],
+    target: Target = YES_NO,
     progress: Callable[[int], object] = int,
 ) -> Survey:
     """Count Arrow batches with the columns that `table.Table.batches` gives. `progress` is told the rows of each."""
@@ -72,7 +76,7 @@ def survey(
     usable = [one for one in inputs if one.name in types and one.name not in misfits]
     features = features_of(profile)
     counters = [_Counter(one, _field(schema, one.name), features.get(one.name)) for one in usable]
-    labels = _Labels()
+    labels = _Labels(target)
     for batch in batches:
         for counter in counters:
             counter.add(batch.column(counter.counts.name))
@@ -83,12 +87,15 @@ def survey(
         first_us=labels.first, last_us=labels.last,
         columns={counter.counts.name: counter.counts for counter in counters},
         absent=tuple(one.name for one in inputs if one.name not in types), misfits=misfits,
+        classes=dict(sorted(labels.classes.items())), label_range=labels.range,
     )  # fmt: skip
 
 
 def merged(parts: Sequence[Survey]) -> Survey:
     """The survey of all rows from those of stretches of them, which have the same columns. There is at least one."""
     first = parts[0]
+    kinds = sorted({one for part in parts for one in part.classes})
+    ranges = [part.label_range for part in parts if part.label_range is not None]
     columns = {name: _sum([part.columns[name] for part in parts]) for name in first.columns}
     return Survey(
         rows=sum(part.rows for part in parts), labelled=sum(part.labelled for part in parts), yes=sum(part.yes for part in parts),
@@ -96,6 +103,8 @@ def merged(parts: Sequence[Survey]) -> Survey:
         first_us=min((part.first_us for part in parts if part.first_us is not None), default=None),
         last_us=max((part.last_us for part in parts if part.last_us is not None), default=None),
         columns=columns, absent=first.absent, misfits=first.misfits,
+        classes={kind: sum(part.classes.get(kind, 0) for part in parts) for kind in kinds},
+        label_range=None if not ranges else (min(least for least, _ in ranges), max(most for _, most in ranges)),
     )  # fmt: skip
 
 
@@ -116,8 +125,11 @@ def _sum(parts: Sequence[Counts]) -> Counts:
 class _Labels:
     """Labels and times of all rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target) -> None:
+        self._target = target
         self.rows = self.labelled = self.yes = self.wrong = self.untimed = 0
+        self.classes: Counter[int] = Counter()
+        self.range: tuple[float, float] | None = None
         self.first: int | None = None
         self.last: int | None = None
 
@@ -126,13 +138,24 @@ class _Labels:
         known = label[~np.isnan(label)]
         self.rows += batch.num_rows
         self.labelled += len(known)
-        self.yes += int((known == 1).sum())
-        self.wrong += int((~np.isin(known, (0.0, 1.0))).sum())
+        wrong = self._target.wrong(known)
+        self.wrong += int(wrong.sum())
+        self._sort(known[~wrong])
         times = batch.column(TIME).drop_null().to_numpy(zero_copy_only=False)
         self.untimed += batch.num_rows - len(times)
         if len(times):
             self.first = int(times.min()) if self.first is None else min(self.first, int(times.min()))
             self.last = int(times.max()) if self.last is None else max(self.last, int(times.max()))
+
+    def _sort(self, labels: np.ndarray) -> None:
+        if self._target.kind == "number":
+            if len(labels):
+                least, most = self.range or (np.inf, -np.inf)
+                self.range = (min(least, float(labels.min())), max(most, float(labels.max())))
+            return
+        kinds, counts = np.unique(labels.astype(np.int64), return_counts=True)
+        self.classes.update(dict(zip(kinds.tolist(), counts.tolist(), strict=True)))
+        self.yes = self.classes[1] if self._target.kind == "yes_no" else 0
 
 
 class _Counter:

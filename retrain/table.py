@@ -19,6 +19,7 @@ from retrain.errors import RetrainError
 from retrain.inputs import Input
 from retrain.snapshot import Snapshot
 from retrain.sources import KEY, KEYS, LABEL, TIME, WEIGHT, Source
+from retrain.target import YES_NO, Target
 
 BATCH_ROWS = 65_536
 _VIEW = "snapshot_rows"
@@ -36,6 +37,7 @@ class Part:
     rows: int  # labelled ones, before a sample is drawn
     since_us: int  # microseconds since the Unix epoch; its first and last row
     until_us: int
+    target: Target
     _reading: Reading
     _max_rows: int
     _weighted: bool
@@ -68,15 +70,17 @@ class Part:
     def _read(self, below: int | None, rows: int) -> Iterator[Dataset]:
         for batch in self._reading(below, rows):
             if batch.num_rows:
-                yield dataset_of(batch, self.inputs, weighted=self._weighted)
+                yield dataset_of(batch, self.inputs, self.target, weighted=self._weighted)
 
 
 class Table:
     """One snapshot in one connection."""
 
-    def __init__(self, connection: Connection, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...]) -> None:
+    def __init__(
+        self, connection: Connection, source: Source, snapshot: Snapshot, inputs: tuple[Input, ...], target: Target = YES_NO
+    ) -> None:
         """Raises `RetrainError` as `Source.relation`."""
-        self.snapshot, self.inputs = snapshot, inputs
+        self.snapshot, self.inputs, self.target = snapshot, inputs, target
         self._connection = connection
         self.types = source.types(connection)
         source.relation(connection, snapshot, inputs).create_view(_VIEW, replace=True)
@@ -125,7 +129,7 @@ class Table:
         def read(below: int | None, rows: int) -> Iterator[Any]:
             return self.ordered(sampled(condition, below), rows)
 
-        return part_of(self.snapshot, self.inputs, name, self.times(condition), read)
+        return part_of(self.snapshot, self.inputs, self.target, name, self.times(condition), read)
 
     def _one(self, query: str) -> tuple[Any, ...]:
         found: tuple[Any, ...] = self._connection.execute(query).fetchone()
@@ -145,13 +149,20 @@ def sampled(condition: str, below: int | None) -> str:
     return condition if below is None else f"{condition} AND {KEY} < {below}"
 
 
-def part_of(snapshot: Snapshot, inputs: tuple[Input, ...], name: str, times: tuple[int, int | None, int | None], reading: Reading) -> Part:
+def part_of(  # noqa: PLR0917 - the fields of a part
+    snapshot: Snapshot,
+    inputs: tuple[Input, ...],
+    target: Target,
+    name: str,
+    times: tuple[int, int | None, int | None],
+    reading: Reading,
+) -> Part:
     """A part by its rows and their first and last time. Raises `RetrainError` where there are none."""
     rows, since, until = times
     if since is None or until is None:
         raise RetrainError(f"the {name} part has no rows: all have the same time, or the gap is longer than what they span")
     weighted = snapshot.weight is not None or snapshot.weights != "none" or snapshot.kind == "log"
-    return Part(name, inputs, rows, since, until, reading, snapshot.max_rows, weighted)
+    return Part(name, inputs, rows, since, until, target, reading, snapshot.max_rows, weighted)
 
 
 def resized(parts: Iterable[Dataset], rows: int) -> Iterator[Dataset]:
@@ -167,7 +178,7 @@ def resized(parts: Iterable[Dataset], rows: int) -> Iterator[Dataset]:
         yield _joined(waiting)
 
 
-def dataset_of(batch: Any, inputs: tuple[Input, ...], *, weighted: bool) -> Dataset:
+def dataset_of(batch: Any, inputs: tuple[Input, ...], target: Target, *, weighted: bool) -> Dataset:
     """An Arrow batch as a model takes it. Raises `RetrainError` for values that it cannot take."""
     columns = {one.name: column_of(batch.column(one.name), one) for one in inputs}
     plain = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in (LABEL, TIME, WEIGHT)}
@@ -175,10 +186,11 @@ def dataset_of(batch: Any, inputs: tuple[Input, ...], *, weighted: bool) -> Data
     try:
         return Dataset(
             columns,
-            _labels(plain[LABEL]),
+            _labels(plain[LABEL], target),
             plain[TIME].astype(np.float64) / 1e6,
             plain[WEIGHT].astype(np.float64) if weighted else None,
             missing,
+            target,
         )
     except DatasetError as error:
         raise RetrainError(str(error)) from error
@@ -199,9 +211,9 @@ def column_of(column: Any, one: Input) -> np.ndarray:
     return texts
 
 
-def _labels(values: np.ndarray) -> np.ndarray:
+def _labels(values: np.ndarray, target: Target) -> np.ndarray:
     found = values.astype(np.float64)
-    return found.astype(np.int64) if np.isin(found, (0.0, 1.0)).all() else found
+    return found if target.kind == "number" or target.wrong(found).any() else found.astype(np.int64)
 
 
 def _joined(parts: list[Dataset]) -> Dataset:
@@ -211,4 +223,4 @@ def _joined(parts: list[Dataset]) -> Dataset:
     first = parts[0]
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns}
     labels, times = whole([part.labels for part in parts]), whole([part.times_s for part in parts])
-    return Dataset(columns, labels, times, whole([part.weights for part in parts]), first.missing)
+    return Dataset(columns, labels, times, whole([part.weights for part in parts]), first.missing, first.target)

@@ -11,16 +11,19 @@ from collections.abc import Iterator
 from registry.profile import Categorical, Numeric, Profile
 from registry.schema import Field, Schema
 from retrain.surveying import features_of
+from retrain.target import YES_NO, Target
 from retrain.validation import Limits
 
 LABEL = "label"
 
 
-def schema_pbtxt(schema: Schema, profile: Profile | None, limits: Limits, *, label: str = LABEL) -> str:
+def schema_pbtxt(schema: Schema, profile: Profile | None, limits: Limits, *, label: str = LABEL, target: Target = YES_NO) -> str:
     """Presence, type, domain and drift comparator of every input, and the label's."""
     features = features_of(profile)
     lines = [line for field in schema.inputs for line in _feature(field, features.get(field.name), limits)]
-    lines += ["feature {", f"  name: {_quoted(label)}", "  type: INT", "  int_domain { min: 0 max: 1 is_categorical: true }", "}"]
+    domain = f"  int_domain {{ min: 0 max: {target.classes - 1} is_categorical: true }}"
+    kind = ["  type: FLOAT"] if target.kind == "number" else ["  type: INT", domain]
+    lines += ["feature {", f"  name: {_quoted(label)}", *kind, "}"]
     return "\n".join([*lines, f"dataset_constraints {{ min_examples_count: {limits.min_rows} }}"]) + "\n"
 
 

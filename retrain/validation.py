@@ -17,6 +17,7 @@ from kernels.divergence import js_distance_bits, l_infinity, psi
 from registry.profile import Categorical, Numeric, Profile
 from registry.schema import Field, Schema
 from retrain.surveying import Counts, Survey, features_of, shown
+from retrain.target import YES_NO, Target
 
 Level = Literal["ok", "warn", "fail"]
 Check = Literal["schema", "missing", "range", "categories", "distribution", "rows", "labels", "times"]
@@ -28,7 +29,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What rows may be like."""
 
     min_rows: Annotated[int, msgspec.Meta(ge=1)] = 1_000  # with a label
-    min_yes_share: Share = 0.001  # of the labelled rows, and as much of the other kind
+    min_yes_share: Share = 0.001  # of the labelled rows, and as much of the other kind, or of every class
     max_violations: Share = 0.0  # share of rows of a column that break its contract
     max_missing_rise: Share = 0.1  # share of missing values over that of the reference
     warn_psi: float = 0.1
@@ -83,10 +84,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return [finding for finding in self.findings if finding.level == "fail"]
 
 
-def judge(survey: Survey, schema: Schema, profile: Profile | None, limits: Limits, *, model: str, version: int, dataset: str) -> Report:
+def judge(
+    survey: Survey,
+    schema: Schema,
+    profile: Profile | None,
+    limits: Limits,
+    *,
+    model: str,
+    version: int,
+    dataset: str,
+    target: Target = YES_NO,
+) -> Report:
     """Hold counts against the contract, the profile and the limits."""
     features = features_of(profile)
-    findings = [*_of_rows(survey, limits), *_of_schema(survey)]
+    findings = [*_of_rows(survey, limits, target), *_of_schema(survey)]
     distributions = []
     for field in schema.inputs:
         counts = survey.columns.get(field.name)
@@ -104,15 +115,27 @@ def judge(survey: Survey, schema: Schema, profile: Profile | None, limits: Limit
     )  # fmt: skip
 
 
-def _of_rows(survey: Survey, limits: Limits) -> list[Finding]:
-    rare = min(survey.yes, survey.labelled - survey.yes) / survey.labelled if survey.labelled else 0.0
+def _of_rows(survey: Survey, limits: Limits, target: Target) -> list[Finding]:
+    wrong = f"{survey.wrong_labels:,} labels are {target.expected}"
     enough = survey.labelled >= limits.min_rows
     return [
         _finding("", "rows", enough, survey.labelled, limits.min_rows, f"{survey.labelled:,} of {survey.rows:,} rows have a label"),
-        _finding("", "labels", not survey.wrong_labels, survey.wrong_labels, 0, f"{survey.wrong_labels:,} labels are neither 0 nor 1"),
-        _finding("", "labels", rare >= limits.min_yes_share, rare, limits.min_yes_share, f"{rare:.2%} of the labels are of the rarer kind"),
+        _finding("", "labels", not survey.wrong_labels, survey.wrong_labels, 0, wrong),
+        _of_labels(survey, limits, target),
         _finding("", "times", not survey.untimed, survey.untimed, 0, f"{survey.untimed:,} rows have no time", otherwise="warn"),
     ]
+
+
+def _of_labels(survey: Survey, limits: Limits, target: Target) -> Finding:
+    """Of each kind there are some; numbers differ."""
+    if target.kind == "number":
+        least, most = survey.label_range or (0.0, 0.0)
+        return _finding("", "labels", least < most, most - least, 0, f"the labels lie between {least:g} and {most:g}")
+    shares = {kind: survey.classes.get(kind, 0) / max(survey.labelled, 1) for kind in range(target.classes)}
+    rarest = min(shares, key=lambda kind: shares[kind])
+    rare = shares[rarest]
+    text = f"{rare:.2%} of the labels are of the rare{'r kind' if target.kind == 'yes_no' else f'st class, {rarest}'}"
+    return _finding("", "labels", rare >= limits.min_yes_share, rare, limits.min_yes_share, text)
 
 
 def _of_schema(survey: Survey) -> list[Finding]:

@@ -55,13 +55,19 @@ def written(path: Path, text: str) -> None:
 
 def _write_checks(champion: Champion, limits: Limits, wish: Wish | None, suite: Path | None, tfdv: Path | None) -> None:
     from retrain.expectations import suite as expectations
+    from retrain.target import target_of
     from retrain.tfdv import schema_pbtxt
 
     if suite is not None:
         found = expectations(champion.schema, champion.profile, limits, model=champion.model, version=champion.version)
         written(suite, msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     if tfdv is not None:
-        written(tfdv, schema_pbtxt(champion.schema, champion.profile, limits, label=wish.data.label if wish else "label"))
+        written(
+            tfdv,
+            schema_pbtxt(
+                champion.schema, champion.profile, limits, label=wish.data.label if wish else "label", target=target_of(champion.schema)
+            ),
+        )
 
 
 def _report(champion: Champion, wish: Wish, *, as_json: bool) -> Report:
@@ -71,13 +77,14 @@ def _report(champion: Champion, wish: Wish, *, as_json: bool) -> Report:
     from retrain.sources import RowsFiles, fits
     from retrain.surveying import survey
     from retrain.table import Table
+    from retrain.target import target_of
     from retrain.validation import judge
 
     snapshot = snapshot_of(wish, champion, as_of_s=SystemClock().wall())
     source = source_of(wish.data, snapshot)
     if isinstance(source, RowsFiles):
         snapshot = msgspec.structs.replace(snapshot, files=source.files())
-    inputs = inputs_of(champion.schema)
+    inputs, target = inputs_of(champion.schema), target_of(champion.schema)
     with staged(as_json=as_json) as told, engine(memory_mib=wish.training.memory_mib) as connection:
         rows = Table(connection, source, snapshot, inputs)
         total, seen = max(rows.rows(), 1), 0
@@ -87,11 +94,10 @@ def _report(champion: Champion, wish: Wish, *, as_json: bool) -> Report:
             seen += count
             told("validating", seen / total)
 
-        counted = survey(rows.batches(), inputs, rows.types, champion.schema, champion.profile, fits=fits, progress=advance)
+        counted = survey(rows.batches(), inputs, rows.types, champion.schema, champion.profile, fits=fits, target=target, progress=advance)
     limits = wish.gates.validation
-    return judge(
-        counted, champion.schema, champion.profile, limits, model=champion.model, version=champion.version, dataset=snapshot.digest
-    )
+    schema, profile, dataset = champion.schema, champion.profile, snapshot.digest
+    return judge(counted, schema, profile, limits, model=champion.model, version=champion.version, dataset=dataset, target=target)
 
 
 def _show(report: Report, *, as_json: bool) -> None:

@@ -21,7 +21,7 @@ Rows = Annotated[
     list[str] | None, typer.Option("--data", metavar="ROWS.parquet", help="Rows to train on: files, or patterns in quotes; repeatable.")
 ]
 FromLog = Annotated[str | None, typer.Option("--log", metavar="DIRECTORY", help="Or those of an inference log with its labels.")]
-Label = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Of the rows: what came true, 0 or 1 [label].")]
+Label = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Of the rows: what came true; of a log, its name [label].")]
 Time = Annotated[str | None, typer.Option("--time", metavar="COLUMN", help="Of the rows: when each was; their order without it.")]
 Weight = Annotated[str | None, typer.Option("--weight", metavar="COLUMN", help="Of the rows: how many each stands for.")]
 Arrival = Annotated[str | None, typer.Option("--arrival", metavar="COLUMN", help="Of the rows: when the label came.")]

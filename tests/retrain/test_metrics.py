@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from retrain.metrics import METRICS, measured
+from retrain.metrics import METRICS_OF, measured
 from retrain.resampling import blocks_of, draws, lower_bound, resampled
 
 pytestmark = pytest.mark.demo
@@ -29,7 +29,7 @@ def test_measures_are_those_of_scikit_learn(rows: list[tuple[bool, float, float]
     assert measured("accuracy", y, p, w) == pytest.approx(oracle.accuracy_score(y, p >= 0.5, sample_weight=w))
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", METRICS_OF["yes_no"])
 def test_nothing_to_measure_is_nan(metric: str) -> None:
     """No rows, or none of any weight; of AUC also labels of one kind."""
     none, one = np.zeros(0), np.ones(3)
