@@ -115,10 +115,8 @@ class Spread:
         def ask(table: Table) -> Iterator[Survey]:
             yield survey(table.batches(), table.inputs, table.types, schema, profile, fits=fits, target=table.target)
 
-        found = self._asked("surveying", ask, self._inputs, progress=progress)
-        if not found:
-            raise RetrainError(UNLABELLED)
-        return merged(found)
+        nothing = survey((), self._inputs, self._kinds, schema, profile, fits=fits, target=self._target)
+        return merged([nothing, *self._asked("surveying", ask, self._inputs, progress=progress)])
 
     def split(self) -> tuple[Part, Part]:
         """See `Carried`."""
@@ -192,7 +190,9 @@ class Spread:
         self, stage: str, ask: Callable[[Table], Iterator[Any]], inputs: tuple[Input, ...], *, progress: Callable[[float], object] = float
     ) -> list[Any]:
         """One answer of each stretch, in no order."""
-        found = []
+        found: list[Any] = []
+        if self._blocks is None:
+            return found
         total = max(self._blocks.num_blocks(), 1)
         with explained():
             for batch in self._mapped(stage, ask, inputs, arrow=False).iter_batches(batch_size=None, batch_format="numpy"):
@@ -224,18 +224,22 @@ class Spread:
 
 
 def _of_files(found: tuple[Shard, ...]) -> Any:
+    """Their descriptions as a dataset; None where there is nothing to read."""
     import ray.data
 
+    if not found:
+        return None
     _settle(ray.data.DataContext.get_current())
-    return ray.data.from_items([{SHARD: msgspec.json.encode(one)} for one in found], override_num_blocks=max(len(found), 1))
+    return ray.data.from_items([{SHARD: msgspec.json.encode(one)} for one in found], override_num_blocks=len(found))
 
 
 def _of_rows(table: Table) -> Any:
-    """A relation of this machine in the cluster's memory, block by block."""
+    """A relation of this machine in the cluster's memory, block by block; None where it has no rows."""
     import ray.data
 
     _settle(ray.data.DataContext.get_current())
-    return ray.data.from_arrow_refs([ray.put(table_of([batch])) for batch in table.batches() if batch.num_rows])
+    blocks = [ray.put(table_of([batch])) for batch in table.batches() if batch.num_rows]
+    return ray.data.from_arrow_refs(blocks) if blocks else None
 
 
 def _settle(context: Any) -> None:

@@ -21,6 +21,7 @@ from tests.e2e.server import free_ports
 from tests.integration import ray_cluster
 from tests.integration.ray_cluster import done, program, until, workers
 from tests.retrain.jobs import DAY_S, MODEL, START_S, drawn, proposed, with_champion, written
+from tests.retrain.test_log_job import logged
 from tests.retrain.test_target import of_kind, put, saved
 
 pytestmark = pytest.mark.timeout(900)
@@ -156,6 +157,19 @@ def test_labels_of_every_kind_go_to_the_cluster(cluster: str, tmp_path: Path, ki
     assert "published" == found["state"], found["entries"][-1]["reason"]
     again = retrain(tmp_path, "--replay", trigger.id)
     assert again == again | SAME
+
+
+def test_a_log_is_joined_here_and_spread_from_here(cluster: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows in the cluster's memory are those of one machine; what has no rows is said as there."""
+    log = logged(place, monkeypatch)
+    words = ["--trigger", trigger_of(place).id, "--log", log, "--seed", 3, "--min-rows", 500]
+    assert "published" == retrain(place, *words)["state"]
+    again = retrain(place, "--replay", trigger_of(place).id, "--engine", "ray", "--ray-address", cluster)
+    assert again == again | SAME
+    empty = written(place / "empty.parquet", drawn(0))
+    words = ["--model", MODEL, "--data", empty, "--label", "late", "--time", "at", "--engine", "ray", "--ray-address", cluster]
+    found = retrain(place, *words, code=1)
+    assert ("rejected", "validation: 0 of 0 rows have a label") == (found["state"], found["entries"][-1]["reason"].partition(" (and")[0])
 
 
 def test_a_worker_that_dies_is_made_up_for_and_the_record_says_so(cluster: str, place: Path) -> None:

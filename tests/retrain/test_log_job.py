@@ -44,6 +44,11 @@ def trigger(store: Store) -> Trigger:
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `logged`."""
+    return logged(tmp_path, monkeypatch)
+
+
+def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Forty days in two files; a label comes five days after its answer, and some never."""
     place = served.SCHEMA.get_field_index("f")
     monkeypatch.setattr(served, "SCHEMA", served.SCHEMA.set(place, pa.field("f", FIELDS)))
