@@ -166,7 +166,7 @@ def test_a_log_is_joined_here_and_spread_from_here(cluster: str, place: Path, mo
     assert "published" == retrain(place, *words)["state"]
     again = retrain(place, "--replay", trigger_of(place).id, "--engine", "ray", "--ray-address", cluster)
     assert again == again | SAME
-    empty = written(place / "empty.parquet", drawn(0))
+    empty = written(place / "empty.parquet", drawn(10).take(slice(0, 0)))
     words = ["--model", MODEL, "--data", empty, "--label", "late", "--time", "at", "--engine", "ray", "--ray-address", cluster]
     found = retrain(place, *words, code=1)
     assert ("rejected", "validation: 0 of 0 rows have a label") == (found["state"], found["entries"][-1]["reason"].partition(" (and")[0])
