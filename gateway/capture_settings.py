@@ -53,6 +53,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sample: Share = 1.0  # of requests, by unit or by chance, before anything is known of their outcome
     node: str | None = None  # this machine in names of files and in rows; null: its host name
     key: Path | None = None  # a file with the key of keyed hashes, 16 bytes at least; null: one that is made in the log's directory
+    request_ids: bool = True  # answers of versions that are logged say under which id: `tidegate-request-id`, a parameter or a header
     durability: Literal["async", "sync"] = "async"  # sync: answers wait until their rows are on disk
     max_bytes: Bytes = 64 << 20  # of rows in each worker that are not written yet; what comes then is dropped, and counted
     flush_s: Annotated[float, msgspec.Meta(ge=0.001, le=60)] = 1.0  # after which what was written is made durable
