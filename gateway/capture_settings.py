@@ -61,6 +61,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seal_s: Seconds = 60.0  # of rows in one raw segment until it is sealed, and readers see them
     seal_bytes: Bytes = 32 << 20  # of one raw segment at most
     keep_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] | None = None  # sealed rows; null: for good
+    keep_payload_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] | None = None  # their inputs and outputs; null: as long as rows
     keep_bytes: Bytes | None = None  # of sealed files on this machine, the newest; null: all
     upload: str | None = None  # s3://bucket/prefix, gs://… or az://…: where sealed files are copied to
     upload_options: dict[str, str] = {}  # of that store: aws_endpoint, aws_region; credentials belong where the cloud's own tools look

@@ -8,7 +8,8 @@ scanner, onnx_model, submission, confinement, niceness, trial, trial_child, tria
 calibration, profiling, arrow_values, rows, row_stream, answer_file, answers, reference, log_layout, label, label_chain, label_files,
 label_ids, labels, label_merging, label_source, publish, reprofile, imported, triton_fields, triton_session, triton_config, overlay,
 repository, single, import_triton, import_mlflow, desired, watch, discovery, gc, verify, transfer, backup, frames, log_accounts, log_ledger,
-log_segment, log_rows, log_columns, log_parquet, log_commits, log_sealing, log_keeping, log_totals, log_upload, log.
+log_segment, log_rows, log_columns, log_parquet, log_commits, log_stripping, log_sealing, log_erasing, log_keeping, log_totals, log_upload,
+log.
 
 `state_directory` and `checkpoint` are what a server keeps for itself; the rest is the registry. Up to `store` it is what a registry holds
 and how it stays whole; up to `reprofile` what may become a version, and the reference that its traffic is held against; then where models

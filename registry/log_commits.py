@@ -33,6 +33,20 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     min_ts: int
     max_ts: int
+    payload: bool = True  # False: no row has one any more
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody asked to have erased: payloads of these requests and units, or of all, that arrived before. Times in microseconds."""
+
+    id: str
+    model: str = ""  # "": of any
+    requests: tuple[str, ...] = ()  # 32 hexadecimal digits each
+    units: tuple[str, ...] = ()  # 16 each
+    before: int | None = None  # None: before it was asked for
+    actor: str
+    reason: str
+    created: int
 
 
 class WorkerPart(Account, frozen=False, kw_only=True, omit_defaults=True):
@@ -50,6 +64,8 @@ class Commit(label_chain.Commit, frozen=True, kw_only=True):
     workers: dict[str, WorkerPart] = {}
     segments: tuple[str, ...] = ()  # ids of those whose rows are in `files`
     removed: tuple[str, ...] = ()  # paths that count no more
+    erasure: Erasure | None = None  # what is erased from now on
+    erased: str = ""  # for which payloads were erased in `files`, which stand for `removed`: the id of an erasure, or their age
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -63,6 +79,7 @@ class State(msgspec.Struct, kw_only=True):
     segments: dict[str, int] = {}  # committed ones, by the number of their commit
     removed: dict[str, int] = {}  # path → when it was taken back
     closed: dict[str, int] = {}  # workers that are, as `segments`
+    erasures: dict[str, Erasure] = {}  # by id
 
     def fold(self, commit: Commit, tip: str) -> None:
         """Take in the next commit. Raises `Kind.DAMAGED` where it does not follow."""
@@ -73,6 +90,8 @@ class State(msgspec.Struct, kw_only=True):
         for path in commit.removed:
             self.files.pop(path, None)
             self.removed[path] = commit.created
+        if commit.erasure is not None:
+            self.erasures[commit.erasure.id] = commit.erasure
         self.segments |= dict.fromkeys(commit.segments, commit.seq)
         self.account.join(Account(accepted=commit.accepted, dropped=commit.dropped))
         for worker, part in commit.workers.items():

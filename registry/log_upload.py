@@ -40,6 +40,7 @@ class Uploader:
         if not self._target.create(key_of(at + 1), content):
             raise damaged(f"{self._target.root} has another commit {at + 1}: it is the copy of another log")
         self._at = at + 1
+        self._forget(content, at + 1)
         return True
 
     def _begin(self) -> int:
@@ -50,7 +51,16 @@ class Uploader:
         if not self._target.create(ROOT, msgspec.json.encode(root)):
             raise damaged(f"{self._target.root} is the copy of another log")
         self._at = Chain(self._target).last()
+        content = Chain(self._target).content(self._at)
+        if content is not None:  # who died after the commit had not forgotten yet
+            self._forget(content, self._at)
         return self._at
+
+    def _forget(self, content: bytes, number: int) -> None:
+        """Remove files whose payloads were erased: there, nobody sweeps."""
+        commit = decoded(content, number)
+        for path in commit.removed if commit.erased else ():
+            self._target.remove(path)
 
     def _copy(self, file: File) -> None:
         fd = self._source.open(file.path)

@@ -1,7 +1,7 @@
 """Rows of the inference log with their labels, as the join writes them into one Parquet file: a source like any other.
 
 A column `f` holds the inputs by their names, `ts` when the request arrived, `label_value` and `label_weight` what came true,
-`sampling_prob` the share of requests that were logged.
+`sampling_prob` the share of requests that were logged. Rows whose payload was erased are left out.
 Of shadows there are copies of the same requests, so they are left out unless a filter names arms.
 """
 
@@ -56,6 +56,7 @@ class LogRows:
         types = self.types(connection)
         filters = snapshot.filters if any(one.column == "arm" for one in snapshot.filters) else (*snapshot.filters, SERVED)
         conditions, values = conditions_of(filters, self._columns(connection))
+        conditions.append("f IS NOT NULL")  # else its payload was erased
         for sign, moment in ((">=", snapshot.since), ("<=", snapshot.as_of)):
             if moment is not None:
                 conditions.append(f"epoch_us(ts) {sign} ?")
