@@ -11,16 +11,15 @@ from contextlib import suppress
 
 import msgspec
 
-from registry import label_chain
+from registry import commit_chain
+from registry.commit_chain import Chain
 from registry.errors import RegistryError, damaged
-from registry.label_chain import FORMAT
 from registry.log_accounts import Account, Counts, Drops
 from registry.log_layout import COMMITS
 from registry.medium import Medium
-from registry.names import digest_of, number_of, numbered
+from registry.names import digest_of
 
 CACHE = "_head.json"
-_SORTED = 90_000_000  # numbers up to here sort as text
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +54,7 @@ class WorkerPart(Account, frozen=False, kw_only=True, omit_defaults=True):
     closed: bool = False
 
 
-class Commit(label_chain.Commit, frozen=True, kw_only=True):
+class Commit(commit_chain.Commit, frozen=True, kw_only=True):
     """One entry. `accepted` and `dropped` are the sums over its `workers`."""
 
     files: tuple[File, ...] = ()
@@ -84,7 +83,7 @@ class State(msgspec.Struct, kw_only=True):
     def fold(self, commit: Commit, tip: str) -> None:
         """Take in the next commit. Raises `Kind.DAMAGED` where it does not follow."""
         if (commit.seq, commit.prev) != (self.seq + 1, self.tip):
-            raise damaged(f"{key_of(commit.seq)} does not follow commit {self.seq}: the chain of the log is broken")
+            raise damaged(f"commit {commit.seq} does not follow commit {self.seq}: the chain of the log is broken")
         self.seq, self.tip = commit.seq, tip
         self.files |= {file.path: file for file in commit.files}
         for path in commit.removed:
@@ -101,29 +100,18 @@ class State(msgspec.Struct, kw_only=True):
                 self.closed[worker] = commit.seq
 
 
-class Chain:
-    """The commits under `prefix`. Readers write nothing."""
+class LogChain(Chain[Commit]):
+    """The commits of a log, and what they add up to. Readers write nothing."""
 
     def __init__(self, medium: Medium) -> None:
-        self._medium = medium
+        super().__init__(medium, COMMITS, Commit, what="a commit of the log")
 
     def commits(self, *, after: int = 0) -> Iterator[tuple[Commit, str]]:
         """Each with the digest of its bytes. Raises `Kind.DAMAGED` where one is missing or unreadable, `Kind.STORAGE`."""
-        last = self.last(after=after)
-        for number in range(after + 1, last + 1):
-            content = self.content(number)
-            if content is None:
-                raise damaged(f"{key_of(number)} is missing, although commit {last} exists")
-            yield decoded(content, number), digest_of(content)
-
-    def content(self, number: int) -> bytes | None:
-        """The bytes of a commit, or None where there is none. Raises `Kind.STORAGE`."""
-        return self._medium.read(key_of(number))
-
-    def last(self, *, after: int = 0) -> int:
-        """Number of the newest commit, at least `after`. Raises `Kind.STORAGE`."""
-        names = self._medium.names(COMMITS, after=numbered(after) if 0 < after < _SORTED else "")
-        return max((number_of(name) or 0 for name in names), default=0) or after
+        walk = LogChain(self._medium)
+        walk.skip_to(after)
+        yield from walk.links()
+        walk.check_end()
 
     def state(self, *, whole: bool = False) -> State:
         """Fold all commits; `whole` does so from the first one on, whatever was kept. Raises as `commits`."""
@@ -136,14 +124,13 @@ class Chain:
         for commit, digest in self.commits(after=state.seq):
             state.fold(commit, digest)
 
-    def append(self, state: State, commit: Commit) -> bool:
+    def extend(self, state: State, commit: Commit) -> bool:
         """Add a commit that follows `state`, which then has it. False where another one was first. Raises `Kind.STORAGE`: then it may
         be there or not, and whoever folds again finds out."""
-        content = msgspec.json.encode(commit)
-        if not self._medium.create(key_of(commit.seq), content):
-            return False
-        state.fold(commit, digest_of(content))
-        return True
+        digest = self.write(commit)
+        if digest is not None:
+            state.fold(commit, digest)
+        return digest is not None
 
     def keep(self, state: State) -> None:
         """Leave what was folded for the next one. Its loss costs time, nothing else."""
@@ -159,19 +146,3 @@ class Chain:
             if last is not None and state is not None and digest_of(last) == state.tip:
                 return state
         return None
-
-
-def key_of(number: int) -> str:
-    """Of a commit."""
-    return f"{COMMITS}/{numbered(number)}"
-
-
-def decoded(content: bytes, number: int) -> Commit:
-    """Raises `Kind.DAMAGED`."""
-    try:
-        commit = msgspec.json.decode(content, type=Commit)
-    except msgspec.DecodeError as error:
-        raise damaged(f"{key_of(number)}: {error}") from error
-    if (commit.format, commit.seq) != (FORMAT, number):
-        raise damaged(f"{key_of(number)} says that it is commit {commit.seq} of format {commit.format}")
-    return commit

@@ -22,7 +22,7 @@ from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.frames import frames
 from registry.log_accounts import ARMS, IO_ERROR, WORKER_LOST, Account
 from registry.log_columns import Kept, Part, kept_of, table_of
-from registry.log_commits import Chain, Commit, Erasure, File, State, WorkerPart
+from registry.log_commits import Commit, Erasure, File, LogChain, State, WorkerPart
 from registry.log_layout import LEDGER, RAW, SEGMENT, directory_of, ids_of, open_log, raw_key, sealed_name, worker_of
 from registry.log_ledger import ACCEPTED, PROMISED, REASON_WORDS, UNSYNCED, Numbers, read_ledger
 from registry.log_parquet import bounds_of, hours_of, write_table
@@ -52,7 +52,7 @@ class Sealer:
         """`wall`: seconds since the Unix epoch. Raises as `log_layout.open_log`."""
         open_log(medium)
         self.medium = medium
-        self.chain = Chain(medium)
+        self.chain = LogChain(medium)
         self.state = State()
         self._wall = wall
         self._folded = False
@@ -158,7 +158,7 @@ class Sealer:
                 seq=self.state.seq + 1, prev=self.state.tip, created=int(self._wall() * 1e6), files=tuple(files), accepted=total.accepted,
                 dropped=total.dropped, workers=parts, segments=tuple(segments), removed=removed, **more,
             )  # fmt: skip
-            if self.chain.append(self.state, commit):
+            if self.chain.extend(self.state, commit):
                 return
             self.chain.catch_up(self.state)
             if set(segments) & set(self.state.segments):

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.commit_chain import Chain
 from registry.directory import DirectoryMedium
 from registry.entries import NO_ENTRY
 from registry.errors import Kind, RegistryError
-from registry.label_chain import Chain
 from registry.labels import COMMITS as LABELS
 from registry.labels import LabelCommit
-from registry.log_commits import Commit
-from registry.log_layout import COMMITS as ANSWERS
+from registry.log_commits import LogChain
 from registry.log_layout import open_log
 from retrain import label_join
 from retrain.engine import Connection, quoted
@@ -121,7 +120,7 @@ class LogSource:
 
 def answer_chain(root: Path) -> Chain[Any]:
     """Commits of what was answered."""
-    return Chain(DirectoryMedium(root), ANSWERS, Commit, what="a commit of answers")
+    return LogChain(DirectoryMedium(root))
 
 
 def label_chain(root: Path) -> Chain[Any]:
