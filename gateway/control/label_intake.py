@@ -89,8 +89,8 @@ class Intake:
         self._counts.update(
             (label.model if isinstance(label, Label) else "", one.fate.value) for label, one in zip(given, found, strict=True)
         )
-        for key in [key for key in self._counts if key[0]][: max(len(self._counts) - _MAX_COUNTED + 3, 0)]:
-            if len(self._counts) > _MAX_COUNTED:  # names that somebody makes up
+        for key in [key for key in reversed(self._counts) if key[0]][: max(len(self._counts) - _MAX_COUNTED + 3, 0)]:
+            if len(self._counts) > _MAX_COUNTED:  # the newest names: somebody makes them up
                 self._counts["", key[1]] += self._counts.pop(key)
         return found
 
