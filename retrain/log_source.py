@@ -1,7 +1,7 @@
 """Rows of the inference log with their labels, as the join writes them into one Parquet file: a source like any other.
 
 A column `f` holds the inputs by their names, `ts` when the request arrived, `label_value` and `label_weight` what came true,
-`sampling_prob` the share of requests that were logged.
+`sampling_prob` the share of requests that were logged. Rows whose payload was erased are left out.
 Of shadows there are copies of the same requests, so they are left out unless a filter names arms.
 """
 
@@ -14,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.commit_chain import Chain
 from registry.directory import DirectoryMedium
 from registry.entries import NO_ENTRY
 from registry.errors import Kind, RegistryError
-from registry.label_chain import Chain
 from registry.labels import COMMITS as LABELS
 from registry.labels import LabelCommit
 from registry.log_accounts import Account
-from registry.log_commits import Commit
-from registry.log_layout import COMMITS as ANSWERS
+from registry.log_commits import LogChain
 from registry.log_layout import open_log
 from retrain import label_join
 from retrain.engine import Connection, quoted
@@ -57,6 +56,7 @@ class LogRows:
         types = self.types(connection)
         filters = snapshot.filters if any(one.column == "arm" for one in snapshot.filters) else (*snapshot.filters, SERVED)
         conditions, values = conditions_of(filters, self._columns(connection))
+        conditions.append("f IS NOT NULL")  # else its payload was erased
         for sign, moment in ((">=", snapshot.since), ("<=", snapshot.as_of)):
             if moment is not None:
                 conditions.append(f"epoch_us(ts) {sign} ?")
@@ -121,7 +121,7 @@ class LogSource:
 
 def answer_chain(root: Path) -> Chain[Any]:
     """Commits of what was answered."""
-    return Chain(DirectoryMedium(root), ANSWERS, Commit, what="a commit of answers")
+    return LogChain(DirectoryMedium(root))
 
 
 def label_chain(root: Path) -> Chain[Any]:

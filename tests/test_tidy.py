@@ -41,6 +41,7 @@ OWNERS = {
             "label_source",
             "log_columns",
             "log_parquet",
+            "log_stripping",
         )
     },
     "watchfiles": {"registry/watch.py"},
