@@ -1,17 +1,18 @@
-"""What a shadow costs those whom stable answers: the same registry served with and without, by turns, on one core.
+"""What a shadow costs those whom stable answers: the same registry served with and without, by short turns, on one core.
 
-`python -m benchmarks.shadow` prints one JSON object as its last line; `--quick --json -` takes fewer pairs. A registry holds the tabular
-model of the serving bench twice; `plain` serves version 1, `shadowed` does so in a rollout that is in a shadow step of all units. `routed`
-is in one of no units: what assigning units and telling of them costs by itself, and has no bar.
+`python -m benchmarks.shadow` prints one JSON object as its last line; `--quick --json -` takes fewer rounds. A registry holds the tabular
+model of the serving bench twice; `plain` and its `twin` serve version 1, `shadowed` does so in a rollout that is in a shadow step of all
+units. A round is one short window of each at full load and one at half load; who comes first changes from round to round, and the same
+requests are sent in each. A machine that others use changes its pace from second to second: what is compared lies within two seconds, the
+median over rounds is judged, and what the twin makes of the same comparison is the noise that stands beside it.
 
-* `half`: requests at a fixed pace that is half of what `plain` can answer, timed from when each was due. Bars: the shadow's coverage, and
-  the median over pairs of the ratio of p99.
-* `full`: as fast as answers come. The shadow has to see that there is no time for it. Bar: the median over pairs of the ratio of answers
-  a second.
+* `half`: requests at a fixed pace that is half of what `plain` has just answered, timed from when each was due. Bars: the shadow's
+  coverage, and p99 as a share of those without.
+* `full`: as fast as answers come. The shadow has to see that there is no time for it. Bar: answers a second as a share of those without.
 * `broken`: at half load, candidates that hang, grow, are slow, or whose process is killed ten times a second. Bar: requests without a
   good answer, of all together.
 
-A run counts only if every answer is good. Each request of `shadowed` has one outcome on the metrics page; coverage is the share of those
+A window counts only if every answer is good. Each request of `shadowed` has one outcome on the metrics page; coverage is the share of those
 that found room. All servers, the processes of their shadows among them, share one core.
 """
 
@@ -48,9 +49,10 @@ from registry.publish import publish
 from registry.store import Store
 
 RESULT = Path(__file__).parent / "results" / "shadow.json"
-PAIRS, QUICK_PAIRS = 24, 6
-PAIRS_A_START = 6  # then all servers are started anew: one and the same process may be faster than its twin all its life
-SECONDS = 1.5
+ROUNDS, QUICK_ROUNDS = 48, 12
+ROUNDS_A_START = 12  # then all servers are started anew: one and the same process may be faster than its twin all its life
+SECONDS = 0.4
+CAPACITY_S = 1.5  # of the window that says what half load is beside broken candidates
 BROKEN_S, QUICK_BROKEN_S = 8.0, 4.0
 OF_CAPACITY = 0.5
 COVERAGE_AT_LEAST, P99_AT_MOST, THROUGHPUT_AT_LEAST = 0.99, 1.10, 0.95
@@ -59,9 +61,10 @@ SETTLED_S = 10.0  # in which a candidate that hangs or whose process is killed a
 KILL_EVERY_S = 0.1
 SENT_ROWS = 4_096  # different ones, sent in turn
 MODEL = TABULAR.name
-SERVERS = {"plain": None, "routed": 0.0, "shadowed": 100.0}  # → percent of units; None: no rollout
+SERVERS = {"plain": None, "twin": None, "shadowed": 100.0}  # → percent of units; None: no rollout
 _SHADOW = re.compile(r'^tidegate_rollout_shadow_total\{.*outcome="(\w+)".*\} (\S+)$', re.MULTILINE)
 Run = dict[str, Any]
+COMPARED = (("p99_at_half_load", "half", "p99_us"), ("throughput_at_full_load", "full", "rate"))
 
 
 @dataclass(slots=True)
@@ -87,9 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.sched_setaffinity(0, {cores.load})
     inputs = rows(TABULAR, SENT_ROWS, options.seed)
     requests = [grpc_message(TABULAR, request_id(i), row) for i, row in enumerate(inputs)]
-    pairs = QUICK_PAIRS if options.quick else PAIRS
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), cores, requests, pairs)
+        found = measure(Path(folder), cores, requests, rounds)
         found["broken"] = broken(Path(folder), cores, requests, QUICK_BROKEN_S if options.quick else BROKEN_S, found["capacity"])
     result = {
         "machine": describe_machine(), "versions": describe_versions(), "seed": options.seed, "quick": options.quick,
@@ -98,21 +101,29 @@ def main(arguments: list[str] | None = None) -> int:
     return command.conclude(result, options.json, RESULT)
 
 
-def measure(folder: Path, cores: Cores, requests: list[Prepared], pairs: int) -> dict[str, Any]:
-    """Pairs at half load and at full load."""
+def measure(folder: Path, cores: Cores, requests: list[Prepared], rounds: int) -> dict[str, Any]:
+    """Rounds at full load and at half load."""
     found: dict[str, Any] = {"half": [], "full": [], "capacity": 0.0}
-    for start in range(0, pairs, PAIRS_A_START):
+    closed = Size(connections=4, streams=16, room=1 << 20)
+    for start in range(0, rounds, ROUNDS_A_START):
         with started(folder / str(start), cores, requests, SERVERS, "alike") as bench:
-            closed = Size(connections=4, streams=16, room=1 << 20)
             for name in bench.servers:  # until a shadow is there, whichever server it is
                 bench.load(name, closed, 0.5)
-            found["capacity"] = found["capacity"] or bench.load("plain", closed, SECONDS)[0].ok / SECONDS
-            half = Size(connections=4, streams=16, rate=OF_CAPACITY * found["capacity"], room=1 << 20)
-            for number in range(min(PAIRS_A_START, pairs - start)):
-                for kind, size in (("half", half), ("full", closed)):
-                    turn = list(bench.servers)[:: 1 if number % 2 else -1]
-                    found[kind].append({name: _figures(*bench.load(name, size, SECONDS)) for name in turn})
+            found["capacity"] = found["capacity"] or bench.load("plain", closed, CAPACITY_S)[0].ok / CAPACITY_S
+            for number in range(min(ROUNDS_A_START, rounds - start)):
+                turn = _turn(list(bench.servers), number)
+                full = {name: _figures(*bench.load(name, closed, SECONDS)) for name in turn}
+                half = Size(connections=4, streams=16, rate=OF_CAPACITY * full["plain"]["rate"], room=1 << 20)
+                found["full"].append(full)
+                found["half"].append({name: _figures(*bench.load(name, half, SECONDS)) for name in turn})
+    found["noise"] = {name: _spread(_shares(found[kind], "twin", figure)) for name, kind, figure in COMPARED}
     return found
+
+
+def _turn(names: list[str], number: int) -> list[str]:
+    """Everybody is first, second and last as often, and follows everybody else as often."""
+    turned = names[number % len(names) :] + names[: number % len(names)]
+    return turned if number // len(names) % 2 else turned[::-1]
 
 
 def broken(folder: Path, cores: Cores, requests: list[Prepared], seconds: float, capacity: float) -> dict[str, Run]:
@@ -145,25 +156,36 @@ def _figures(answers: Answers, shadow: dict[str, float]) -> Run:
 
 
 def judge(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Medians over pairs; a pair that does not count leaves its bar without a value."""
+    """Medians over rounds; a window that does not count leaves its bar without a value."""
     half, full = found["half"], found["full"]
-    p99 = [pair["shadowed"]["p99_us"] / pair["plain"]["p99_us"] for pair in half]
-    throughput = [pair["shadowed"]["rate"] / pair["plain"]["rate"] for pair in full]
-    coverage = [pair["shadowed"].get("coverage", 0.0) for pair in half]
+    coverage = [one["shadowed"].get("coverage", 0.0) for one in half]
     errors = sum(len(run["faults"]) for run in found["broken"].values())
     return [
         _bar("coverage_at_half_load", coverage, ">=", COVERAGE_AT_LEAST, half),
-        _bar("p99_at_half_load_with_and_without", p99, "<=", P99_AT_MOST, half),
-        _bar("throughput_at_full_load_with_and_without", throughput, ">=", THROUGHPUT_AT_LEAST, full),
+        _bar("p99_at_half_load_with_and_without", _shares(half, "shadowed", "p99_us"), "<=", P99_AT_MOST, half),
+        _bar("throughput_at_full_load_with_and_without", _shares(full, "shadowed", "rate"), ">=", THROUGHPUT_AT_LEAST, full),
         {"name": "errors_beside_broken_candidates", "value": errors, "op": "==", "bound": 0, "holds": errors == 0},
     ]
 
 
-def _bar(name: str, values: list[float], op: str, bound: float, pairs: list[dict[str, Run]]) -> dict[str, Any]:
-    counts = not any(run["faults"] for pair in pairs for run in pair.values())
-    value = round(statistics.median(values), 4) if counts and values else None
+def _shares(rounds: list[dict[str, Run]], name: str, figure: str) -> list[float]:
+    """A figure of one server as a share of what it is without a shadow: of `plain` and `twin` together, or of `plain` for the twin."""
+    others = ("plain",) if name == "twin" else ("plain", "twin")
+    return [one[name][figure] / statistics.geometric_mean([one[other][figure] for other in others]) for one in rounds]
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    """The median, between which values it lies in 95 of 100 cases, and the quartiles."""
+    lower, middle, upper = np.quantile(values, (0.25, 0.5, 0.75)).round(4).tolist()
+    return {"value": middle, "interval": interval(values), "quartiles": [lower, upper]}
+
+
+def _bar(name: str, values: list[float], op: str, bound: float, rounds: list[dict[str, Run]]) -> dict[str, Any]:
+    counts = not any(run["faults"] for one in rounds for run in one.values())
+    found = _spread(values)
+    value = found["value"] if counts else None
     holds = value is not None and (value >= bound if op == ">=" else value <= bound)
-    return {"name": name, "value": value, "interval": interval(values), "op": op, "bound": bound, "holds": holds}
+    return {"name": name, **found, "value": value, "op": op, "bound": bound, "holds": holds}
 
 
 # --- servers -------------------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from gateway.rollout.directive import pinned
 from gateway.rollout.labels import LABELLED
 from gateway.rollout.observation import Overall, Reading
 from gateway.rollout.plan import seconds
+from gateway.rollout.records import RECORD
 from gateway.rollout.ring import ARMS, Ring
 from gateway.rollout.saved import SavedError
 from gateway.rollout.standing import Standing, Trip
@@ -34,6 +35,7 @@ class Bench:
         self.tally = tally
         self.questions = questions
         self.verdict: StepVerdict | None = None  # as of the last reading
+        self._made_of = -1  # changes of the tally when it was made
         self.serves_inline = False  # the candidate, in the workers
         self._early: dict[str, np.ndarray] = {}  # metric → labelled answers of steps that have not been entered here yet
         self._deaths_then = self._deaths = deaths
@@ -55,7 +57,9 @@ class Bench:
         """See `controller.Evidence`."""
         if self.step is None:
             return Reading(step=0)
-        found = self.verdict = self.tally.verdicts(now_s)
+        if self.verdict is None or self._made_of != self.tally.changes:
+            self.verdict, self._made_of = self.tally.verdicts(now_s), self.tally.changes
+        found = self.verdict
         return Reading(
             step=found.step,
             overall=Overall(found.verdict.value),
@@ -128,6 +132,7 @@ class Benches:
         self.benches: dict[str, Bench] = {}
         self._rings, self._executor, self._ask = rings, executor, ask
         self._read = [ring.written for ring in rings]  # what was there before is of a time that nobody counts
+        self._gathered: list[np.ndarray] = []  # records that were read and are not counted yet
         self._deaths = 0
 
     def open(self, standing: Standing, saved: bytes | None) -> Bench:
@@ -156,9 +161,18 @@ class Benches:
             if any((want.reader, want.metric) == (matured.reader, matured.metric) for want in bench.wants):
                 bench.labelled(matured.metric, np.frombuffer(matured.answers, LABELLED))
 
+    def gather(self) -> None:
+        """Read what workers have recorded, before they write over it. Counting costs more, and is as good later: that is for `feed`."""
+        for number, ring in enumerate(self._rings):
+            taken, self._read[number], lost = ring.read(self._read[number])
+            self.lost += lost
+            if len(taken):
+                self._gathered.append(taken)
+
     def feed(self, deaths: int, now_s: float) -> None:
-        """Take what workers have recorded and others have answered since the last time."""
+        """Count what workers have recorded and others have answered since the last time."""
         self._deaths = deaths
+        self.gather()
         records = self._new()
         counts = {number: ring.counts() for number, ring in enumerate(self._rings)}
         for rollout, bench in self.benches.items():
@@ -173,11 +187,9 @@ class Benches:
                     bench.tally.add(records[records["slot"] == slot])
 
     def _new(self) -> np.ndarray:
-        parts = []
-        for number, ring in enumerate(self._rings):
-            taken, self._read[number], lost = ring.read(self._read[number])
-            parts.append(taken)
-            self.lost += lost
+        parts, self._gathered = self._gathered, []
+        if not parts:
+            return np.zeros(0, RECORD)
         records = np.concatenate(parts)
         return records[np.argsort(records["time_s"], kind="stable")] if len(parts) > 1 else records
 

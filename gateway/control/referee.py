@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from gateway.clock import SystemClock
+from gateway.clock import SystemClock, thread_cpu_s
 from gateway.config import Config, decode
 from gateway.control.benches import Benches
 from gateway.control.channel import Channel
@@ -40,6 +40,8 @@ from registry.rollout_entries import RolloutJournal
 
 _log = logging.getLogger(__name__)
 TICK_S = 0.25  # far less than a ring holds
+DECIDE_S = 1.0  # between two looks at all evidence, at most
+REST = 20.0  # times the processor time of a look until the next one: few rollouts are looked at in every tick, many once a second
 DIRECTORY_LOOK_S, STORE_LOOK_S = 0.5, 3.0  # between two looks at the registry, where nobody here has written to it
 
 
@@ -80,6 +82,7 @@ class Court:
         self._shown: object = None  # what the metrics page has
         self._wants = Wants(())  # what was asked for
         self._task: asyncio.Task[None] | None = None
+        self._due_s = 0.0  # the next look
 
     async def live(self) -> None:
         """Until the supervisor says so, or is gone."""
@@ -130,6 +133,15 @@ class Court:
         self._channel.send(Appended())
 
     async def _tick(self) -> None:
+        now, before_s = self._clock.now(), thread_cpu_s()
+        if now < self._due_s:
+            self._benches.gather()
+            return
+        self._due_s = now + DECIDE_S
+        self._decide()
+        self._due_s = now + pause_s(thread_cpu_s() - before_s)
+
+    def _decide(self) -> None:
         assert self._controller is not None
         self._benches.feed(self._holdings.told.deaths, self._clock.now())
         self._controller.tick(self._clock.wall())
@@ -148,6 +160,11 @@ class Court:
 
     def _stop(self) -> None:
         self._ended.set()
+
+
+def pause_s(cost_s: float) -> float:
+    """From one look to the next, where it took so much processor time. Evidence may be looked at as often as one likes."""
+    return min(REST * cost_s, DECIDE_S)
 
 
 def no_labels(config: Config) -> str:

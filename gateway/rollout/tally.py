@@ -66,6 +66,10 @@ class Tally:
         ]
         self.ratio = 0.0  # the strongest evidence against the sample ratio
         self.assigned_calls, self.ended_calls = np.zeros(self._stage.arms, np.int64), np.zeros(self._stage.arms, np.int64)
+        self.changes = (
+            0  # in what verdicts are made of, here and not in a document: while it stays the same, so do they, but for their time
+        )
+        self._looked = -1  # changes when evidence was looked at last
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -80,6 +84,7 @@ class Tally:
     def enter(self, step: int, weight: int, now_s: float) -> None:
         """A step begins in which requests are divided or copied, waiting ones included. weight: of all arms beside stable, in
         `plan.WEIGHT_UNITS`; 0 of a shadow. Raises `ValueError` for a step or weight that contradicts the plan or what was before."""
+        self.changes += 1
         self._counting.enter(step, weight, now_s)
         self.passes[:] = 0.0
         self.within[:] = False
@@ -89,27 +94,33 @@ class Tally:
         if records.dtype != RECORD:
             raise ValueError(f"records of {records.dtype}, and not of gateway.rollout.records.RECORD")
         if len(records):
+            self.changes += 1
             self._counting.add(records)
             self._look()
 
     def assigned(self, assigned: Sequence[int], ended: Sequence[int]) -> None:
         """Requests by arm since the rollout began, as workers count all of them: assigned, and ended in any way. They tell where units are
         missing; the sample ratio itself is of units, since requests of one unit all go to one arm."""
+        before = self.assigned_calls.tolist(), self.ended_calls.tolist()
         self.assigned_calls[:], self.ended_calls[:] = assigned, ended
+        self.changes += before != (list(assigned), list(ended))
 
     def labelled(self, metric: str, answers: np.ndarray) -> None:
         """Labels of earlier answers came: [n] of `labels.LABELLED`, of which a unit's first counts however often it is told. Raises
         `KeyError` for no metric of labels."""
+        self.changes += 1
         here = self._counting.known[(answers["kind"] == Kind.PAIR).astype(np.intp), answers["step"]]
         self._counter(metric, Labels).add(answers[here & (answers["arm"] < self._stage.arms)])
         self._look()
 
     def unlabelled(self, metric: str, why: str) -> None:
         """No label will come. Raises `KeyError` for no metric of labels."""
+        self.changes += 1
         self._counter(metric, Labels).none = why
 
     def queried(self, metric: str, value: float | None, error: str = "") -> None:
         """A query was answered, or could not be. Raises `KeyError` for no query."""
+        self.changes += 1
         counter = self._counter(metric, Queries)
         if value is None:
             counter.failed(error)
@@ -174,6 +185,9 @@ class Tally:
 
     def _look(self) -> None:
         """Remember evidence where it is stronger than ever. With a wrong sample ratio none is worth anything."""
+        if self._looked == self.changes:
+            return
+        self._looked = self.changes
         self.ratio = max(self.ratio, self._log_ratio())
         if self.step < 0 or self._is_invalid:
             return

@@ -18,7 +18,7 @@ from pathlib import Path
 from gateway.clock import SystemClock
 from gateway.control.child import Child
 
-READY_S = 30.0
+READY_S = 60.0
 SETTLE_S = 5.0
 _REQUESTS = re.compile(r'^tidegate_requests_total\{.*code="(?P<code>\w+)",.*protocol="(?P<protocol>\w+)"')
 Series = str
@@ -145,10 +145,12 @@ def serving(folder: Path, repository: Path, settings: str = "", context: ssl.SSL
 
 
 @contextmanager
-def starting(folder: Path, repository: Path, settings: str = "", context: ssl.SSLContext | None = None) -> Iterator[Server]:
+def starting(
+    folder: Path, repository: Path, settings: str = "", context: ssl.SSLContext | None = None, ports: tuple[int, int, int] | None = None
+) -> Iterator[Server]:  # fmt: skip
     """As `serving`, but not yet ready. One worker, whose memory and descriptors can be looked at, unless the settings say otherwise."""
     processes = "" if "processes:" in settings else "processes: {workers: 1, spare: false}\n"
-    ports = free_ports()
+    ports = ports or free_ports()
     names = ("http_port", "grpc_port", "metrics_port")
     server = "".join(f"  {name}: {port}\n" for name, port in zip(names, ports, strict=True))
     config = folder / "server.yaml"

@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 from gateway.rollout.verdict import StepVerdict, Verdict
 from registry.store import Store
 from tests.deploy.files import DEPLOY
+from tests.e2e.rolling import Callers, apply, operations, plan, until
 from tests.e2e.server import Server, serving
-from tests.e2e.test_rollouts import Callers, apply, operations, plan, until
 from tests.gateway.serving import graphs
 from tests.gateway.serving.graphs import value
 from tests.gateway.serving.registries import published
@@ -62,7 +62,7 @@ def watched(tmp_path: Path, candidates: dict[str, onnx.ModelProto]) -> Iterator[
         published(root, model, graphs.twice(), candidate, aliases={"champion": 1})
     with ExitStack() as stack:
         server = stack.enter_context(serving(tmp_path, root))
-        callers = [stack.enter_context(Callers(server, {"1": 2.0, "2": 2.0}, model, pause_s=0.02)) for model in candidates]
+        callers = [stack.enter_context(Callers(server.grpc_port, {model: {"1": 2.0, "2": 2.0}}, pause_s=0.02)) for model in candidates]
         yield root, server, stack.enter_context(scraping(tmp_path / "prometheus", server.metrics_port))
         assert [] == [fault for one in callers for fault in one.faults]
 

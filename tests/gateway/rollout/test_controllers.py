@@ -37,10 +37,10 @@ class Pair:
             self._meanwhile(self)
 
     def over(self) -> bool:
-        return self.began() and self.second.operations.status("m").final
+        return self.second.tip.journal.final
 
     def began(self) -> bool:
-        return bool(self.second.store.rollouts.last("m").links)
+        return bool(self.second.tip.journal.links)
 
     def turn(self, world: World, story: Story, seconds: float) -> None:
         """One server looks, if there is still something to look at."""
@@ -70,9 +70,9 @@ def check_words(world: World) -> None:
 
 
 @pytest.mark.parametrize(("story", "looks"), [(failed, 1), (crashed, 1), (crashed, 40)], ids=["failed", "crashed", "to-the-end"])
-def test_the_other_takes_over_in_the_middle_of_any_write(tmp_path: Path, story: Story, looks: int) -> None:
+def test_the_other_takes_over_in_the_middle_of_any_write(memory_path: Path, story: Story, looks: int) -> None:
     """It looks once, or goes on to the end, before the first one wakes up with everything that it had read long ago."""
-    registry(tmp_path / "fresh")
+    registry(memory_path / "fresh")
 
     def meanwhile(pair: Pair) -> None:
         pair.first.clock.now_s += EXPIRED_S
@@ -80,13 +80,13 @@ def test_the_other_takes_over_in_the_middle_of_any_write(tmp_path: Path, story: 
             if pair.began():
                 pair.turn(pair.second, story, 5.0)
 
-    copytree(tmp_path / "fresh", tmp_path / "undisturbed")
-    undisturbed = Pair(tmp_path / "undisturbed", None, meanwhile)
+    copytree(memory_path / "fresh", memory_path / "undisturbed")
+    undisturbed = Pair(memory_path / "undisturbed", None, meanwhile)
     undisturbed.play(story)
     assert EXPECTED[story] == told(undisturbed.first)
     for write in range(undisturbed.medium.writes):
-        root = tmp_path / f"at-{write}"
-        copytree(tmp_path / "fresh", root)
+        root = memory_path / f"at-{write}"
+        copytree(memory_path / "fresh", root)
         pair = Pair(root, write, meanwhile)
         pair.play(story)
         found = told(pair.second)
@@ -95,9 +95,9 @@ def test_the_other_takes_over_in_the_middle_of_any_write(tmp_path: Path, story: 
         check_words(pair.second)
 
 
-def test_who_wakes_up_after_an_abort_moves_nothing(tmp_path: Path) -> None:
+def test_who_wakes_up_after_an_abort_moves_nothing(memory_path: Path) -> None:
     """Wherever it stood still while the alias was to be moved: what was aborted meanwhile stays where it was."""
-    registry(tmp_path / "fresh")
+    registry(memory_path / "fresh")
 
     def meanwhile(pair: Pair) -> None:
         pair.first.clock.now_s += EXPIRED_S
@@ -106,13 +106,13 @@ def test_who_wakes_up_after_an_abort_moves_nothing(tmp_path: Path) -> None:
             for _ in range(3):
                 pair.turn(pair.second, promoted, 1.0)
 
-    copytree(tmp_path / "fresh", tmp_path / "undisturbed")
-    undisturbed = Pair(tmp_path / "undisturbed", None, meanwhile)
+    copytree(memory_path / "fresh", memory_path / "undisturbed")
+    undisturbed = Pair(memory_path / "undisturbed", None, meanwhile)
     undisturbed.play(promoted)
     ends = set()
     for write in range(undisturbed.medium.writes):
-        root = tmp_path / f"at-{write}"
-        copytree(tmp_path / "fresh", root)
+        root = memory_path / f"at-{write}"
+        copytree(memory_path / "fresh", root)
         pair = Pair(root, write, meanwhile)
         pair.play(promoted)
         found = told(pair.second)

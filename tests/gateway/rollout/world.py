@@ -12,6 +12,7 @@ from gateway.rollout.operations import Operations
 from gateway.rollout.standing import Pin, Standing, Trip
 from registry.entries import AliasMoved
 from registry.rollout_entries import RolloutEntry, RolloutJournal
+from registry.rollouts import Rollouts
 from registry.store import Store
 from tests.gateway.rollout.rolled import Clock, operations
 
@@ -74,6 +75,30 @@ class Said:
         return self.failures.get(pin.version)
 
 
+class Tip:
+    """The journal of the newest rollout of m, looked at again and again: only what is new is read, and nothing is made of it."""
+
+    def __init__(self, rollouts: Rollouts) -> None:
+        self._rollouts, self._known = rollouts, rollouts.last("m")
+
+    @property
+    def journal(self) -> RolloutJournal:
+        known = self._known
+        number = max(self._rollouts.numbers("m"), default=0)
+        self._known = self._rollouts.journal("m", number, known if known.number == number else None) if number else known
+        return self._known
+
+    @property
+    def phase(self) -> str:
+        """Nothing before it begins."""
+        entries = self.journal.entries
+        return entries[-1].to_phase if entries else ""
+
+    @property
+    def step(self) -> int:
+        return self.journal.entries[-1].step
+
+
 class World:
     """One server beside its registry."""
 
@@ -84,6 +109,7 @@ class World:
         self.holder = holder
         self.told: list[RolloutJournal] = []
         self.operations: Operations = operations(store, self.clock)
+        self.tip = Tip(store.rollouts)
         self.restart()
 
     def restart(self, *, look_s: float = 0.0) -> None:
