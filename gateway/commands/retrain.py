@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SinceClock, SystemClock
 from gateway.commands import files, place, retrain_view
 from gateway.commands import retrain_wish as wishes
 from gateway.commands.output import Exit, Json, UsageError, command, document, printable, say, table
@@ -46,6 +46,7 @@ Once = Annotated[bool, typer.Option("--once", help="With --watch: look once, for
 Policy = Annotated[Path | None, typer.Option("--policy", metavar="POLICY.yaml", help="What to train on, how, by which gates, and when.")]
 Base = Annotated[str | None, typer.Option("--base", metavar="ALIAS|VERSION", help="The version to replace [champion].")]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="Nothing later is in the data [now].")]
+Now = Annotated[str | None, typer.Option("--now", metavar="TIME", help="Work as if it were then: for a history that is rehearsed [now].")]
 RolloutPlan = Annotated[
     Path | None, typer.Option("--rollout", metavar="PLAN.yaml", help="Begin this rollout with the new version as its candidate.")
 ]
@@ -66,6 +67,7 @@ def retrain(
     policy: Policy = None,
     base: Base = None,
     as_of: AsOf = None,
+    now: Now = None,
     data: wishes.Rows = None,
     log: wishes.FromLog = None,
     label: wishes.Label = None,
@@ -101,9 +103,11 @@ def retrain(
     if watch and (policy is None or asked.any or as_of is not None):
         raise UsageError("--watch: does what --policy says, at the time that it is")
     _check_extra()
+    now_s = wishes.moment_s("--now", now)
+    clock = SystemClock() if now_s is None else SinceClock(now_s)
     store = place.existing(_place(registry), option)
     with staged(as_json=as_json) as progress:
-        work = _Work(store=store, desk=_desk(store, actor, progress), asked=asked, policy=policy, base=base, as_json=as_json)
+        work = _Work(store=store, desk=_desk(store, actor, progress, clock), asked=asked, policy=policy, base=base, as_json=as_json)
         if replay is not None:
             work.replay(replay)
             return
@@ -207,7 +211,7 @@ class _Work:
         from retrain.proposing import by_hand
 
         version = place.version(self.store, model, self.base or "champion")
-        return by_hand(self.store, model, version, reason=reason, actor=actor or place.user(), now_s=SystemClock().wall())
+        return by_hand(self.store, model, version, reason=reason, actor=actor or place.user(), now_s=self.desk.clock.wall())
 
     def asked_trigger(self, text: str) -> Trigger:
         """A trigger by its file, its id, or the first digits of that."""
@@ -303,11 +307,11 @@ def _models(store: Store, model: str) -> list[str]:
     return [model] if model else store.triggers.models()
 
 
-def _desk(store: Store, actor: str | None, progress: Any) -> Desk:
+def _desk(store: Store, actor: str | None, progress: Any, clock: Clock) -> Desk:
     from retrain.desk import Desk
 
     holder = f"{actor or place.user()}@{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    return Desk(store=store, holder=holder, clock=SystemClock(), folder=Path.cwd(), progress=progress)
+    return Desk(store=store, holder=holder, clock=clock, folder=Path.cwd(), progress=progress)
 
 
 def _trigger(store: Store, text: str) -> Trigger:
