@@ -28,7 +28,7 @@ from gateway.demo_rollouts import AT_ONCE, UNIT
 from gateway.demo_server import drift_of, started
 from gateway.demo_story import ALIAS, MODEL, PERSON, DemoError, Server, Story, published
 from gateway.demo_year_table import Month, table, told_gain
-from gateway.demo_year_terms import HOLDOUT, SEAL_S, Scale, plan_of, policy_of, settings_of
+from gateway.demo_year_terms import HOLDOUT, SEAL_S, Scale, plan_of, policy_of, settings_of, told_policy
 from gateway.load import closed_loop
 from registry.labels import MAX_BATCH, Fate, Labels
 from registry.log import Log
@@ -241,6 +241,7 @@ def live(
             "versions have served, and no job used a label before it had arrived"
         )
     story.table(*table(found))
+    story.text(told_policy(scale))
     for month in found:
         for event in month.events:
             story.text(f"  {month.name}: {event}")

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from gateway.demo_airline import LATEST_S
+from gateway.demo_months import NAMES
 from gateway.demo_rollouts import PLAN
 from gateway.demo_server import EVALUATE_S
 from gateway.demo_story import MODEL
 
 SEAL_S = 0.3  # the year takes a minute: what was answered can be read soon
 HOLDOUT = 0.2
+ABOVE_TRAINING = 0.01  # in the Brier score
+VOLUME = 75_000  # flights with labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Scale:
     looks: frozenset[int]  # months at whose end the policy is looked at
 
 
-FULL = Scale(1, frozenset(range(2, 12)))
+FULL = Scale(1, frozenset({4, 6, 8, 10}))
 QUICK = Scale(8, frozenset({5, 9}))
 
 
@@ -34,16 +37,17 @@ def policy_of(log: Path, scale: Scale, seed: int) -> dict[str, Any]:
         "kind": "Retraining",
         "model": MODEL,
         "data": {
-            "log": str(log), "days": 365, "max_rows": 60_000, "holdout": HOLDOUT, "join": {"time": "event"},
+            "log": str(log), "days": 365, "max_rows": 40_000, "holdout": HOLDOUT, "join": {"time": "event"},
         },
         "training": {"seed": seed},
+        "gates": {"repeats": 200},
         "when": {
             "rules": [
                 {
-                    "kind": "loss", "metric": "brier", "above_training": 0.01, "window": "7d", "for": "2 of 4", "min_rows": 200,
+                    "kind": "loss", "metric": "brier", "above_training": ABOVE_TRAINING, "window": "7d", "for": "2 of 4", "min_rows": 200,
                     "mature_after": f"{LATEST_S / 86_400:.0f}d",
                 },
-                {"kind": "volume", "rows": 80_000 // scale.every},
+                {"kind": "volume", "rows": VOLUME // scale.every},
                 {"kind": "drift"},
             ],
             "cooldown": "28d",
@@ -51,6 +55,15 @@ def policy_of(log: Path, scale: Scale, seed: int) -> dict[str, Any]:
             "min_new_rows": 20_000 // scale.every,
         },
     }  # fmt: skip
+
+
+def told_policy(scale: Scale) -> str:
+    """For people: when the policy is looked at, and what it asks for."""
+    months = [NAMES[number - 1] for number in sorted(scale.looks)]
+    return (
+        f"looked at after {', '.join(months[:-1])} and {months[-1]}, the policy wants a job where the Brier score is surely worse than "
+        f"that of the version's own hold-out by {ABOVE_TRAINING} in 2 of 4 weeks, or {VOLUME // scale.every:,} flights with labels are new"
+    )
 
 
 def plan_of() -> dict[str, Any]:

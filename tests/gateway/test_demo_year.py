@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from gateway import demo_year_terms
 from gateway.clock import SinceClock
+from gateway.config import load
 from gateway.demo_airline import DELAY_S, Reports
 from gateway.demo_year_table import Month, table, told_gain
+from gateway.rollout import spec
 from registry.label import problem_of
+from retrain.policy import Volume, policy_of
 
 DAY_S = 86_400.0
 
@@ -48,6 +54,20 @@ def test_the_table_says_who_answered_and_how_well() -> None:
     assert ["month", "flights", "by version", "state", "AUC", "v1 alone", "Brier", "v1 alone"] == columns
     assert [("April", "4,000", "1 then 2 then 10", "DRIFT", "0.700", "0.650", "0.1500", "0.1600")] == rows
     assert {"answered": {"2": 3_000, "1": 1_000, "10": 1}, "first_brier": 0.16, "events": ["loss: …"]}.items() <= month.summary().items()
+
+
+def test_the_terms_are_understood(tmp_path: Path) -> None:
+    """By those who read them: the policy, the plan, and the settings; what is told of the policy is what it says."""
+    policy = policy_of({**demo_year_terms.policy_of(tmp_path, demo_year_terms.QUICK, 5)}, source="policy")
+    assert (5, "event", str(tmp_path)) == (policy.wish.training.seed, policy.wish.data.join.time, policy.wish.data.log)
+    volume = next(rule for rule in policy.when.rules if isinstance(rule, Volume))
+    assert f"or {volume.rows:,} flights" in demo_year_terms.told_policy(demo_year_terms.QUICK)
+    (tmp_path / "plan.yaml").write_bytes(msgspec.json.encode(demo_year_terms.plan_of()))
+    metrics = {metric.name: metric.dry_run for metric in spec.load(tmp_path / "plan.yaml").plan.spec.analysis.metrics}
+    assert {"errors": False, "bad_output": False, "refused": False, "agreement": True} == metrics
+    (tmp_path / "settings.yaml").write_bytes(msgspec.json.encode(demo_year_terms.settings_of(tmp_path)))
+    settings = load(tmp_path / "settings.yaml", {"repository.path": str(tmp_path)})
+    assert (True, True, tmp_path / "log") == (settings.capture.enabled, settings.labels.enabled, settings.capture.directory)
 
 
 @dataclass
