@@ -46,8 +46,7 @@ MODELS = 10  # at once
 USERS = 12_000  # of each model
 BAD_USERS = 0.02
 SLOW_MS = 5.0
-WINDOW_S, LONGEST_S = 1.0, 60.0
-AT_ONCE = 60_000  # messages
+LOOK_S, LONGEST_S = 1.0, 60.0
 ENOUGH = {"ratio": 1.5, "or_abs": 0.05}
 
 Document = dict[str, Any]
@@ -103,17 +102,15 @@ class Bench:
         self.turns += 1
         plans = [plan(name, candidates[name], self.turns) for name in names]
         ids = [self.operations.apply(each, actor="bench", force=True).status.id for each in plans]
+        callers = Callers("grpc", (HOST, self.port), self.requests, Size(connections=4, streams=16, room=1)).start(LONGEST_S)
         end = time.monotonic() + LONGEST_S
         while time.monotonic() < end and not all(_over(self.operations.status(each)) for each in ids):
-            answers = Callers("grpc", (HOST, self.port), self._next(), Size(connections=4, streams=16, room=1)).start(WINDOW_S).finish()
-            self.sent += answers.ok
-            self.failures += answers.outcomes
+            time.sleep(LOOK_S)
+        callers.stop()
+        answers = callers.finish()
+        self.sent += answers.ok
+        self.failures += answers.outcomes
         return [self._ended(each) for each in ids]
-
-    def _next(self) -> Sequence[Prepared]:
-        """More than are answered in a window, from where the last one ended."""
-        start = self.sent % len(self.requests)
-        return (*self.requests[start : start + AT_ONCE], *self.requests[: max(start + AT_ONCE - len(self.requests), 0)])
 
     def _ended(self, rollout: str) -> Document:
         """What came of it; nothing more goes on then."""

@@ -1,16 +1,18 @@
 """A test of which of two arms is slower, where what makes calls slow is not spread evenly over the arms: within blocks of like calls.
 
-A small arm makes small batches, and a call's time depends on its batch. So calls are laid into strata of equal batch size, and each
-stratum's into blocks of `BLOCK`, in the order in which they come. Where the arm makes no difference to a call of a given stratum, any calls
-of a block are as likely to be the candidate's as any others: how many of those above an edge are is hypergeometric, given how many calls
-are above it and how many are the candidate's. That holds for any split and any load, also those that move from block to block. Where the
-odds of being above the edge are ψ times as high in the candidate it is Fisher's noncentral distribution, and likelihood ratios of several
-ψ multiply over blocks and strata to an e-value: exact for ψ = 1 and, since the ratio is monotone, for every candidate that is faster.
+A small arm makes small batches, and a call's time depends on its batch. So calls, one of each batch, are laid into strata of equal batch
+size, and each stratum's into blocks of `BLOCK`, in the order in which they come. Where the arm makes no difference to a call of a given
+stratum, any calls of a block are as likely to be the candidate's as any others: how many of those above an edge are is hypergeometric,
+given how many calls are above it and how many are the candidate's. That holds for any split and any load, also those that move from block
+to block. Where the odds of being above the edge are ψ times as high in the candidate it is Fisher's noncentral distribution, and likelihood
+ratios of several ψ multiply over blocks and strata to an e-value: exact for ψ = 1 and, since the ratio is monotone, for every candidate
+that is faster.
 
 Of the difference of rates above an edge, block by block it is at most 1 and in the mean that of its stratum: a bet of λ on its staying
 below δ multiplies capital by 1 + λ (δ − difference), whose mean is at most 1 while it does not.
 
-Assumed is that calls of a stratum and a block are alike but for the arm: within one, load and split must not move together.
+Assumed is that calls of a stratum and a block are alike but for the arm: within one, load and split must not move together. All calls of a
+batch take as long, so of each batch one may be given: many would count one run many times.
 """
 
 from __future__ import annotations
@@ -24,16 +26,16 @@ from kernels.jit import kernel, part
 __all__ = ["BLOCK", "STAKES", "STRATA", "add_calls", "close_blocks", "strata_of"]
 
 BLOCK = 64  # calls; a block of n tells 1 − 1/n of what the true split would
-STRATA = 64
+STRATA = 96
 STAKES = 12  # from a fiftieth to nine tenths of what is ever possible
 _LEAST_STAKE, _GREATEST_STAKE = math.log(0.02), math.log(0.9)
-_EXACT_ROWS = 8  # batch sizes up to here are strata of their own, then there are four to each doubling
+_EXACT_ROWS = 16  # batch sizes up to here are strata of their own, then there are eight to each doubling
 
 
 def strata_of(batch_rows: np.ndarray) -> np.ndarray:
     """The stratum of each call, int64 [calls]. batch_rows: of the run that it was part of."""
     rows = np.maximum(batch_rows.astype(np.float64), 1.0)
-    wide = _EXACT_ROWS + np.floor(4.0 * np.log2(rows / _EXACT_ROWS) + 1e-9)
+    wide = _EXACT_ROWS + np.floor(8.0 * np.log2(rows / _EXACT_ROWS) + 1e-9)
     return np.where(rows <= _EXACT_ROWS, rows - 1, np.minimum(wide, STRATA - 1)).astype(np.int64)
 
 

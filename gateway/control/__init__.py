@@ -1,6 +1,6 @@
 """The composition of everything above into processes: a supervisor, and workers that serve.
 
-Rooms, in reading order: state, replies, answers, parking, quotas, forks, service, index, configuration, statistics, drift_questions,
+Rooms, in reading order: state, replies, answers, parking, quotas, forks, plans, service, index, configuration, statistics, drift_questions,
 label_bodies, label_questions, load_parameters, model_control, instruments, extensions, health, reflection, routes, guard, guarded_calls,
 standard_calls, calls, behind, probes, paths, rest_infer, rest_predict, model_status, rest_v1, schemas, operations, openapi, rest, errands,
 rollout_work, rollout_operations, rollout_rest, rollout_watches, rollout_calls, rollout_registry, ports, child, model_child, messages,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from gateway.errors import Code, TidegateError
@@ -75,6 +76,11 @@ class Crossing:
         self._ring, self._place = ring, split.slot * ARMS
         self._submit = submit
         self._forced = {name.encode(): arm for arm, name in reversed(list(enumerate(self.names)))} | {CANDIDATE_ARM.encode(): CANDIDATE}
+
+    @cached_property
+    def orders(self) -> list[list[int] | None]:
+        """Of every arm, where its inputs stand among stable's; None where they have the same order."""
+        return [_order(self.versions[STABLE].signature, version.signature) for version in self.versions]
 
     def mark(self, arm: int) -> Mark:
         """Of an arm's answers."""
@@ -144,7 +150,7 @@ class Retreating:
 class Fork(Generic[W]):
     """Requests that mean the same."""
 
-    __slots__ = ("_crossing", "_fallback", "_orders", "_parameters", "_sink_of", "_stable", "_ways")
+    __slots__ = ("_crossing", "_fallback", "_parameters", "_sink_of", "_stable", "_ways")
 
     def __init__(
         self, crossing: Crossing, ways: Sequence[W | TidegateError], fallback: W, *,
@@ -154,9 +160,12 @@ class Fork(Generic[W]):
         `sink_of(way)` answers a unary request; `parameters` of the requests."""
         self._crossing, self._ways, self._fallback, self._sink_of = crossing, ways, fallback, sink_of
         self._stable = cast(W, ways[STABLE])
-        stable = crossing.versions[STABLE].signature
-        self._orders = [_order(stable, version.signature) for version in crossing.versions]
         self._parameters = {name: _text(parameters[name]) for name in crossing.assigner.parameters if name in parameters}
+
+    def saying(self, parameters: Mapping[str, Any], vary: Callable[[W], W]) -> Fork[W]:
+        """Of requests with other parameters, whose ways `vary` makes of these. Raises TidegateError where a version refuses them."""
+        ways = [vary(_good(way)) for way in self._ways]
+        return Fork(self._crossing, ways, vary(self._fallback), sink_of=self._sink_of, parameters=parameters)
 
     def take(self, item: Item, caller: Headed, sink_of: Callable[[W], Sink] | None = None) -> W:
         """The way of one request, whose data is in stable's order. Raises TidegateError where its arm refuses it and nothing else may."""
@@ -178,7 +187,7 @@ class Fork(Generic[W]):
             return self._fallback
         if crossing.split.fallback:
             item.retreat = Retreat(crossing, self._fallback, choose(self._fallback), item.data)
-        order = self._orders[arm]
+        order = crossing.orders[arm]
         if order is not None:
             item.data = tuple([item.data[index] for index in order])
         return way
@@ -210,6 +219,13 @@ def _order(stable: Signature, other: Signature) -> list[int] | None:
     """Where each input of `other` stands among stable's; None where both have the same order. Those that are missing are refused."""
     names, wanted = [spec.name for spec in stable.inputs], [spec.name for spec in other.inputs]
     return None if names == wanted or not set(wanted) <= set(names) else [names.index(name) for name in wanted]
+
+
+def _good(way: W | TidegateError) -> W:
+    """Raises one that is an error: it may be about the parameters."""
+    if isinstance(way, TidegateError):
+        raise way
+    return way
 
 
 def _text(value: object) -> bytes:

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from gateway.capture.capturing import refused
 from gateway.control.answers import GrpcSink, StreamSink
-from gateway.control.forks import Crossing, Fork, Mark, Retreating, fork_of
+from gateway.control.forks import Crossing, Mark, Retreating, fork_of
 from gateway.control.parking import Parking
+from gateway.control.plans import Plan
 from gateway.control.quotas import Charged, Quotas
 from gateway.errors import AsleepError, Code, TidegateError
 from gateway.identity.callers import Caller as Credential
@@ -18,38 +19,21 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.slabs import GRPC
 from gateway.protocol import v2_grpc
 from gateway.protocol.binding import bind
+from gateway.protocol.parameters import check_parameters
 from gateway.protocol.template import Templates
 from gateway.protocol.tensors import BoundRequest, InferRequest
 from gateway.protocol.v2_grpc_answer import ResponseEncoder, id_field, stream_error
 from gateway.serving.admission import Rejection
 from gateway.serving.batch import Caller, Item, Sink
 from gateway.serving.batching import Batcher
-from gateway.serving.lane import Lane
 from gateway.serving.routing import Routes
 from gateway.serving.splits import STABLE, UNASSIGNED
-from gateway.serving.terms import Terms, terms_of
+from gateway.serving.terms import terms_of
 from gateway.serving.versions import Version
 from gateway.wire import grpc
 from gateway.wire.stream import Stream
 
 Message = bytes | memoryview
-
-
-class Plan:
-    """What a message means, when it is known but for its id and data: where its request goes and who answers."""
-
-    __slots__ = ("bound", "fork", "lane", "model", "rows", "sink", "size", "stream_sink", "terms")
-
-    def __init__(self, model: str, bound: BoundRequest, lane: Lane, *, sink: Sink, stream_sink: Sink, terms: Terms | None) -> None:
-        self.model = model
-        self.bound = bound
-        self.lane = lane
-        self.sink = sink
-        self.stream_sink = stream_sink
-        self.rows = bound.rows
-        self.size = bound.size
-        self.terms = terms
-        self.fork: Fork[Plan] | None = None  # where the model is in a rollout
 
 
 class Service:
@@ -64,7 +48,7 @@ class Service:
         self._allow_empty = allow_empty
         self.parking: Parking | None = None  # for models that sleep; set by the owner where there are some
         self.quotas: Quotas | None = None  # set by the owner while tenants have some
-        self._templates = Templates(max_id_bytes=limits.request.max_id_bytes)
+        self._templates = self._no_templates()
         self.crossings: Mapping[str, Crossing] = {}  # rollouts by model
         self._sinks: dict[tuple[Version, tuple[int, ...] | None, str], tuple[Sink, Sink]] = {}
 
@@ -72,7 +56,7 @@ class Service:
         """Replace the table. What was learned of messages belongs to the old one."""
         self.routes = routes
         self.crossings = crossings or {}
-        self._templates = Templates(max_id_bytes=self.limits.request.max_id_bytes)
+        self._templates = self._no_templates()
         self._sinks = {}
         if self.parking is not None:
             self.parking.table_changed()
@@ -220,6 +204,18 @@ class Service:
         )
         plan.fork = fork
         return plan
+
+    def _no_templates(self) -> Templates:
+        return Templates(max_id_bytes=self.limits.request.max_id_bytes, vary=self._vary)
+
+    def _vary(self, plan: Plan, said: bytes) -> Plan | None:
+        """What messages of a plan mean with other parameters; None for what the long way has to say something about."""
+        try:
+            parameters = v2_grpc.read_parameters(said, self.limits.request)
+            check_parameters(parameters, self.limits.request)
+            return plan.saying(parameters)
+        except TidegateError:
+            return None
 
     def _way(self, request: InferRequest, version: Version, bound: BoundRequest, mark: Mark | None = None) -> Plan:
         """What a message means in one version."""

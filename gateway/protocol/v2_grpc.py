@@ -104,6 +104,11 @@ def parse(kind: type[AnyMessage], message: Buffer) -> AnyMessage:
         raise invalid(f"the message is not a valid {kind.DESCRIPTOR.name}") from None
 
 
+def read_parameters(message: Buffer, limits: RequestLimits) -> dict[str, bool | int | float | str]:
+    """The parameters of a ModelInfer message, or of the part of one that has them all. Raises INVALID_ARGUMENT, TOO_LARGE."""
+    return _parameters(_parse(message).parameters, "the request", limits)
+
+
 def _split(message: Buffer) -> tuple[bytes, bytes, list[Buffer]] | None:
     """A message's head, id and raw contents, in the order of the wire; None where it holds anything but well-formed known fields.
 

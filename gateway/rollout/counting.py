@@ -197,8 +197,8 @@ class Counting:
         for metric, counter in self._each():
             if isinstance(counter, Slowness):
                 times = _times(metric, timed)
-                known = ~np.isnan(times)  # whom nobody waited for had none
-                counter.add(times[known], timed["arm"][known], timed["batch_rows"][known])
+                chosen = _one_a_run(timed, times)
+                counter.add(times[chosen], timed["arm"][chosen], timed["batch_rows"][chosen])
             elif isinstance(counter, Mixes):
                 told = calls[answered]
                 counter.add(told["value"].astype(np.float64), told["arm"].astype(np.int64), told["step"].astype(np.int64))
@@ -254,3 +254,16 @@ def _times(metric: Metric, calls: np.ndarray) -> np.ndarray:
     condition = Condition(Flag.SERVER_ERROR) if metric.type == "dominance" else parse(metric.event)
     late = (calls["flags"] & np.uint16(condition.flags)) != 0
     return np.where(late, math.inf, calls["latency_s"].astype(np.float64))
+
+
+def _one_a_run(calls: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Which calls speak for their runs, in order: all of a run took as long, so that many of them say no more than one.
+
+    Of those that failed one speaks, too. Calls that nobody waited for have no time (NaN), and say nothing.
+    """
+    known = np.flatnonzero(~np.isnan(times))
+    run = np.stack((calls["time_s"][known], calls["arm"][known], np.isinf(times[known])))
+    order = np.lexsort(run)
+    first = np.ones(len(known), np.bool_)
+    first[1:] = (np.diff(run[:, order], axis=1) != 0).any(axis=0)
+    return np.sort(known[order[first]])

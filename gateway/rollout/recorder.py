@@ -22,6 +22,8 @@ from gateway.serving.model import Arrays, RunFault, RunLost
 from gateway.serving.splits import Split, limit_of
 from gateway.serving.versions import Version
 
+Run = tuple[float, int, float]  # seconds that it took, its rows, and when it was told of, in Unix seconds: one moment for all of it
+
 _log = logging.getLogger(__name__)
 _EVERYBODY = limit_of(1.0)
 _BLANKS = 256  # records of a batch that most do not exceed
@@ -95,17 +97,17 @@ class Recorder:
 
     def served(self, batch: Batch) -> None:
         """Record a batch whose answers are out."""
-        took = batch.ended + batch.answering - batch.started
+        run = batch.ended + batch.answering - batch.started, batch.rows, self._wall()
         for items, outputs in batch.groups:
             starts = starts_of(items, batch.rows if items is batch.items else sum([item.rows for item in items]))
-            self._record(*self._chosen(items, starts), took, batch.rows, outputs)
+            self._record(*self._chosen(items, starts), run, outputs)
         if batch.failed:
-            self._record_failed(batch.failed, took, batch.rows)
+            self._record_failed(batch.failed, run)
 
     def ended(self, item: Item, code: Code, flags: int = 0) -> None:
         """Record a request that ended without a run, with more that is known of it."""
         found = flag_of(code) | flags
-        records = self._blank([item], self._now() - item.arrival if found else math.nan, 0)
+        records = self._blank([item], (self._now() - item.arrival if found else math.nan, 0, self._wall()))
         records["flags"] = found
         self._leave(records)
 
@@ -117,10 +119,10 @@ class Recorder:
         taking = [at for at, arm in enumerate(arms) if arm == self.arm]
         return [items[at] for at in taking], [starts[at] for at in taking]
 
-    def _record(self, items: Sequence[Item], firsts: Sequence[int], took: float, rows: int, outputs: Arrays) -> None:
+    def _record(self, items: Sequence[Item], firsts: Sequence[int], run: Run, outputs: Arrays) -> None:
         if not items:
             return
-        records = self._blank(items, took, rows)
+        records = self._blank(items, run)
         records["value"] = self._reading.of(outputs, firsts)
         flags = [_SERVER_ERROR if item.done else 0 for item in items]
         bad = _bad_rows(outputs, len(outputs[0]) if self._reading.batched and outputs else 1)
@@ -132,22 +134,20 @@ class Recorder:
         records["flags"] = flags
         self._leave(records)
 
-    def _record_failed(self, failed: Sequence[tuple[Item, RunFault]], took: float, rows: int) -> None:
+    def _record_failed(self, failed: Sequence[tuple[Item, RunFault]], run: Run) -> None:
         pairs = [(item, fault) for item, fault in failed if item.arm == self.arm]
         if not pairs:
             return
-        records = self._blank([item for item, _ in pairs], took, rows)
+        records = self._blank([item for item, _ in pairs], run)
         records["flags"] = [flag_of(fault.code) | (Flag.CRASHED if isinstance(fault, RunLost) else 0) for _, fault in pairs]
         self._leave(records)
 
-    def _blank(self, items: Sequence[Item], took: float, rows: int) -> np.ndarray:
+    def _blank(self, items: Sequence[Item], run: Run) -> np.ndarray:
         """Records of these items, of whom nothing bad is known."""
         count = len(items)
         records = self._blanks[:count].copy() if count <= _BLANKS else np.repeat(self._blanks[:1], count)
         records["unit"] = [item.unit for item in items]
-        records["latency_s"] = took
-        records["batch_rows"] = rows
-        records["time_s"] = self._wall()
+        records["latency_s"], records["batch_rows"], records["time_s"] = run
         return records
 
     def _leave(self, records: np.ndarray) -> None:

@@ -46,7 +46,7 @@ RECORD = np.dtype(
         ("other_value", "<f4"),
         ("batch_rows", "<u4"),  # of the run that it was part of
         ("difference", "<f4"),  # of a pair: the largest absolute difference of a score
-        ("time_s", "<f8"),  # Unix seconds
+        ("time_s", "<f8"),  # Unix seconds, the same for all calls of a run
         ("step", "u1"),
         ("arm", "u1"),
         ("kind", "u1"),

@@ -25,15 +25,15 @@ def metric_sentence(rule: Rule, found: Found, top: Top, verdict: Verdict, *, arm
 
 def _rates(metric: Metric, found: Found, arm: str) -> str:
     (ours, theirs), (units, other_units) = found.events, found.units
-    what = _ODDS if is_latency(metric) else "the rate"
-    return f"{arm} had {_event(metric)} in {ours:,} of {units:,} units, stable in {theirs:,} of {other_units:,}{_times(found, what)}"
+    what, counted = (_ODDS, "runs") if is_latency(metric) else ("the rate", "units")
+    return f"{arm} had {_event(metric)} in {ours:,} of {units:,} {counted}, stable in {theirs:,} of {other_units:,}{_times(found, what)}"
 
 
 def _dominance(metric: Metric, found: Found, arm: str) -> str:
     if not found.detail:
-        return f"{metric.name}: the first {sum(found.units):,} calls were looked at"
+        return f"{metric.name}: the first {sum(found.units):,} runs were looked at"
     (ours, theirs), (units, other_units) = found.events, found.units
-    return f"{ours:,} of {units:,} calls of {arm} took {found.detail}, of stable {theirs:,} of {other_units:,}{_times(found, _ODDS)}"
+    return f"{ours:,} of {units:,} runs of {arm} took {found.detail}, of stable {theirs:,} of {other_units:,}{_times(found, _ODDS)}"
 
 
 def _detail(metric: Metric, found: Found, _arm: str) -> str:

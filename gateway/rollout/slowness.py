@@ -1,8 +1,9 @@
-"""Whether the candidate is slower, among calls in batches of equal size: how often calls are above one bound, or above any of twelve edges.
+"""Whether the candidate is slower, among runs of equal size: how often runs are above one bound, or above any of twelve edges.
 
-Each unit of the sample counts by its first call in the rollout. A call that failed was never answered: no time is long enough for it. Of an
-event that names flags too, those calls are above the bound as well. Ratios here are of odds, which are farther from 1 than those of rates:
-a candidate whose odds are shown to be within a margin has its rate within it. See `kernels.strata` for what is assumed.
+Each unit of the sample counts by its first call in the rollout, and each run once, by one of those. A call that failed was never answered:
+no time is long enough for it. Of an event that names flags too, those calls are above the bound as well. Ratios here are of odds, which are
+farther from 1 than those of rates: a candidate whose odds are shown to be within a margin has its rate within it. See
+`kernels.strata` for what is assumed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Slowness:
         self.step_above[:] = 0
 
     def add(self, latency_s: np.ndarray, arms: np.ndarray, batch_rows: np.ndarray) -> None:
-        """First calls of units, in this step. latency_s: [n], inf for one that failed."""
+        """One first call of a unit of each run, in this step. latency_s: [n], inf for one that failed."""
         where = strata.strata_of(batch_rows)
         if not self._ready:
             taken = min(SCOUTS - self.scouted, len(arms))

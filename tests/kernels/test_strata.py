@@ -63,10 +63,10 @@ def test_a_block_that_is_closed_early_counts_as_it_is(calls) -> None:
             assert expected == pytest.approx(blocks.log_ratio(1, point), abs=1e-8)
 
 
-def test_strata_are_exact_for_small_batches_and_four_to_a_doubling_for_large_ones() -> None:
-    """1 to 8 each for itself; 0 rows, of a call that never ran, is with 1; the largest are together."""
-    rows = np.array([0, 1, 2, 8, 9, 10, 16, 32, 1 << 30], np.uint32)
-    assert [0, 0, 1, 7, 8, 9, 12, 16, 63] == strata.strata_of(rows).tolist()
+def test_strata_are_exact_for_small_batches_and_eight_to_a_doubling_for_large_ones() -> None:
+    """1 to 16 each for itself; 0 rows, of a call that never ran, is with 1; the largest are together."""
+    rows = np.array([0, 1, 2, 16, 17, 18, 32, 64, 1 << 30], np.uint32)
+    assert [0, 0, 1, 15, 16, 17, 24, 32, 95] == strata.strata_of(rows).tolist()
 
 
 def confounded(random, calls, *, w, slower=1.0):

@@ -143,6 +143,34 @@ def test_a_parameter_is_a_unit_and_a_request_without_any_is_its_own() -> None:
     assert [junction.crossing.assigner.hashed("user", b"eve"), 1 << 63] == junction.records()["unit"].tolist()
 
 
+def test_users_in_parameters_of_known_messages_each_go_their_way() -> None:
+    """And get their own answers; a deadline that one of them asks for is that one's."""
+    junction = Junction(5_000)
+    desk, arms = junction.desk, []
+    for number in range(40):
+        message = pb.ModelInferRequest.FromString(infer(ROWS, tag(number)))
+        message.parameters["user"].string_param = f"user{number}"
+        reply = desk.call(INFER, message.SerializeToString(deterministic=True))
+        said = answer(reply.messages[0])
+        arms.append(junction.crossing.assigner.arm(junction.crossing.assigner.hashed("user", b"user%d" % number)))
+        assert ("stable", "canary")[arms[-1]] == said.parameters["arm"].string_param
+        assert [float(tag(number).sum())] == tensors(reply.messages[0])["sum"]
+    assert arms == junction.records()["arm"].tolist()
+    assert {STABLE, CANDIDATE} == set(arms)
+
+
+def test_a_timeout_in_a_known_message_is_its_own() -> None:
+    """In either arm; others wait as they did, and one that cannot be is refused. A microsecond is less than a run is known to take."""
+    junction = Junction(5_000)
+    for arm in (STABLE, CANDIDATE):
+        codes = []
+        for timeout_us in (0, 0, 0, 1, -1, 0):
+            message = pb.ModelInferRequest.FromString(infer(ROWS, tag(1)))
+            message.parameters["timeout"].int64_param = timeout_us
+            codes.append(junction.desk.call(INFER, message.SerializeToString(), (UNIT, junction.users(arm, 1)[0])).status)
+        assert [0, 0, 0, 8, 3, 0] == codes
+
+
 def test_whoever_names_a_version_gets_it_and_is_no_evidence() -> None:
     """By number or by alias."""
     junction = Junction(10_000)

@@ -13,9 +13,10 @@ from gateway.errors import Code, TidegateError
 from gateway.limits import RequestLimits
 from gateway.protocol import template
 from gateway.protocol.binding import bind
+from gateway.protocol.parameters import check_parameters
 from gateway.protocol.template import Templates
 from gateway.protocol.tensors import DATATYPES, Signature, TensorSpec
-from gateway.protocol.v2_grpc import Decoder
+from gateway.protocol.v2_grpc import Decoder, read_parameters
 
 LIMITS = RequestLimits(max_id_bytes=20)  # in the search; the cases by hand have longer ones, up to the encoding of 128 bytes
 LONG = RequestLimits(max_id_bytes=160)
@@ -71,6 +72,16 @@ def long_way(message: bytes | memoryview) -> tuple[Meaning, str, tuple[Any, ...]
     return meaning, request.id, tuple(data if isinstance(data, list) else bytes(data) for data in bound.data), in_order
 
 
+def vary(meaning: Meaning, said: bytes) -> Meaning | None:
+    """What the service does with a message that is known but for its parameters."""
+    try:
+        parameters = read_parameters(said, LIMITS)
+        check_parameters(parameters, LIMITS)
+    except TidegateError:
+        return None
+    return meaning._replace(timeout=parameters.get("timeout"))
+
+
 def teach(templates: Templates, message: bytes | memoryview) -> None:
     """What the service does with a message that was not found."""
     try:
@@ -124,6 +135,11 @@ def written(fields: list[Field]) -> bytes:
         else:
             parts.append(varint(number << 3 | 2) + varint(len(payload), padding) + payload)
     return b"".join(parts)
+
+
+def parameter(name: str, text: str) -> bytes:
+    """An entry of the map of parameters."""
+    return written([(1, name.encode(), 0), (2, written([(3, text.encode(), 0)]), 0)])
 
 
 PADDING = st.sampled_from([0] * 40 + [1, 2])
@@ -191,7 +207,9 @@ def messages(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):
         fields.append((3, draw(IDS).encode(), draw(PADDING)))
     if draw(st.integers(0, 4)) == 0:
-        fields.append((4, b"\x0a\x07timeout\x12\x03\x10\xe8\x07", 0))
+        fields.append((4, b"\x0a\x07timeout\x12\x03\x10\xe8\x07", draw(PADDING)))
+    if draw(st.integers(0, 4)) == 0:
+        fields.append((4, parameter("user", draw(st.sampled_from(["", "eve", "ann", "q" * 110, "q" * 111, "q" * 130]))), 0))
     raws: list[Field] = []
     for spec in signature.inputs:
         inner, data = draw(input_fields(spec, rows, typed=typed))
@@ -246,14 +264,19 @@ FIELDS = [
     b"\x1a\x00", b"\x1a\x01a", b"\x1a\x04long", b"\x1a\x02\xc3\xa9", b"\x1a\x01\xff", b"\x1a\x14" + b"q" * 20, b"\x1a\x15" + b"q" * 21,
     b"\x1a\x82\x00ab", b"\x1a\x80\x01" + b"q" * 128,
     b"\x1a\x02a", b"\x1a",
+    b"\x22\x0b\x0a\x04user\x12\x03\x1a\x01a", b"\x22\x0e\x0a\x07timeout\x12\x03\x10\xe9\x07", b"\x22\x0d\x0a\x07timeout\x12\x02\x08\x01",
+    b"\x22\x00", b"\x22\x02\x0a\x7f", b"\x22\x80\x00", b"\x22\x8b\x00\x0a\x04user\x12\x03\x1a\x01a",
+    b"\x22\x11\x0a\x0bsequence_id\x12\x02\x10\x01",
+    b"\x22\x82\x01\x0a\x7f" + b"n" * 127 + b"\x12\x00", b"\x22\x7f\x0a\x7d" + b"n" * 125,
 ]  # fmt: skip
 
 
 def with_field(message: bytes, field: bytes) -> bytes:
-    """`field` put in behind the model's name, an id behind the version."""
+    """`field` put in behind the model's name, an id behind the version, a parameter behind both."""
     at = message[1] + 2 if len(message) > 1 else 0
-    if field[0] == 0x1A and message[at : at + 1] == b"\x12" and len(message) > at + 1:
-        at += message[at + 1] + 2
+    for before in (0x12, 0x1A):
+        if field[0] > before and message[at : at + 1] == bytes([before]) and len(message) > at + 1:
+            at += message[at + 1] + 2
     return message[:at] + field + message[at:]
 
 
@@ -261,7 +284,7 @@ def with_field(message: bytes, field: bytes) -> bytes:
 @given(st.lists(messages(), min_size=1, max_size=3), st.integers(0, 1 << 32))
 def test_a_template_finds_nothing_or_what_the_long_way_finds(known: list[bytes], seed: int) -> None:
     """8,000 mutated messages, and the whole ones, against templates that were learned from their like."""
-    templates = Templates(max_id_bytes=LIMITS.max_id_bytes)
+    templates = Templates(max_id_bytes=LIMITS.max_id_bytes, vary=vary)
     rng = random.Random(seed)
     for message in known + known:
         if templates.find(message) is None:
@@ -284,7 +307,7 @@ def request(*, model: str = "m", version: str = "", id_: bytes = b"", data: byte
 
 
 def taught(*messages: bytes) -> Templates:
-    templates = Templates(max_id_bytes=LONG.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes, vary=vary)
     for message in messages * 2:
         teach(templates, message)
     return templates
@@ -303,9 +326,41 @@ def test_another_id_and_other_data_are_the_same_message(version: str, raw: bool)
             assert (("m", 2), id_.decode(), (b"abcdefgh",)) == (found[0].version, id_of(found[1]), tuple(map(bytes, found[2])))
 
 
+def test_other_parameters_are_the_same_message_with_another_meaning() -> None:
+    """Each user is in the message that names them; what is said again and again is remembered, and no more than that."""
+    plain, asked = request(), []
+
+    def noted(meaning: Meaning, said: bytes) -> Meaning | None:
+        asked.append(said)
+        return vary(meaning, said)
+
+    templates = Templates(max_id_bytes=LONG.max_id_bytes, vary=noted)
+    for message in (plain, plain):
+        teach(templates, message)
+    at = plain.index(b"\x2a")
+    late = [plain[:at] + written([(4, b"\x0a\x07timeout\x12\x02\x10" + bytes([us]), 0)]) + plain[at:] for us in range(1, 100)]
+    for _ in range(2):
+        for number, message in enumerate(late, 1):
+            found = templates.find(message)
+            assert found is not None
+            assert (number, b"", (b"\1\2\3\4\5\6\7\x08",)) == (found[0].timeout, found[1], found[2])
+    assert (2 * 99 - 16, None) == (len(asked), templates.find(plain)[0].timeout)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "field", [b"\x22\x02\x0a\x7f", b"\x22\x11\x0a\x0bsequence_id\x12\x02\x10\x01", b"\x22\x0d\x0a\x07timeout\x12\x02\x08\x01"]
+)
+def test_parameters_that_are_refused_are_judged_the_long_way(field: bytes) -> None:
+    """Which says what is wrong with them."""
+    message = with_field(request(), field)
+    with pytest.raises(TidegateError):
+        long_way(message)
+    assert taught(request()).find(message) is None
+
+
 def test_a_message_is_learned_at_second_sight() -> None:
     """One that never returns pushes nothing out."""
-    templates = Templates(max_id_bytes=LONG.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes, vary=vary)
     teach(templates, request())
     assert templates.find(request()) is None
     teach(templates, request())
@@ -351,7 +406,7 @@ def test_fragments_are_not_found_and_teach_nothing(message: bytes) -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """So many templates, so many of one model and length, so many constant bytes; past them all are forgotten and learned anew."""
-    templates = Templates(max_id_bytes=LONG.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes, vary=vary)
     for number in range(template._MAX_TEMPLATES + 100):
         templates.learn(request(model=f"{number:04}"), number)
     assert 100 == len(templates._known) == templates._count
@@ -370,7 +425,7 @@ def test_what_is_remembered_is_bounded() -> None:
 def test_messages_of_a_thousand_models_are_all_remembered() -> None:
     """However alike their lengths are: no model takes the long way because others came first."""
     messages = [request(model=f"m{number:04}") for number in range(1_000)]
-    templates = Templates(max_id_bytes=LONG.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes, vary=vary)
     for number, message in enumerate(messages):
         templates.learn(message, number)
     assert list(range(1_000)) == [(templates.find(message) or [None])[0] for message in messages]
@@ -379,7 +434,7 @@ def test_messages_of_a_thousand_models_are_all_remembered() -> None:
 
 def test_what_is_remembered_is_bounded_in_bytes() -> None:
     """Long names fill the room before the count of templates does."""
-    templates = Templates(max_id_bytes=LONG.max_id_bytes)
+    templates = Templates(max_id_bytes=LONG.max_id_bytes, vary=vary)
     for number in range(8_000):
         templates.learn(request(model=f"{number:04}" + "m" * 120, version="v" * 120), number)
     kept = [known for alike in templates._known.values() for same in alike.values() for known in same]

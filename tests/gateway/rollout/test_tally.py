@@ -296,6 +296,25 @@ def test_calls_without_a_time_are_no_fast_ones() -> None:
     assert 800 == sum(metric(tally.verdicts(1.0), "latency").found.units)
 
 
+def test_a_run_counts_once_however_many_calls_were_in_it() -> None:
+    """Runs of eight, some fast and some slow, of both arms alike: nothing is wrong. Calls that fail in one run count once, too."""
+    random = np.random.default_rng(10)
+    tally = entered(plan({"name": "latency", "type": "dominance"}, ERRORS), weight=5000)
+    for turn in range(40):
+        calls = traffic(random, 800, 0.5, time_s=0.0)
+        for arm in (0, 1):
+            own = np.flatnonzero(calls["arm"] == arm)
+            runs = np.arange(len(own)) // 8
+            calls["time_s"][own] = turn + runs * 1e-3
+            calls["latency_s"][own] = random.lognormal(0, 0.5, runs[-1] + 1)[runs]
+            calls["flags"][own] = np.where(runs == 1, Flag.SAMPLED | Flag.SERVER_ERROR, Flag.SAMPLED)
+        calls["batch_rows"] = 8
+        tally.add(calls)
+    found = metric(tally.verdicts(1.0), "latency").found
+    assert 40 * 99 <= sum(found.units) <= 40 * 102
+    assert found.log_e_fail < 3.0
+
+
 def test_a_bound_on_latency_passes_and_fails() -> None:
     """2 % of the calls over 30 ms in both arms, and four times as many."""
     random = np.random.default_rng(7)
