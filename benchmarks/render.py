@@ -39,6 +39,12 @@ PLAIN = {  # benches of which the page shows what they play, and their bars
         "a server that logs all requests of 16 features, or one in ten, beside one that logs none, by turns on one "
         "core; and one whose log is uploaded to a store that never answers.",
     ),
+    "conserve": (
+        "The log adds up",
+        "more than a million requests to a server whose workers and sealing process are killed, and whose disk is full "
+        "for a while and fails for a while; once more with `durability: sync`; then every row is held against what the callers wrote "
+        "down.",
+    ),
     "loop": ("Labels joined with answers", "10 million answers with 10 million labels on two cores."),
 }
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"

@@ -83,7 +83,7 @@ def calls(random: np.random.Generator, count: int, *, weight: float, ratio: floa
 
 def _plan(weight: float) -> Plan:
     metrics = [
-        {"name": "latency", "type": "dominance"},
+        {"name": "latency", "type": "dominance", "tolerate": {"slower": 1.0}},
         {"name": "bound", "type": "rate", "event": f"latency_ms > {1e3 * EDGE_S:g}", "critical": True},
     ]
     analysis = {"alpha": {"fail": ALPHA}, "warmup": {"requests": 0, "duration": "0s"}, "metrics": metrics}

@@ -53,6 +53,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     sample: Share = 1.0  # of requests, by unit or by chance, before anything is known of their outcome
     node: str | None = None  # this machine in names of files and in rows; null: its host name
     key: Path | None = None  # a file with the key of keyed hashes, 16 bytes at least; null: one that is made in the log's directory
+    request_ids: bool = True  # answers of versions that are logged say under which id: `tidegate-request-id`, a parameter or a header
     durability: Literal["async", "sync"] = "async"  # sync: answers wait until their rows are on disk
     max_bytes: Bytes = 64 << 20  # of rows in each worker that are not written yet; what comes then is dropped, and counted
     flush_s: Annotated[float, msgspec.Meta(ge=0.001, le=60)] = 1.0  # after which what was written is made durable
@@ -60,6 +61,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     seal_s: Seconds = 60.0  # of rows in one raw segment until it is sealed, and readers see them
     seal_bytes: Bytes = 32 << 20  # of one raw segment at most
     keep_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] | None = None  # sealed rows; null: for good
+    keep_payload_days: Annotated[float, msgspec.Meta(gt=0, le=36_500)] | None = None  # their inputs and outputs; null: as long as rows
     keep_bytes: Bytes | None = None  # of sealed files on this machine, the newest; null: all
     upload: str | None = None  # s3://bucket/prefix, gs://… or az://…: where sealed files are copied to
     upload_options: dict[str, str] = {}  # of that store: aws_endpoint, aws_region; credentials belong where the cloud's own tools look

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import msgspec
 
+from registry.commit_chain import Chain, Commit, Count, moment
 from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.label import Label, content_digest, id_digest, problem_of
-from registry.label_chain import Chain, Commit, Count, moment
 from registry.label_files import ids_in, parquet_of
 from registry.label_ids import LabelIds
 from registry.log_layout import make_log, open_log

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from registry import label_chain
 from registry.directory import DirectoryMedium
 from registry.errors import RegistryError, storage_errors
 from registry.log_accounts import Account
-from registry.log_commits import Chain, Commit, File, State
-from registry.log_layout import COMMITS, LEDGER, SEGMENT, ids_of, open_log
+from registry.log_commits import Commit, File, LogChain, State
+from registry.log_layout import LEDGER, SEGMENT, ids_of, open_log
 from registry.medium import CHUNK_BYTES, Medium, Progress, unseen
 from registry.objects import object_medium
 
@@ -34,7 +33,7 @@ class Log:
         """Raises `Kind.NOT_FOUND`, `Kind.UNSUPPORTED`, `Kind.DAMAGED`, `Kind.STORAGE`."""
         self.medium = medium_at(place) if isinstance(place, Path | str) else place
         self.id = open_log(self.medium).id
-        self._chain = Chain(self.medium)
+        self._chain = LogChain(self.medium)
         self._state: State | None = None
 
     def commits(self) -> Iterator[Commit]:
@@ -66,7 +65,7 @@ class Log:
             state = self.state()
             return list(state.files.values()), state.seq
         named: dict[str, File] = {}
-        chain = label_chain.Chain(self.medium, COMMITS, Commit, what="a commit of the log")
+        chain = LogChain(self.medium)
         chain.skip_to(after)
         for commit in chain.news():
             if commit.removed and not set(commit.removed) <= set(named):

@@ -11,16 +11,15 @@ from contextlib import suppress
 
 import msgspec
 
-from registry import label_chain
+from registry import commit_chain
+from registry.commit_chain import Chain
 from registry.errors import RegistryError, damaged
-from registry.label_chain import FORMAT
 from registry.log_accounts import Account, Counts, Drops
 from registry.log_layout import COMMITS
 from registry.medium import Medium
-from registry.names import digest_of, number_of, numbered
+from registry.names import digest_of
 
 CACHE = "_head.json"
-_SORTED = 90_000_000  # numbers up to here sort as text
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +32,20 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     min_ts: int
     max_ts: int
+    payload: bool = True  # False: no row has one any more
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody asked to have erased: payloads of these requests and units, or of all, that arrived before. Times in microseconds."""
+
+    id: str
+    model: str = ""  # "": of any
+    requests: tuple[str, ...] = ()  # 32 hexadecimal digits each
+    units: tuple[str, ...] = ()  # 16 each
+    before: int | None = None  # None: before it was asked for
+    actor: str
+    reason: str
+    created: int
 
 
 class WorkerPart(Account, frozen=False, kw_only=True, omit_defaults=True):
@@ -41,7 +54,7 @@ class WorkerPart(Account, frozen=False, kw_only=True, omit_defaults=True):
     closed: bool = False
 
 
-class Commit(label_chain.Commit, frozen=True, kw_only=True):
+class Commit(commit_chain.Commit, frozen=True, kw_only=True):
     """One entry. `accepted` and `dropped` are the sums over its `workers`."""
 
     files: tuple[File, ...] = ()
@@ -50,6 +63,8 @@ class Commit(label_chain.Commit, frozen=True, kw_only=True):
     workers: dict[str, WorkerPart] = {}
     segments: tuple[str, ...] = ()  # ids of those whose rows are in `files`
     removed: tuple[str, ...] = ()  # paths that count no more
+    erasure: Erasure | None = None  # what is erased from now on
+    erased: str = ""  # for which payloads were erased in `files`, which stand for `removed`: the id of an erasure, or their age
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -63,16 +78,19 @@ class State(msgspec.Struct, kw_only=True):
     segments: dict[str, int] = {}  # committed ones, by the number of their commit
     removed: dict[str, int] = {}  # path → when it was taken back
     closed: dict[str, int] = {}  # workers that are, as `segments`
+    erasures: dict[str, Erasure] = {}  # by id
 
     def fold(self, commit: Commit, tip: str) -> None:
         """Take in the next commit. Raises `Kind.DAMAGED` where it does not follow."""
         if (commit.seq, commit.prev) != (self.seq + 1, self.tip):
-            raise damaged(f"{key_of(commit.seq)} does not follow commit {self.seq}: the chain of the log is broken")
+            raise damaged(f"commit {commit.seq} does not follow commit {self.seq}: the chain of the log is broken")
         self.seq, self.tip = commit.seq, tip
         self.files |= {file.path: file for file in commit.files}
         for path in commit.removed:
             self.files.pop(path, None)
             self.removed[path] = commit.created
+        if commit.erasure is not None:
+            self.erasures[commit.erasure.id] = commit.erasure
         self.segments |= dict.fromkeys(commit.segments, commit.seq)
         self.account.join(Account(accepted=commit.accepted, dropped=commit.dropped))
         for worker, part in commit.workers.items():
@@ -82,29 +100,18 @@ class State(msgspec.Struct, kw_only=True):
                 self.closed[worker] = commit.seq
 
 
-class Chain:
-    """The commits under `prefix`. Readers write nothing."""
+class LogChain(Chain[Commit]):
+    """The commits of a log, and what they add up to. Readers write nothing."""
 
     def __init__(self, medium: Medium) -> None:
-        self._medium = medium
+        super().__init__(medium, COMMITS, Commit, what="a commit of the log")
 
     def commits(self, *, after: int = 0) -> Iterator[tuple[Commit, str]]:
         """Each with the digest of its bytes. Raises `Kind.DAMAGED` where one is missing or unreadable, `Kind.STORAGE`."""
-        last = self.last(after=after)
-        for number in range(after + 1, last + 1):
-            content = self.content(number)
-            if content is None:
-                raise damaged(f"{key_of(number)} is missing, although commit {last} exists")
-            yield decoded(content, number), digest_of(content)
-
-    def content(self, number: int) -> bytes | None:
-        """The bytes of a commit, or None where there is none. Raises `Kind.STORAGE`."""
-        return self._medium.read(key_of(number))
-
-    def last(self, *, after: int = 0) -> int:
-        """Number of the newest commit, at least `after`. Raises `Kind.STORAGE`."""
-        names = self._medium.names(COMMITS, after=numbered(after) if 0 < after < _SORTED else "")
-        return max((number_of(name) or 0 for name in names), default=0) or after
+        walk = LogChain(self._medium)
+        walk.skip_to(after)
+        yield from walk.links()
+        walk.check_end()
 
     def state(self, *, whole: bool = False) -> State:
         """Fold all commits; `whole` does so from the first one on, whatever was kept. Raises as `commits`."""
@@ -117,14 +124,13 @@ class Chain:
         for commit, digest in self.commits(after=state.seq):
             state.fold(commit, digest)
 
-    def append(self, state: State, commit: Commit) -> bool:
+    def extend(self, state: State, commit: Commit) -> bool:
         """Add a commit that follows `state`, which then has it. False where another one was first. Raises `Kind.STORAGE`: then it may
         be there or not, and whoever folds again finds out."""
-        content = msgspec.json.encode(commit)
-        if not self._medium.create(key_of(commit.seq), content):
-            return False
-        state.fold(commit, digest_of(content))
-        return True
+        digest = self.write(commit)
+        if digest is not None:
+            state.fold(commit, digest)
+        return digest is not None
 
     def keep(self, state: State) -> None:
         """Leave what was folded for the next one. Its loss costs time, nothing else."""
@@ -140,19 +146,3 @@ class Chain:
             if last is not None and state is not None and digest_of(last) == state.tip:
                 return state
         return None
-
-
-def key_of(number: int) -> str:
-    """Of a commit."""
-    return f"{COMMITS}/{numbered(number)}"
-
-
-def decoded(content: bytes, number: int) -> Commit:
-    """Raises `Kind.DAMAGED`."""
-    try:
-        commit = msgspec.json.decode(content, type=Commit)
-    except msgspec.DecodeError as error:
-        raise damaged(f"{key_of(number)}: {error}") from error
-    if (commit.format, commit.seq) != (FORMAT, number):
-        raise damaged(f"{key_of(number)} says that it is commit {commit.seq} of format {commit.format}")
-    return commit

@@ -54,7 +54,9 @@ class Keeper:
         for alike in by_schema.values():
             if len(alike) > 1:
                 old = tuple([file.path for file, _ in alike])
-                new = self._sealer.write(joined_path(old), alike[0][0].model, joined([table for _, table in alike]))
+                payload = any(file.payload for file, _ in alike)
+                whole = joined([table for _, table in alike])
+                new = self._sealer.write(joined_path(old), alike[0][0].model, whole, payload=payload)
                 self._sealer.replace([new], old)
                 done += len(alike)
         return done

@@ -22,12 +22,13 @@ from registry.errors import Kind, RegistryError, damaged, storage_errors
 from registry.frames import frames
 from registry.log_accounts import ARMS, IO_ERROR, WORKER_LOST, Account
 from registry.log_columns import Kept, Part, kept_of, table_of
-from registry.log_commits import Chain, Commit, File, State, WorkerPart
+from registry.log_commits import Commit, Erasure, File, LogChain, State, WorkerPart
 from registry.log_layout import LEDGER, RAW, SEGMENT, directory_of, ids_of, open_log, raw_key, sealed_name, worker_of
 from registry.log_ledger import ACCEPTED, PROMISED, REASON_WORDS, UNSYNCED, Numbers, read_ledger
 from registry.log_parquet import bounds_of, hours_of, write_table
 from registry.log_rows import CONTRACT, ROWS, Contract, Head, contract_of, log_rows, read_contract, read_head, read_rows
 from registry.log_rows import SEGMENT as SEGMENT_FRAME
+from registry.log_stripping import stripped, struck
 
 _log = logging.getLogger(__name__)
 LOCK = f"{RAW}/lock"
@@ -51,7 +52,7 @@ class Sealer:
         """`wall`: seconds since the Unix epoch. Raises as `log_layout.open_log`."""
         open_log(medium)
         self.medium = medium
-        self.chain = Chain(medium)
+        self.chain = LogChain(medium)
         self.state = State()
         self._wall = wall
         self._folded = False
@@ -146,24 +147,30 @@ class Sealer:
                 if missing > 0:
                     part.add(model, arm, 0, {IO_ERROR: unsynced, WORKER_LOST: missing - unsynced})
 
-    def _append(self, files: list[File], parts: dict[str, WorkerPart], segments: list[str], removed: tuple[str, ...] = ()) -> None:
+    def _append(
+        self, files: list[File], parts: dict[str, WorkerPart], segments: list[str], removed: tuple[str, ...] = (), **more: Any
+    ) -> None:
         total = Account()
         for part in parts.values():
             total.join(part)
         while True:
             commit = Commit(
                 seq=self.state.seq + 1, prev=self.state.tip, created=int(self._wall() * 1e6), files=tuple(files), accepted=total.accepted,
-                dropped=total.dropped, workers=parts, segments=tuple(segments), removed=removed,
+                dropped=total.dropped, workers=parts, segments=tuple(segments), removed=removed, **more,
             )  # fmt: skip
-            if self.chain.append(self.state, commit):
+            if self.chain.extend(self.state, commit):
                 return
             self.chain.catch_up(self.state)
             if set(segments) & set(self.state.segments):
                 raise damaged(f"segment {segments[0]} was committed by somebody who does not hold {LOCK}")
 
-    def replace(self, files: list[File], removed: tuple[str, ...]) -> None:
-        """Commit files in place of others, which count no more. Within `working`."""
-        self._append(files, {}, [], removed)
+    def replace(self, files: list[File], removed: tuple[str, ...], *, erased: str = "") -> None:
+        """Commit files in place of others, which count no more; `erased` as `Commit.erased`. Within `working`."""
+        self._append(files, {}, [], removed, erased=erased)
+
+    def declare(self, erasure: Erasure) -> None:
+        """Commit that something is to be erased: of what is sealed later, too. Within `working`."""
+        self._append([], {}, [], erasure=erasure)
 
     # --- one segment -----------------------------------------------------------------------------------------------------------
 
@@ -178,12 +185,20 @@ class Sealer:
         taken: dict[str, int] = {}
         for (model, _), parts in segment.parts.items():
             assert segment.head is not None
-            for hour, table in hours_of(table_of(segment.head, parts)):
+            for hour, table in hours_of(self._without_erased(model, table_of(segment.head, parts))):
                 directory = directory_of(model, hour)
                 number = taken[directory] = taken.get(directory, -1) + 1
                 yield self.write(f"{directory}/{sealed_name(segment.head.node, segment.id, number)}", model, table)
 
-    def write(self, path: str, model: str, table: Any) -> File:
+    def _without_erased(self, model: str, table: Any) -> Any:
+        """What was to be erased before it was sealed."""
+        first, _ = bounds_of(table)
+        for erasure in self.state.erasures.values():
+            if erasure.model in ("", model) and first < erasure.created:
+                table = stripped(table, struck(table, erasure))
+        return table
+
+    def write(self, path: str, model: str, table: Any, *, payload: bool = True) -> File:
         """A file that no commit names yet; one of that name that is there is written over: nobody has it in a commit either."""
         low, high = bounds_of(table)
         with self.medium.stage() as staged:
@@ -195,7 +210,7 @@ class Sealer:
                     raise damaged(f"{path} is written by somebody who does not hold {LOCK}")
             return File(
                 path=path, model=model, rows=table.num_rows, bytes=staged.size_bytes, sha256=staged.digest.removeprefix("sha256:"),
-                min_ts=low, max_ts=high,
+                min_ts=low, max_ts=high, payload=payload,
             )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import os
 import msgspec
 
 from registry.errors import damaged, storage_errors
-from registry.log_commits import Chain, File, decoded, key_of
+from registry.log_commits import File, LogChain
 from registry.log_layout import COMMITS, ROOT, TMP, open_log
 from registry.medium import CHUNK_BYTES, Medium
 
@@ -21,6 +21,7 @@ class Uploader:
 
     def __init__(self, source: Medium, target: Medium) -> None:
         self._source, self._target = source, target
+        self._from, self._to = LogChain(source), LogChain(target)
         self._at: int | None = None  # the last commit that the target has
 
     @property
@@ -32,14 +33,15 @@ class Uploader:
         """Copy the next commit. False where there is none. Raises `Kind.STORAGE` where either place fails, `Kind.DAMAGED` where the target
         is the copy of another log, `Kind.UNSUPPORTED` where it has no conditional writes."""
         at = self._begin() if self._at is None else self._at
-        content = Chain(self._source).content(at + 1)
+        content = self._from.content(at + 1)
         if content is None:
             return False
-        for file in decoded(content, at + 1).files:
+        for file in self._from.decoded(content, at + 1).files:
             self._copy(file)
-        if not self._target.create(key_of(at + 1), content):
+        if not self._target.create(self._to.key(at + 1), content):
             raise damaged(f"{self._target.root} has another commit {at + 1}: it is the copy of another log")
         self._at = at + 1
+        self._forget(content, at + 1)
         return True
 
     def _begin(self) -> int:
@@ -49,8 +51,17 @@ class Uploader:
         root = open_log(self._source)
         if not self._target.create(ROOT, msgspec.json.encode(root)):
             raise damaged(f"{self._target.root} is the copy of another log")
-        self._at = Chain(self._target).last()
+        self._at = self._to.last()
+        content = self._to.content(self._at)
+        if content is not None:  # who died after the commit had not forgotten yet
+            self._forget(content, self._at)
         return self._at
+
+    def _forget(self, content: bytes, number: int) -> None:
+        """Remove files whose payloads were erased: there, nobody sweeps."""
+        commit = self._to.decoded(content, number)
+        for path in commit.removed if commit.erased else ():
+            self._target.remove(path)
 
     def _copy(self, file: File) -> None:
         fd = self._source.open(file.path)
@@ -70,4 +81,4 @@ class Uploader:
 
 def lag(source: Medium, target: Medium) -> int:
     """Commits that the target does not have. Raises `RegistryError`."""
-    return max(Chain(source).last() - Chain(target).last(), 0)
+    return max(LogChain(source).last() - LogChain(target).last(), 0)

@@ -20,8 +20,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from registry.commit_chain import moment
 from registry.label import DEFAULT_NAME, MAX_TIME_US
-from registry.label_chain import moment
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=10 * 366 * 86_400)]
 DELAY_STEP = 1.01  # delays are known to a factor of it

@@ -2,7 +2,7 @@
 
 A column `f` holds the inputs by their names, `ts` when the request arrived, `label_value` and `label_weight` what came true and
 `label_event_ts` when, which is the time of a row where the snapshot's join says so;
-`sampling_prob` the share of requests that were logged.
+`sampling_prob` the share of requests that were logged. Rows whose payload was erased are left out.
 Of shadows there are copies of the same requests, so they are left out unless a filter names arms.
 """
 
@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from registry.commit_chain import Chain
 from registry.directory import DirectoryMedium
 from registry.entries import NO_ENTRY
 from registry.errors import Kind, RegistryError
-from registry.label_chain import Chain
 from registry.labels import COMMITS as LABELS
 from registry.labels import LabelCommit
-from registry.log_commits import Commit
-from registry.log_layout import COMMITS as ANSWERS
+from registry.log_commits import LogChain
 from registry.log_layout import open_log
 from retrain import label_join
 from retrain.engine import Connection, quoted
@@ -61,6 +60,7 @@ class LogRows:
         at = "label_event_ts" if by_event else "ts"
         if by_event:
             conditions.append(f"{at} IS NOT NULL")
+        conditions.append("f IS NOT NULL")  # else its payload was erased
         for sign, moment in ((">=", snapshot.since), ("<=", snapshot.as_of)):
             if moment is not None:
                 conditions.append(f"epoch_us({at}) {sign} ?")
@@ -126,7 +126,7 @@ class LogSource:
 
 def answer_chain(root: Path) -> Chain[Any]:
     """Commits of what was answered."""
-    return Chain(DirectoryMedium(root), ANSWERS, Commit, what="a commit of answers")
+    return LogChain(DirectoryMedium(root))
 
 
 def label_chain(root: Path) -> Chain[Any]:

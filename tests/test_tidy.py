@@ -31,7 +31,17 @@ OWNERS = {
     "obstore": {"registry/objects.py"},
     "pyarrow": {
         f"registry/{name}.py"
-        for name in ("arrow_values", "rows", "row_stream", "answer_file", "label_files", "label_source", "log_columns", "log_parquet")
+        for name in (
+            "arrow_values",
+            "rows",
+            "row_stream",
+            "answer_file",
+            "label_files",
+            "label_source",
+            "log_columns",
+            "log_parquet",
+            "log_stripping",
+        )
     },
     "watchfiles": {"registry/watch.py"},
     "sklearn": {"retrain/train.py", "retrain/export.py", "retrain/recipes.py"},

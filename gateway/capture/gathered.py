@@ -49,6 +49,7 @@ class Gathered:
         """Nothing is gathered."""
         self.arrivals: list[float] = []
         self.ids: list[bytes] = []
+        self.named: list[tuple[int, np.ndarray]] = []  # from which request on, and uint8 [n, 16]: ids that were told
         self.tenants: list[str] = []
         self.numbers: list[float] = []  # `_NUMBERS` of each run
         self.details: Details | None = None
@@ -64,9 +65,9 @@ class Gathered:
         """It is time for a frame."""
         return len(self.arrivals) >= MAX_REQUESTS or self.bytes >= MAX_BYTES
 
-    def add(self, batch: Batch, items: Sequence[Item], answered: float, protocol: int) -> None:
-        """Requests that ran together, all alike."""
-        self.add_each(batch, items, answered, protocol)
+    def add(self, batch: Batch, items: Sequence[Item], answered: float, protocol: int, named: np.ndarray | None = None) -> None:
+        """Requests that ran together, all alike; `named`: their ids, where they have them."""
+        self.add_each(batch, items, answered, protocol, named)
         details = self.details
         if details is not None:
             count = len(items)
@@ -77,8 +78,10 @@ class Gathered:
             details.flags += [PAYLOAD] * count
             details.units += [0] * count
 
-    def add_each(self, batch: Batch, items: Sequence[Item], answered: float, protocol: int = 0) -> None:
+    def add_each(self, batch: Batch, items: Sequence[Item], answered: float, protocol: int = 0, named: np.ndarray | None = None) -> None:
         """The same of requests whose details the caller adds."""
+        if named is not None:
+            self.named.append((len(self.arrivals), named))
         self.arrivals += [item.arrival for item in items]
         self.ids += [item.id for item in items]
         self.numbers += (len(items), batch.started, batch.ended, answered, batch.assembling, batch.rows, protocol)
@@ -148,12 +151,21 @@ class Gathered:
         found["queue_us"], found["infer_us"], found["total_us"] = times[:, 0], times[:, 1], times[:, 2]
         stamps = ((arrivals + since) * 1e6).astype(np.int64)
         found["ts_us"] = stamps
-        found["id"] = request_ids(stamps, rng)
+        found["id"] = self._named(stamps, rng)
         found["batch_rows"] = of[:, _BATCH_ROWS]
         found["protocol"] = of[:, _PROTOCOL]
         if any(self.ids):
             found["id_bytes"] = [len(part) for part in self.ids]
         self._detail(found)
+        return found
+
+    def _named(self, stamps: np.ndarray, rng: random.Random) -> np.ndarray:
+        """Ids that answers had, and new ones for others: uint8 [requests, 16]."""
+        if sum([len(ids) for _, ids in self.named]) == len(stamps):
+            return np.concatenate([ids for _, ids in self.named])
+        found = request_ids(stamps, rng)
+        for at, ids in self.named:
+            found[at : at + len(ids)] = ids
         return found
 
     def _detail(self, found: np.ndarray) -> None:

@@ -20,6 +20,7 @@ from gateway.serving.batch import Batch, Item, starts_of
 from gateway.serving.model import Arrays
 from gateway.serving.splits import STABLE, UNASSIGNED
 from gateway.serving.versions import Version
+from kernels.request_ids import TEXT_BYTES, identify
 from registry.log_ledger import ACCEPTED
 from registry.log_rows import PAYLOAD
 
@@ -37,7 +38,14 @@ class Desk:
         """`tenants`: callers have names; `call(function)`, from any thread: on the event loop."""
         self.writer, self.later, self.now, self.wall, self.rng = writer, later, now, wall, rng
         self.tenants, self.call = tenants, call
+        self._counters = np.array([rng.getrandbits(64), rng.getrandbits(64)], np.uint64)  # of ids
         self._numbers = 0
+
+    def identify(self, batch: Batch) -> None:
+        """Give its requests the ids that answers tell and rows have."""
+        count = len(batch.items)
+        batch.ids, batch.names = np.empty((count, 16), np.uint8), np.empty((count, TEXT_BYTES), np.uint8)
+        identify(batch.ids, batch.names, int(self.wall() * 1e3), self._counters)
 
     def number(self) -> int:
         """Of a contract: never given twice."""
@@ -51,19 +59,29 @@ class _End(NamedTuple):
     batch: Batch
     answered: float
     codes: dict[int, Code] | None
+    places: dict[int, int] | None = None  # of each request in the batch, where its requests have ids
 
 
 class Capture:
     """`versions.Version.capture`."""
 
     def __init__(
-        self, version: Version, shape: Shape, draws: Draws, words: Words, desk: Desk, *, violations: Violations | None = None
+        self,
+        version: Version,
+        shape: Shape,
+        draws: Draws,
+        words: Words,
+        desk: Desk,
+        *,
+        violations: Violations | None = None,
+        tells: bool = False,
     ) -> None:
-        """`violations(inputs)`: the rules that each row breaks, as bits, uint32 [rows]; None where no row does."""
+        """`violations(inputs)`: the rules that each row breaks, as bits, uint32 [rows]; None where no row does. `tells`: answers
+        say under which ids they are logged."""
         self.ticking = False  # somebody will flush it
         self.holding = 0  # batches whose answers wait
         self._version, self._shape, self._draws, self._words, self._desk = version, shape, draws, words, desk
-        self._violations = violations
+        self._violations, self._tells = violations, tells
         self._gathered = Gathered()
         self._inputs, self._outputs = [[column.place for column in columns] for columns in (shape.inputs, shape.outputs)]
         self._free = any(-1 in column.field.dims for column in shape.columns)
@@ -73,6 +91,8 @@ class Capture:
 
     def promise(self, batch: Batch) -> None:
         """Before its answers: a worker that is killed while they leave has lost its rows. Of a sample nobody knows yet which they are."""
+        if self._tells:
+            self._desk.identify(batch)
         if self._draws.whole:
             batch.logged = batch.rows
             promise(self._words, self._arm, batch.rows)
@@ -91,6 +111,8 @@ class Capture:
     def hold(self, batch: Batch, then: Callable[[], None]) -> bool:
         """Before its answers: whether they wait, until `then` is called on the event loop."""
         batch.logged = HELD
+        if self._tells:
+            self._desk.identify(batch)
         self._take(batch, batch.ended)
         self.holding += 1
         held = self.flush(lambda: self._let_go(then))
@@ -154,12 +176,13 @@ class Capture:
                 return
         mixed = batch.failed or batch.options is not None or not batch.rows
         codes = {id(item): code for item, code in outcomes(batch)} if mixed else None
+        places = None if batch.ids is None else {id(item): at for at, item in enumerate(batch.items)}
+        end = _End(batch, answered, codes, places)
         for (items, outputs), inputs in zip(batch.groups, batch.inputs, strict=True):
-            self._group(_End(batch, answered, codes), items, inputs, outputs)
+            self._group(end, items, inputs, outputs)
         if batch.failed:
-            assert codes is not None
             failed = [item for item, _ in batch.failed]
-            self._without(_End(batch, answered, codes), [failed[at] for at in self._chosen(failed)])
+            self._without(end, [failed[at] for at in self._chosen(failed)])
 
     def _alike(self, batch: Batch, items: list[Item], answered: float, protocol: int) -> None:
         """What most batches are: requests of one row each, all answered alike, of no rollout."""
@@ -174,7 +197,7 @@ class Capture:
         if self._free:
             self._lay_out(arrays)
         self._words[ACCEPTED] += len(items)
-        gathered.add(batch, items, answered, protocol)
+        gathered.add(batch, items, answered, protocol, batch.ids if batch.ids is None or chosen is None else batch.ids[chosen])
         if self._desk.tenants:
             gathered.tenants += [item.tenant for item in items]
         size = batch.size + sum([output.nbytes for output in outputs])
@@ -221,7 +244,9 @@ class Capture:
         """Requests of which each is told by itself. From here on a row is in the log, or is counted as dropped."""
         details, count = self._gathered.detailed(), len(items)
         arms = self._arms(items)
-        self._gathered.add_each(end.batch, items, end.answered)
+        ids, places = end.batch.ids, end.places
+        named = None if ids is None or places is None else ids[[places[id(item)] for item in items]]
+        self._gathered.add_each(end.batch, items, end.answered, named=named)
         details.rows += [item.rows for item in items]
         details.codes += [0] * count if end.codes is None else [int(end.codes[id(item)]) for item in items]
         details.arms += arms

@@ -8,10 +8,12 @@ import typer
 
 from gateway.clock import SystemClock
 from gateway.commands.output import Exit, Json, command, document, moment, printable, say, size, table
+from gateway.commands.place import Actor, user
 from gateway.commands.watching import watched
 
 if TYPE_CHECKING:
     from registry.log import Log
+    from registry.log_commits import Erasure
 
 app = typer.Typer(help="The inference log: what it holds, and whether it is whole.", no_args_is_help=True, rich_markup_mode=None)
 Place = Annotated[str, typer.Argument(help="The log's directory, or its URL: s3://…, gs://…, az://…")]
@@ -91,6 +93,64 @@ def seal(log: Annotated[str, typer.Argument(help="The log's directory.")], *, as
         document({"sealed": sealed, "commits": sealer.state.seq})
     else:
         say(f"{sealed} {'segment' if sealed == 1 else 'segments'} sealed, {sealer.state.seq} commits")
+
+
+@app.command()
+@command
+def erase(
+    log: Annotated[str, typer.Argument(help="The log's directory.")],
+    *,
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why: it stays in the log's chain.")],
+    model: Annotated[str, typer.Option("--model", help="Only of this model.")] = "",
+    request_id: Annotated[list[str] | None, typer.Option("--request-id", help="Of this request, a UUID. Repeatable.")] = None,
+    unit: Annotated[list[str] | None, typer.Option("--unit", help="Of this unit's hash, 16 hexadecimal digits. Repeatable.")] = None,
+    before: Annotated[str | None, typer.Option("--before", help="That arrived before this time, with its zone.")] = None,
+    now: Annotated[bool, typer.Option("--now", help="Remove the files that had them at once, and not ten minutes later.")] = False,
+    actor: Actor = None,
+    as_json: Json = False,
+) -> None:
+    """Erase inputs and outputs of rows, which stay: of requests, of units, or of all that is older. Also of rows that are sealed later."""
+    from pathlib import Path
+
+    from registry.directory import DirectoryMedium
+    from registry.log_erasing import Eraser
+    from registry.log_keeping import Keeper, Keeping
+    from registry.log_sealing import Sealer
+
+    wall = SystemClock.wall
+    asked = _erasure(model, request_id or [], unit or [], before, actor=actor or user(), reason=reason, now_us=int(wall() * 1e6))
+    sealer = Sealer(DirectoryMedium(Path(log)), wall=wall)
+    with sealer.working():
+        sealer.seal()
+        files, rows = Eraser(sealer, wall=wall).erase(asked)
+        if now:
+            Keeper(sealer, Keeping(grace_s=-1.0), wall=wall).sweep()
+    if as_json:
+        document({"id": asked.id, "files": files, "rows": rows, "commits": sealer.state.seq})
+    else:
+        say(f"{rows:,} {'payload' if rows == 1 else 'payloads'} erased in {files:,} {'file' if files == 1 else 'files'}, as {asked.id}")
+
+
+def _erasure(model: str, requests: list[str], units: list[str], before: str | None, *, actor: str, reason: str, now_us: int) -> Erasure:
+    """What is meant. Raises `UsageError`."""
+    import uuid
+    from datetime import datetime
+
+    from registry.label import micros, unit_bytes, uuid_bytes
+    from registry.log_commits import Erasure
+
+    if not (requests or units or before):
+        raise typer.BadParameter("name requests, units or a time: nothing is erased for nothing")
+    if not reason.strip():
+        raise typer.BadParameter("a reason is needed")
+    try:
+        return Erasure(
+            id=uuid.uuid4().hex, model=model, requests=tuple([(uuid_bytes(one) or b"").hex() for one in requests]),
+            units=tuple([(unit_bytes(one) or b"").hex() for one in units]),
+            before=None if before is None else micros(datetime.fromisoformat(before)), actor=actor, reason=reason, created=now_us,
+        )  # fmt: skip
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _opened(place: str, options: list[str] | None) -> Log:

@@ -63,9 +63,9 @@ class Captures:
             if self._desk is None and not self._opened(log, config):
                 if not self._waiting:
                     self._call(self._later, _AGAIN_S, lambda: self._again(log, config))
-                self._waiting.append(lambda: self._attach(version, manifest, plan))
+                self._waiting.append(lambda: self._attach(version, manifest, plan, config))
                 return
-        self._attach(version, manifest, plan)
+        self._attach(version, manifest, plan, config)
 
     def _again(self, log: Path, config: Config) -> None:
         """In a thread of its own: a disk may take its time."""
@@ -118,7 +118,7 @@ class Captures:
 
         return create
 
-    def _attach(self, version: Version, manifest: str, plan: CapturePlan) -> None:
+    def _attach(self, version: Version, manifest: str, plan: CapturePlan, config: Config) -> None:
         assert self._ledger is not None
         assert self._desk is not None
         name = f"{version.name}/{version.number}"
@@ -133,7 +133,10 @@ class Captures:
             return
         entrance = None if version.watch is None else version.watch.entrance
         draws = Draws(plan.sample, seeded_random())
-        version.capture = Capture(version, shape, draws, words, self._desk, violations=None if entrance is None else entrance.broken)
+        version.capture = Capture(
+            version, shape, draws, words, self._desk, violations=None if entrance is None else entrance.broken,
+            tells=config.capture.request_ids,
+        )  # fmt: skip
 
     def close(self, timeout_s: float) -> None:
         """Everything that was answered is in the log, or time is up. Blocks; nothing is served any more."""

@@ -120,7 +120,9 @@ class LabelDesk:
 
     async def _judge(self) -> None:
         assert self._quality is not None
+        assert self._intake is not None
         families = await asyncio.to_thread(self._quality.look, int(self._clock.wall() * 1e6))
+        families |= self._intake.families({model for model, _ in self._quality.serving})
         if families != self._shown:
             self._shown = families
             self._channel.send(Judged(families))

@@ -6,11 +6,12 @@ One thread writes. A request is answered when its labels are durable; where they
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from gateway.control.label_bodies import Given, answer_of, labels_in
-from gateway.control.label_messages import Ingest
+from gateway.control.label_messages import Families, Ingest
 from gateway.control.messages import ToldLabels
 from gateway.errors import Code, TidegateError
 from registry.errors import Kind, RegistryError
@@ -19,6 +20,8 @@ from registry.label_merging import discard, merge
 from registry.labels import MAX_BATCH, Fate, Labels, Outcome
 
 _log = logging.getLogger(__name__)
+_MAX_COUNTED = 4_096  # models and outcomes that are counted apart
+_OTHERS = "_unknown"
 _Read = tuple[Ingest, list[str], list[Given]]
 
 
@@ -28,6 +31,7 @@ class Intake:
     def __init__(self, root: Path, now_us: Callable[[], int]) -> None:
         self._root, self._now_us = root, now_us
         self._labels: Labels | None = None
+        self._counts: Counter[tuple[str, str]] = Counter()  # by model and what became of labels; "" for one that names none
 
     def keep(self, asked: Sequence[Ingest]) -> list[ToldLabels]:
         """What became of the labels of each request, when that is durable. Raises nothing that a request could cause."""
@@ -41,6 +45,13 @@ class Intake:
         for group in _groups(read):
             answers |= {told.number: told for told in self._kept(group)}
         return [answers[one.number] for one in asked]
+
+    def families(self, models: Set[str]) -> Families:
+        """What the metrics page shows: labels by what became of them. Callers may name any model: those not among `models` are one."""
+        found: Counter[tuple[str, str]] = Counter()
+        for (model, outcome), count in dict(self._counts).items():
+            found[model if model in models else _OTHERS, outcome] += count
+        return {"tidegate_labels_total": [(key, float(count)) for key, count in sorted(found.items())]}
 
     def tidy(self) -> None:
         """Merge small files, remove what merges and dead writers have left. What fails is tried again."""
@@ -74,7 +85,14 @@ class Intake:
     def _stored(self, given: Sequence[Given]) -> list[Outcome]:
         good = [label for label in given if isinstance(label, Label)]
         outcomes = iter(self._open().ingest(good, self._now_us()))
-        return [next(outcomes) if isinstance(label, Label) else Outcome(Fate.REFUSED, label) for label in given]
+        found = [next(outcomes) if isinstance(label, Label) else Outcome(Fate.REFUSED, label) for label in given]
+        self._counts.update(
+            (label.model if isinstance(label, Label) else "", one.fate.value) for label, one in zip(given, found, strict=True)
+        )
+        for key in [key for key in reversed(self._counts) if key[0]][: max(len(self._counts) - _MAX_COUNTED + 3, 0)]:
+            if len(self._counts) > _MAX_COUNTED:  # the newest names: somebody makes them up
+                self._counts["", key[1]] += self._counts.pop(key)
+        return found
 
     def _open(self) -> Labels:
         if self._labels is None:

@@ -7,6 +7,8 @@ import msgspec
 from gateway.control.matured import Matured, Wants
 from gateway.control.messages import ToldLabels
 
+Families = dict[str, list[tuple[tuple[str, ...], float]]]  # by name, label values and numbers
+
 
 class DeskInheritance(msgspec.Struct, frozen=True, kw_only=True):
     """The one argument of the program."""
@@ -47,7 +49,7 @@ class End(msgspec.Struct, frozen=True, tag=True):
 class Judged(msgspec.Struct, frozen=True, tag=True):
     """What the metrics page shows: by family, label values and numbers. All of it."""
 
-    families: dict[str, list[tuple[tuple[str, ...], float]]]
+    families: Families
 
 
 ToDesk = Keep | Ingest | Serving | Wants | End

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from gateway.config import Config
+from gateway.control.label_messages import Families
 from gateway.control.label_reading import Reading
+from gateway.quality.delays import Delays
 from gateway.quality.sheet import Sheet
 from gateway.quality.waiting import Settled, Waiting
 from registry.errors import RegistryError
 
 _log = logging.getLogger(__name__)
-Families = dict[str, list[tuple[tuple[str, ...], float]]]
 _Key = tuple[str, int, str]  # model, version, arm
 
 
@@ -32,6 +33,7 @@ class Quality:
         self.sheets: dict[_Key, Sheet] = {}
         self._waiting: dict[str, Waiting] = {}
         self._counts: Counter[tuple[str, int, str, str]] = Counter()
+        self._delays: dict[str, Delays] = {}
         self._reading = Reading(root)
 
     def look(self, now_us: int) -> Families:
@@ -52,6 +54,7 @@ class Quality:
             "tidegate_label_quality": [],
             "tidegate_label_quality_bound": [],
             "tidegate_label_sample_ratio": [],
+            "tidegate_label_delay_seconds": [],
         }
         for (model, version, arm, outcome), count in sorted(self._counts.items()):
             if (model, version) in self.serving:
@@ -63,6 +66,8 @@ class Quality:
                 bounds = [("low", figure.low), ("high", figure.high)]
                 found["tidegate_label_quality_bound"] += [((*key, name), bound) for name, bound in bounds if bound is not None]
         shown = {model for model, _ in self.serving}
+        for model, delays in sorted(self._delays.items()):
+            found["tidegate_label_delay_seconds"] += delays.values(model) if model in shown else []
         for model, waiting in sorted(self._waiting.items()):
             if model in shown:
                 found["tidegate_label_sample_ratio"].append(((model,), waiting.share))
@@ -90,6 +95,8 @@ class Quality:
 
     def _settle(self, model: str, settled: Settled) -> None:
         answers = settled.answers
+        if len(answers):
+            self._delays.setdefault(model, Delays()).add(settled.delays_us)
         for version, arm in {(int(one["version"]), int(one["arm"])) for one in np.unique(answers[["version", "arm"]])}:
             here, key = (answers["version"] == version) & (answers["arm"] == arm), (model, version, self._reading.arms[arm])
             if key not in self.sheets:

@@ -27,6 +27,7 @@ from gateway.control.recorder_messages import End, Record, RecorderInheritance, 
 from gateway.observe import logs
 from registry.directory import DirectoryMedium
 from registry.errors import Kind, RegistryError
+from registry.log_erasing import Eraser
 from registry.log_keeping import Keeper, Keeping
 from registry.log_layout import make_log
 from registry.log_sealing import Sealer
@@ -56,6 +57,9 @@ class Archive:
         self._sealer = Sealer(self.medium, wall=clock.wall)
         age_s = None if settings.keep_days is None else settings.keep_days * _DAY_S
         self._keeper = Keeper(self._sealer, Keeping(max_age_s=age_s, max_bytes=settings.keep_bytes), wall=clock.wall)
+        self._eraser = Eraser(self._sealer, wall=clock.wall)
+        self._erased: set[str] = set()  # erasures that are finished, or were looked at here
+        self._payload_age_s = None if settings.keep_payload_days is None else settings.keep_payload_days * _DAY_S
         self._kept_s = 0.0
 
     def look(self) -> dict[str, list[tuple[tuple[str, ...], float]]]:
@@ -76,6 +80,11 @@ class Archive:
             self._kept_s = now
             self._keeper.compact()
             self._keeper.retire()
+            for erasure in list(self._sealer.state.erasures.values()):
+                if erasure.id not in self._erased:
+                    self._eraser.finish(erasure)
+                    self._erased.add(erasure.id)
+            self._eraser.age(self._payload_age_s)
             self._keeper.sweep()
             self._sealer.chain.keep(self._sealer.state)
 

@@ -20,7 +20,7 @@ from gateway.protocol.binary import ResponsePlan, header_length_of
 from gateway.protocol.rest_answer import Answer, RestEncoder, id_part
 from gateway.protocol.rest_template import RestTemplates
 from gateway.protocol.tensors import BoundRequest, InferRequest, Signature
-from gateway.serving.batch import Item, Sink
+from gateway.serving.batch import Item, Names, Sink
 from gateway.serving.lane import Lane
 from gateway.serving.model import Arrays
 from gateway.serving.routing import Routes
@@ -31,7 +31,9 @@ from gateway.wire.exchange import Headers, HttpExchange
 
 _log = logging.getLogger(__name__)
 _SINKS_MAX = 1_024
+_NAME = b"tidegate-request-id"
 _NEVER = float("inf")
+_NOTHING: Headers = []
 
 SinkKey = tuple[Version, tuple[int, ...] | None, ResponsePlan, str]  # the last: the arm of a rollout, or nothing
 
@@ -54,20 +56,27 @@ class HttpSink:
         self._encoder = encoder
         self._fields = fields or []
 
-    def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
+    def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays, names: Names = None) -> None:
         """One body per item, all rendered by one call."""
         answers = self._encoder.answers([item.id for item in items], starts, [item.rows for item in items], outputs)
-        for item, answer in zip(items, answers, strict=True):
+        for item, answer, own in zip(items, answers, _own(items, names), strict=True):
             exchange = cast(HttpExchange, item.caller)
             if isinstance(answer, TidegateError):
                 fail(exchange, answer.code, answer.message, fields=self._fields)
             else:
                 headers, body = answer
-                exchange.respond(200, [*headers, *self._fields] if self._fields else headers, body)
+                exchange.respond(200, [*headers, *self._fields] if self._fields else headers, body, own)
 
     def fail(self, item: Item, code: Code, message: str) -> None:
         """An error body."""
         fail(cast(HttpExchange, item.caller), code, message, fields=self._fields)
+
+
+def _own(items: Sequence[Item], names: Names) -> list[Headers]:
+    """Headers that each answer has for itself."""
+    if names is None:
+        return [_NOTHING] * len(items)
+    return [[(_NAME, name.tobytes())] for name in names]
 
 
 class Plan:

@@ -50,7 +50,18 @@ class Family:
         """The samples."""
         if not isinstance(values, Mapping):
             return f"{self.sample} {float(values)!r}\n"
+        if self.kind == "histogram":
+            return "".join([self._part(key, float(value)) for key, value in values.items()])
         return "".join([f"{self.sample}{{{_labels(self.labels, key)}}} {float(value)!r}\n" for key, value in values.items()])
+
+    def _part(self, key: tuple[str, ...], value: float) -> str:
+        """Of a histogram: rows up to a bound, which is the last label, or the sum of values, where that is `sum`."""
+        *own, bound = key
+        labels = _labels(self.labels, tuple(own))
+        if bound == "sum":
+            return f"{self.name}_sum{{{labels}}} {value!r}\n"
+        bucket = f'{self.name}_bucket{{le="{bound}",{labels}}} {value!r}\n'
+        return bucket if bound != "+Inf" else f"{bucket}{self.name}_count{{{labels}}} {value!r}\n"
 
 
 _VERSION = ("model", "version")
@@ -117,6 +128,8 @@ GAUGES = {
             (*_ANSWERS, "metric"),
         ),
         Family("tidegate_label_quality_bound", "gauge", "Bounds of these that hold at all looks together", (*_ANSWERS, "metric", "bound")),
+        Family("tidegate_labels", "counter", "Labels that callers brought, by what became of them", ("model", "outcome")),
+        Family("tidegate_label_delay_seconds", "histogram", "Seconds from a request to the arrival of its label", ("model",)),
         Family("tidegate_label_sample_ratio", "gauge", "Share of requests that wait for labels, where too many would", ("model",)),
         Family("tidegate_feature_bin", "counter", "Values in a bin of a feature", (*_FEATURE, "bin")),
         Family("tidegate_feature_reference_ratio", "gauge", "Share of the reference in a bin of a feature", (*_FEATURE, "bin")),

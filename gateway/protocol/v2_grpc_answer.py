@@ -24,6 +24,9 @@ _STREAM_ANSWER = b"\x12"  # ModelStreamInferResponse.infer_response
 # ModelInferResponse.parameters: a request has one answer here, which is its last. Clients of streams wait for the word.
 _FINAL = pb.ModelInferResponse(parameters={"triton_final_response": pb.InferParameter(bool_param=True)}).SerializeToString()
 
+# ModelInferResponse.parameters with the id under which a request is logged, but for the 36 characters of it.
+NAME_LEAD = pb.ModelInferResponse(parameters={"tidegate-request-id": pb.InferParameter(string_param="0" * 36)}).SerializeToString()[:-36]
+
 Buffer = bytes | bytearray | memoryview
 Shapes = tuple[tuple[int, ...], ...]
 

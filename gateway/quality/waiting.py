@@ -37,10 +37,12 @@ _ALL = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What left: answers [n] with the values [n] of their labels in the order of time, and answers [m] that never had one."""
+    """What left: answers [n] with the values [n] of their labels in the order of time and the microseconds [n] that these took to arrive,
+    and answers [m] that never had one."""
 
     answers: np.ndarray
     values: np.ndarray
+    delays_us: np.ndarray
     unlabelled: np.ndarray
 
 
@@ -79,7 +81,8 @@ class Waiting:
         over = ~settled & (best < 0) & (self.answers["at"] + self._wait_us <= now_us)
         chosen = np.flatnonzero(settled)
         chosen = chosen[np.argsort(self.answers["at"][chosen], kind="stable")]
-        found = Settled(self.answers[chosen], self.labels["value"][best[chosen]], self.answers[over])
+        labels = self.labels[best[chosen]]
+        found = Settled(self.answers[chosen], labels["value"], labels["at"] - self.answers["at"][chosen], self.answers[over])
         self.answers = self.answers[~settled & ~over]
         self.labels = self.labels[(self.labels["at"] + STAY_US > now_us) | is_wanted & self._is_waiting()]
         return found

@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Iterator
 
 from gateway.rollout import events
-from gateway.rollout.plan import Metric
+from gateway.rollout.plan import Metric, Tolerate
 
 Finding = tuple[str, str]  # (dotted path, what is wrong and what to do)
 
@@ -47,6 +47,8 @@ def mistakes(metric: Metric) -> Iterator[Finding]:
 
 
 def _rate(metric: Metric) -> Iterator[Finding]:
+    if metric.tolerate.slower != Tolerate().slower:
+        yield "tolerate.slower", "belongs to a metric of type dominance: of a rate, write it into the bound of its event"
     try:
         events.parse(metric.event)
     except ValueError as error:
@@ -54,6 +56,8 @@ def _rate(metric: Metric) -> Iterator[Finding]:
 
 
 def _label(metric: Metric) -> Iterator[Finding]:
+    if metric.tolerate.slower != Tolerate().slower:
+        yield "tolerate.slower", "belongs to a metric of type dominance"
     if not metric.label:
         yield "label", "required of type label: the name of the label"
 

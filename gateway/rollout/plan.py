@@ -171,6 +171,7 @@ class Tolerate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """From where on worse is a failure."""
 
     ratio: Annotated[float, msgspec.Meta(ge=1, lt=16)] = 1.0  # of the candidate's rate to stable's
+    slower: Annotated[float, msgspec.Meta(ge=1, lt=16)] = 1.1  # of a dominance: of the candidate's time to stable's
 
 
 class Tolerance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -33,7 +33,9 @@ def _dominance(metric: Metric, found: Found, arm: str) -> str:
     if not found.detail:
         return f"{metric.name}: the first {sum(found.units):,} runs were looked at"
     (ours, theirs), (units, other_units) = found.events, found.units
-    return f"{ours:,} of {units:,} runs of {arm} took {found.detail}, of stable {theirs:,} of {other_units:,}{_times(found, _ODDS)}"
+    bound, _, grace = found.detail.partition(", ")
+    told = f"{ours:,} of {units:,} runs of {arm}{f', {grace},' if grace else ''} took {bound}"
+    return f"{told}, of stable {theirs:,} of {other_units:,}{_times(found, _ODDS)}"
 
 
 def _detail(metric: Metric, found: Found, _arm: str) -> str:

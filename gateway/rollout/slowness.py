@@ -19,6 +19,7 @@ from gateway.rollout.verdict import Found, Rule, Top, finite
 from kernels import odds, strata
 from kernels.evidence import log_mean_exp
 
+GRAIN_S = 50e-6  # by so much runs of one version differ with what ran before them: what was in caches, whose turn it was
 SCOUTS = 256  # calls of both arms, before their arms are looked at, whose quantiles become the edges
 _QUANTILES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # at which a pass is asked for
 _BEYOND = (1.5, 3.0)  # times the last of them: a tail that was not there before
@@ -36,6 +37,8 @@ class Slowness:
     def __init__(self, stage: Stage, metric: Metric, bounds: tuple[float, ...] = ()) -> None:
         self._stage, self._metric, arms = stage, metric, stage.arms
         self._points = _Points(metric)
+        # Of a bound that a plan names the bound is the tolerance.
+        self._slower, self._grain_s = (1.0, 0.0) if bounds else (metric.tolerate.slower, GRAIN_S)
         margin = metric.pass_if.or_abs if metric.pass_if else None
         self._margin = _NO_MARGIN if margin is None else margin
         self.edges = np.array(bounds, np.float64) if bounds else np.full(len(_QUANTILES) + len(_BEYOND), np.nan)
@@ -66,6 +69,7 @@ class Slowness:
     def add(self, latency_s: np.ndarray, arms: np.ndarray, batch_rows: np.ndarray) -> None:
         """One first call of a unit of each run, in this step. latency_s: [n], inf for one that failed."""
         where = strata.strata_of(batch_rows)
+        latency_s = np.where(arms == 0, latency_s, (latency_s - self._grain_s) / self._slower)
         if not self._ready:
             taken = min(SCOUTS - self.scouted, len(arms))
             self.scouts[self.scouted : self.scouted + taken] = np.stack((latency_s[:taken], arms[:taken], where[:taken]), axis=1)
@@ -104,8 +108,13 @@ class Slowness:
             ratio_high=finite(high),
             log_e_fail=now.fail,
             log_e_pass=now.passes if known else None,
-            detail=f"over {1e3 * self.edges[worst]:.3g} ms" if self._ready else "",
+            detail=self._told(worst) if self._ready else "",
         )
+
+    def _told(self, edge: int) -> str:
+        """What calls of the candidate are held against."""
+        grace = f", less {self._slower - 1:.0%} and {1e3 * self._grain_s:g} ms" if self._grain_s else ""
+        return f"over {1e3 * self.edges[edge]:.3g} ms{grace}"
 
     @property
     def _ready(self) -> bool:

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 Payload = bytes | memoryview | list[str]
 Shapes = tuple[tuple[int, ...], ...]
+Names = np.ndarray | None  # of requests in the inference log, as they are told: uint8 [requests, 36]
 
 
 class Caller(Protocol):
@@ -60,8 +61,8 @@ class Sink(Protocol):
 
     protocol: int  # index of `observe.slabs.PROTOCOLS`
 
-    def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays) -> None:
-        """Answer each item with rows `start … start + rows` of every output."""
+    def answer(self, items: Sequence[Item], starts: Sequence[int], outputs: Arrays, names: Names = None) -> None:
+        """Answer each item with rows `start … start + rows` of every output, and with its name where it has one."""
         ...
 
     def fail(self, item: Item, code: Code, message: str) -> None:
@@ -89,8 +90,8 @@ class Batch:
     """Items that run together, and after `execute` the outputs or the fault of each."""
 
     __slots__ = (
-        "alike", "answering", "assembling", "between", "ended", "failed", "groups", "inputs", "items", "limit", "logged", "options", "rows",
-        "runner", "shapes", "size", "started", "version",
+        "alike", "answering", "assembling", "between", "ended", "failed", "groups", "ids", "inputs", "items", "limit", "logged", "names",
+        "options", "rows", "runner", "shapes", "size", "started", "version",
     )  # fmt: skip
 
     def __init__(self, version: Any, shapes: tuple[tuple[int, ...], ...], items: list[Item], rows: int, limit: int) -> None:
@@ -110,6 +111,8 @@ class Batch:
         self.between: Callable[[], None] | None = None  # called between two runs of one request
         self.options: Terminable | None = None  # set for runs that may be terminated
         self.runner: Any = None  # whose thread it runs in
+        self.ids: np.ndarray | None = None  # under which its requests are logged, where answers say so: uint8 [items, 16]
+        self.names: Names = None  # the same as answers tell them
         self.logged = 0  # rows that were promised to the inference log before its answers left; -1: they waited for the log
 
 

@@ -49,8 +49,9 @@ class HttpExchange:
                 return value
         return None
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer. `headers` without content-length, connection and date: the transport adds what its version needs."""
+    def respond(self, status: int, headers: Headers, body: bytes, own: Headers | None = None) -> None:
+        """Answer. `headers` without content-length, connection and date: the transport adds what its version needs. They are remembered,
+        as few differ; `own` are this answer's alone, and vouched for by the caller."""
         raise NotImplementedError
 
 

@@ -52,7 +52,7 @@ class Http1Exchange(HttpExchange):
         self.persistence = head.steering.persistence  # CLOSE: nothing follows the answer
         self._owner = owner
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes, own: Headers | None = None) -> None:
         """Answer once; later calls and calls after `cancelled` do nothing. HEAD gets the length without the body."""
         if self.answer is not None or self.cancelled:
             return
@@ -60,7 +60,7 @@ class Http1Exchange(HttpExchange):
         if len(body) > owner.compress_over_bytes:
             headers, body = self._compressed(headers, body)
         try:
-            self.answer = encode_answer(status, headers, body, persistence=self.persistence, is_head=self.method == "HEAD")
+            self.answer = encode_answer(status, headers, body, persistence=self.persistence, is_head=self.method == "HEAD", own=own)
         except ValueError:
             _log.exception("an answer could not be written")
             self.answer = encode_answer(500, [JSON_TYPE], error_body("internal error"), persistence=self.persistence, is_head=False)
@@ -88,7 +88,9 @@ class Http1Exchange(HttpExchange):
                 _log.exception("a cancelled request could not be dropped")
 
 
-def encode_answer(status: int, headers: Headers, body: bytes, *, persistence: int, is_head: bool) -> bytes:
+def encode_answer(
+    status: int, headers: Headers, body: bytes, *, persistence: int, is_head: bool, own: Headers | None = None
+) -> bytes:  # fmt: skip
     """One answer, whole. `is_head`: the length is told, the body kept back. Raises ValueError for a header that would split it."""
     last_status, last_persistence, last_headers, prefix = _last[0]
     if status != last_status or headers != last_headers or persistence != last_persistence:
@@ -97,6 +99,8 @@ def encode_answer(status: int, headers: Headers, body: bytes, *, persistence: in
         _last[0] = status, persistence, list(headers), prefix
     if status in _BODILESS:
         return prefix + b"\r\n"
+    if own:
+        prefix += b"".join([b"%b: %b\r\n" % field for field in own])
     return b"%bcontent-length: %d\r\n\r\n%b" % (prefix, len(body), b"" if is_head else body)
 
 

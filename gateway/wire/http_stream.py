@@ -27,11 +27,11 @@ class StreamExchange(HttpExchange):
         self._stream = stream
         stream.on_cancel = self._cancel
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers, body: bytes, own: Headers | None = None) -> None:
         """Answer; HEAD gets the length without the body."""
         stream = self._stream
         stream.on_cancel = None
-        block = _response_head(status, headers) + encode_headers([(b"content-length", b"%d" % len(body))])
+        block = _response_head(status, headers) + encode_headers([*(own or ()), (b"content-length", b"%d" % len(body))])
         if self.method == "HEAD" or not body:
             stream.outbound.send_headers(stream, block, last=True)
         else:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from pyarrow import parquet
 
 from gateway.clock import SystemClock
 from registry.directory import DirectoryMedium
+from registry.label import Label, uuid_bytes
+from registry.labels import ACCEPTED, LabelLog, Labels
 from registry.log import Log
 from registry.log_sealing import Sealer
+from retrain.join_spec import JoinSpec
+from retrain.label_join import join
 from tests.e2e import models
 from tests.e2e.server import Server, serving
 from tests.gateway.serving.registries import published
@@ -28,11 +33,11 @@ PAUSE_S = 0.002  # after each answer: what seals gives way, and has to come to i
 
 
 class Caller(threading.Thread):
-    """Asks one request after the other, each with an id of its own, and keeps the ids of those that were answered."""
+    """Asks one request after the other, each with an id of its own, and keeps the ids of those that were answered, with what they say."""
 
     def __init__(self, number: int, port: int) -> None:
         super().__init__(daemon=True)
-        self.answered: set[str] = set()
+        self.answered: dict[str, str] = {}  # the id under which it is logged
         self.stopped = threading.Event()
         self._number, self._port = number, port
 
@@ -55,7 +60,7 @@ class Caller(threading.Thread):
         answer = connection.getresponse()
         answer.read()
         if answer.status == 200:
-            self.answered.add(identity)
+            self.answered[identity] = str(answer.headers["tidegate-request-id"])
         self.stopped.wait(PAUSE_S)
 
 
@@ -107,9 +112,10 @@ capture: {{enabled: true, directory: {tmp_path / "log"}, durability: {durability
     sealer = Sealer(DirectoryMedium(tmp_path / "log"), wall=SystemClock.wall)
     with sealer.working():  # what a server leaves that had no time for it, as `tidegate capture seal` does
         sealer.seal()
-    answered = set().union(*[caller.answered for caller in callers])
+    told = {identity: name for caller in callers for identity, name in caller.answered.items()}
+    answered = set(told)
     log = Log(tmp_path / "log")
-    tables = [parquet.ParquetFile(path).read(["client_request_id", "f", "y"]) for path in log.paths()]
+    tables = [parquet.ParquetFile(path).read(["client_request_id", "request_id", "f", "y"]) for path in log.paths()]
     rows = [row for table in tables for row in table.to_pylist()]
     logged = [row["client_request_id"] for row in rows]
     account = log.account()
@@ -119,7 +125,24 @@ capture: {{enabled: true, directory: {tmp_path / "log"}, durability: {durability
     missing = answered - set(logged)
     assert len(missing) <= (dropped.get("worker_lost", 0) if durability == "async" else 0)
     assert len(answered) > 100
+    names = {row["client_request_id"]: str(uuid.UUID(bytes=row["request_id"])) for row in rows}
+    assert names == names | {identity: name for identity, name in told.items() if identity in names}
+    _labelled(tmp_path / "log", [told[identity] for identity in sorted(answered & set(logged))[:20]])
     for row in rows:
         number, count = map(float, row["client_request_id"].split("-"))
         assert np.allclose(row["f"]["x"], [number, count, 0, 0])
         assert np.allclose(row["y"]["y"], [number, count, 0, 0])
+
+
+def _labelled(log: Path, names: list[str]) -> None:
+    """Labels by the ids that answers told find the rows of these answers."""
+    now_us = int(SystemClock.wall() * 1e6)
+    outcomes = Labels(log).ingest(
+        [Label(label_id=name, model="rows", request_id=uuid_bytes(name), value=1.0) for name in names], now_us
+    )  # fmt: skip
+    assert [ACCEPTED] * len(names) == outcomes
+    report = join(
+        JoinSpec(model="rows", as_of_us=now_us), answers=[Path(path) for path in Log(log).paths("rows")],
+        labels=[log / file.path for file in LabelLog(log).files()], to=log.parent / "joined.parquet", columns=(),
+    )  # fmt: skip
+    assert (len(names), 0) == (report.labelled, report.orphans)

@@ -77,7 +77,7 @@ class Logging:
         words = self.ledger.words("m")
         assert words is not None
         self.words = words
-        self.capture = Capture(self.version, shape, Draws(share, random.Random(1)), words, desk, violations=violations)
+        self.capture = Capture(self.version, shape, Draws(share, random.Random(1)), words, desk, violations=violations, tells=True)
 
     def end(self) -> None:
         """The worker ends, and everything is sealed."""

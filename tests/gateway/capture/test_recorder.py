@@ -60,6 +60,27 @@ def test_requests_of_several_rows_share_an_id(tmp_path: Path) -> None:
     assert [3, 1, 2] == [ids(rows).count(identity) for identity in dict.fromkeys(ids(rows))]
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_row_has_the_id_that_its_answer_told(tmp_path: Path, share: float) -> None:
+    """Of batches all alike and of mixed ones, sampled or not, beside one that nobody was told of; text and bytes are the same."""
+    logging = Logging(tmp_path, share=share)
+    told: dict[str, uuid.UUID] = {}
+    for number in range(8):
+        items = [item_of(1 + number % 2, id=b"\x1a\x02%d%d" % (number, at)) for at in range(5)]
+        batch = batch_of(logging.version, items, failed=[(items[1], Code.INTERNAL)] if number > 5 else ())
+        logging.capture.promise(batch)
+        assert batch.ids is not None
+        assert batch.names is not None
+        told |= {item.id[2:].decode(): uuid.UUID(bytes=octets.tobytes()) for item, octets in zip(items, batch.ids, strict=True)}
+        assert [str(told[item.id[2:].decode()]) for item in items] == [name.tobytes().decode() for name in batch.names]
+        logging.capture.served(batch)
+    logging.capture.served(batch_of(logging.version, [item_of(id=b"\x1a\x01z")]))
+    logging.end()
+    rows = [row for row in logging.table() if row["client_request_id"] != "z"]
+    assert (40 if share == 1 else 8) <= len({row["client_request_id"] for row in rows}) <= 40
+    assert {(row["client_request_id"], *ids([row])) for row in rows} <= set(told.items())
+
+
 def test_all_outcomes_are_logged(tmp_path: Path) -> None:
     """What failed, was late, went away or never ran is one row without inputs and outputs."""
     logging = Logging(tmp_path)

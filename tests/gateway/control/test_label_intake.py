@@ -90,3 +90,16 @@ def test_small_files_are_tidied(tmp_path: Path, intake: Intake) -> None:
         intake.keep([body(1, item(str(number)), model="m")])
     intake.tidy()
     assert [17] == [file.rows for file in LabelLog(tmp_path / "log").files()]
+
+
+def test_labels_are_counted_by_what_became_of_them(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By model, where it serves; whoever makes up names does not make up series, nor memory."""
+    monkeypatch.setattr(label_intake, "_MAX_COUNTED", 8)
+    intake.keep([body(1, item("a"), item("b"), item("a", value=2), item("x", value="much"), model="m")])
+    intake.keep([body(2, item("a"), model="m")])
+    intake.keep([body(3, *[item(f"n{number}", model=f"other{number}") for number in range(20)])])
+    (values,) = intake.families({"m"}).values()
+    counts = dict(values)
+    assert {("m", "accepted"): 2.0, ("m", "duplicate"): 1.0, ("m", "refused"): 1.0} == {key: counts[key] for key in counts if key[0] == "m"}
+    assert {("_unknown", "accepted"): 20.0, ("_unknown", "refused"): 1.0} == {key: counts[key] for key in counts if key[0] != "m"}
+    assert len(intake._counts) <= 8

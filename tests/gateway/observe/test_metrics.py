@@ -94,7 +94,7 @@ times = st.floats(0.0, 30.0, allow_subnormal=False)  # the runtime may have told
 batches = st.lists(st.tuples(st.lists(st.tuples(times, st.integers(1, 2_000)), min_size=1, max_size=6), times, times), max_size=8)
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(batches)
 def test_histograms_hold_every_duration_once(drawn: list[tuple[list[tuple[float, int]], float, float]]) -> None:
     """Counts, sums and buckets as the slow way finds them; buckets never fall, the last one is the count."""
@@ -130,7 +130,7 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(max_examples=150)
 @given(STEPS)
 def test_totals_are_conserved_whatever_happens(steps: list[tuple[str, int, int, Code, int]]) -> None:
     """Batches, drops, refusals and versions that are unloaded and loaded again: nothing is lost, nothing falls, nothing counts twice."""

@@ -285,6 +285,21 @@ def test_latency_is_compared_at_equal_batch_sizes() -> None:
         assert "at equal batch sizes" in found.sentence
 
 
+def test_a_little_slower_is_tolerated() -> None:
+    """A tenth and 0.05 ms by default, however many calls show it; more where the plan says so."""
+    random = np.random.default_rng(11)
+    for grace, slower, times_s in ((1.1, 1.0, 4e-5), (1.1, 1.08, 0.0), (1.1, 1.3, 0.0), (1.5, 1.3, 0.0)):
+        tally = entered(plan({"name": "latency", "type": "dominance", "tolerate": {"slower": grace}}), weight=5000)
+        for _ in range(20):
+            calls = traffic(random, 500, 0.5)
+            calls["latency_s"] = 1e-3 * random.lognormal(0, 0.1, 500)
+            calls["latency_s"] = np.where(calls["arm"] == 1, slower * calls["latency_s"] + times_s, calls["latency_s"])
+            tally.add(calls)
+        found = metric(tally.verdicts(1.0), "latency")
+        assert (slower > grace) == found.tripped, (grace, slower)
+        assert f"runs of canary, less {grace - 1:.0%} and 0.05 ms, took over " in found.sentence
+
+
 def test_calls_without_a_time_are_no_fast_ones() -> None:
     """They are not looked at; those that failed are, as too slow for any bound."""
     tally = entered(plan({"name": "latency", "type": "dominance"}, ERRORS), weight=5000)

@@ -1,7 +1,8 @@
 """A chain of numbered commits beside data files: which files there are, each commit holding the digest of the one before.
 
 A commit is appended by create-if-absent of the next number, so that two writers never both have it, and readers use only files that a
-commit names. The tip is found by asking for the next number, never by listing. Knows not what is in the files.
+commit names. The next is found by asking for its number; a list only
+tells whether one in between is missing. Knows not what is in the files.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import msgspec
 from registry.errors import Kind, RegistryError, damaged
 from registry.formats import encode_state
 from registry.medium import Medium
-from registry.names import digest_of, numbered
+from registry.names import digest_of, number_of, numbered
 
 FORMAT = 1
+_SORTED = 90_000_000  # numbers up to here sort as text
 BEGINNING = ""  # what the first commit follows
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -61,13 +63,39 @@ class Chain(Generic[C]):
 
     def news(self) -> Iterator[C]:
         """Commits after the last one that was seen, each before it counts as seen. Raises `Kind.DAMAGED` where the chain breaks."""
-        while (content := self._medium.read(self.key(self.seq + 1))) is not None:
-            key = self.key(self.seq + 1)
-            commit = self._decoded(content, key)
-            if (commit.seq, commit.prev) != (self.seq + 1, self.tip):
-                raise damaged(f"{key} does not follow the commit before it")
+        for commit, _ in self.links():
             yield commit
-            self.seq, self.tip = commit.seq, digest_of(content)
+
+    def links(self) -> Iterator[tuple[C, str]]:
+        """As `news`, each with the digest of its bytes."""
+        while (content := self.content(self.seq + 1)) is not None:
+            commit, digest = self.decoded(content, self.seq + 1), digest_of(content)
+            if commit.prev != self.tip:
+                raise damaged(f"{self.key(commit.seq)} does not follow the commit before it: the chain is broken")
+            yield commit, digest
+            self.seq, self.tip = commit.seq, digest
+
+    def content(self, seq: int) -> bytes | None:
+        """The bytes of a commit, or None where there is none. Raises `Kind.STORAGE`."""
+        return self._medium.read(self.key(seq))
+
+    def last(self) -> int:
+        """Number of the newest commit that a list shows, at least that of the last one seen. Raises `Kind.STORAGE`."""
+        names = self._medium.names(self._prefix, after=numbered(self.seq) if 0 < self.seq < _SORTED else "")
+        return max((number_of(name) or 0 for name in names), default=0) or self.seq
+
+    def check_end(self) -> None:
+        """Whether the last one seen is the last: raises `Kind.DAMAGED` where the next one is missing and later ones are there."""
+        last = self.last()
+        if last > self.seq and self.content(self.seq + 1) is None:
+            raise damaged(f"{self.key(self.seq + 1)} is missing, although commit {last} exists")
+
+    def decoded(self, content: bytes, seq: int) -> C:
+        """What the bytes of commit `seq` say. Raises `Kind.DAMAGED`, `Kind.UNSUPPORTED`."""
+        commit, key = self._decoded(content, self.key(seq)), self.key(seq)
+        if commit.seq != seq:
+            raise damaged(f"{key} says that it is commit {commit.seq}")
+        return commit
 
     def _decoded(self, content: bytes, key: str) -> C:
         try:
@@ -81,11 +109,16 @@ class Chain(Generic[C]):
     def append(self, now_us: int, **fields: Any) -> C | None:
         """The next commit, durably; None where another writer was first: then read `news` and decide again."""
         commit = self._kind(seq=self.seq + 1, prev=self.tip, created=now_us, **fields)
-        content = encode_state(commit)
-        if not self._medium.create(self.key(commit.seq), content):
+        digest = self.write(commit)
+        if digest is None:
             return None
-        self.seq, self.tip = commit.seq, digest_of(content)
+        self.seq, self.tip = commit.seq, digest
         return commit
+
+    def write(self, commit: C) -> str | None:
+        """Add a commit, durably: the digest of its bytes; None where there is one of its number."""
+        content = encode_state(commit)
+        return digest_of(content) if self._medium.create(self.key(commit.seq), content) else None
 
 
 def moment(now_us: int) -> datetime:
