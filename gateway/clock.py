@@ -26,6 +26,22 @@ class SystemClock:
     wall = staticmethod(time.time)
 
 
+class SinceClock:
+    """Another clock's time as if it had been `wall_s` (seconds since the Unix epoch) when this one was made."""
+
+    def __init__(self, wall_s: float, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._start_s, self._began_s = wall_s, self._clock.now()
+
+    def now(self) -> float:
+        """As `Clock`."""
+        return self._clock.now()
+
+    def wall(self) -> float:
+        """As `Clock`; never jumps."""
+        return self._start_s + self._clock.now() - self._began_s
+
+
 _OF_A_PROCESS = 2  # CPUCLOCK_SCHED, the last bits of the clock that the kernel keeps of a process: linux/posix-timers.h
 thread_cpu_s = time.thread_time  # processor seconds of the calling thread
 process_cpu_s = time.process_time  # and of this process, all its threads

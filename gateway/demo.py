@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gateway.client import Answer, CallError, Client
+from gateway import demo_year, demo_year_terms
+from gateway.client import Answer, Client
 from gateway.client_rest import RestClient, infer_path
 from gateway.clock import Clock, SystemClock
-from gateway.control.child import Child
-from gateway.control.ports import choose
 from gateway.demo_months import NAMES, MonthError, Seen, first_moved, seen, sentences, table, told_estimates, told_first, told_worth
 from gateway.demo_rollouts import candidates, roll_out
+from gateway.demo_server import EVALUATE_S, HOST, PORTS, drift_of, started
 from gateway.demo_story import ALIAS, MODEL, PERSON, DemoError, Server, Story, published
 from gateway.load import Measurement, closed_loop
 from gateway.rollout.operations import Operations
@@ -38,13 +38,8 @@ if TYPE_CHECKING:
     from retrain.export import Exported
     from retrain.train import Score
 
-HOST = "127.0.0.1"
-PORTS = (8000, 8001, 8002, 8003)  # the server's defaults; others are chosen where they are taken
 BATCH_ROWS = 256
-READY_TIMEOUT_S = 60.0
 COUNT_TIMEOUT_S = 5.0
-EVALUATE_S = 0.2  # the server says what has moved so often; by default once a second
-DRIFT_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +49,11 @@ class Scale:
     rows: int | None  # flights of February in batches; None: all
     singles: int  # of them, one row each
     alone: int  # of those, one at a time
+    year: demo_year_terms.Scale
 
 
-FULL = Scale(rows=None, singles=5_000, alone=1_000)
-QUICK = Scale(rows=5_000, singles=1_000, alone=300)
+FULL = Scale(rows=None, singles=5_000, alone=1_000, year=demo_year_terms.FULL)
+QUICK = Scale(rows=5_000, singles=1_000, alone=300, year=demo_year_terms.QUICK)
 
 
 @dataclass(slots=True)
@@ -73,8 +69,13 @@ class Trained:
 
 
 @contextmanager
-def running(story: Story, *, registry: Path, scale: Scale, clock: Clock | None = None) -> Iterator[tuple[Server, dict[str, Any]]]:
-    """Tell the story and keep the server up inside the block. Yields it with a summary. Raises `DemoError`, `MissingDataError`."""
+def running(
+    story: Story, *, registry: Path, scale: Scale, seed: int = 0, clock: Clock | None = None
+) -> Iterator[tuple[Server, dict[str, Any]]]:
+    """Tell the story and keep the server up inside the block. Yields it with a summary. Raises `DemoError`, `MissingDataError`.
+
+    `seed` is that of the year: when labels come, and of what is trained in it.
+    """
     clock = clock or SystemClock()
     with ExitStack() as stack:
         summary: dict[str, Any] = {}
@@ -87,6 +88,7 @@ def running(story: Story, *, registry: Path, scale: Scale, clock: Clock | None =
         _one_by_rest(story, summary, server, trained)
         _compare_counts(story, summary, server, clock)
         _roll_out(story, summary, server, trained, store=store, clock=clock)
+        _live(story, summary, trained, scale=scale.year, seed=seed, clock=clock)
         yield server, summary
 
 
@@ -167,30 +169,13 @@ def _end_rollouts(store: Store, clock: Clock) -> None:
 
 def _serve(story: Story, summary: dict[str, Any], registry: Path, stack: ExitStack, clock: Clock) -> Server:
     with story.step("Serve") as done:
-        ports = choose(HOST, PORTS)
-        http, grpc, metrics, admin = (f"{HOST}:{port}" for port in ports)
-        flags = [f"--{name}-port={port}" for name, port in zip(("http", "grpc", "metrics", "admin"), ports, strict=True)]
-        log = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-demo-"))) / "server.log"
-        start = clock.now()
-        settings = ["--set", f"drift.evaluate_s={EVALUATE_S}"]
-        child = stack.enter_context(Child(["serve", "--repository", str(registry), *flags, *settings], log=log))
-        client = stack.enter_context(Client(grpc))
-        _wait_ready(child, client, clock)
-        took = clock.now() - start
-        summary["server"] = {"http": http, "grpc": grpc, "metrics": metrics, "admin": admin, "ready_s": round(took, 2)}
-        moved = "" if tuple(ports) == PORTS else " (the usual ports are taken)"
-        done(f"HTTP {http}, gRPC {grpc}, metrics {metrics}{moved}; ready after {took:.1f} s")
-    return Server(child, http, grpc, metrics, admin, client)
-
-
-def _wait_ready(child: Child, client: Client, clock: Clock) -> None:
-    end = clock.now() + READY_TIMEOUT_S
-    while not client.wait_ready(0.5, clock=clock):
-        if child.status is not None or clock.now() > end:
-            state = "is not ready" if child.status is None else f"ended with status {child.status}"
-            raise DemoError("\n".join([f"the server {state}; its last words:", *child.last_lines()]))
-    if not client.ready(MODEL):
-        raise DemoError("\n".join([f"the server did not load {MODEL}; its last words:", *child.last_lines()]))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidegate-demo-")))
+        server, took = started(stack, registry, ["--set", f"drift.evaluate_s={EVALUATE_S}"], log=folder / "server.log", clock=clock)
+        ports = {name: getattr(server, name) for name in ("http", "grpc", "metrics", "admin")}
+        summary["server"] = {**ports, "ready_s": round(took, 2)}
+        moved = "" if list(ports.values()) == [f"{HOST}:{port}" for port in PORTS] else " (the usual ports are taken)"
+        done(f"HTTP {server.http}, gRPC {server.grpc}, metrics {server.metrics}{moved}; ready after {took:.1f} s")
+    return server
 
 
 def _replay(story: Story, summary: dict[str, Any], server: Server, trained: Trained, scale: Scale) -> np.ndarray:
@@ -267,14 +252,14 @@ def _watch(story: Story, summary: dict[str, Any], server: Server, trained: Train
 
     with story.step("Watch") as done:
         version = str(summary["version"])
-        answer = _drift(server, version, len(came_true), clock)
+        answer = drift_of(server, version, len(came_true), clock)
         months = [_seen(NAMES[1], None, answer, came_true)]
         requests = 0
         for number, rows in trained.later.items():
             served = np.full(rows.rows, np.nan)
             expected = trained.pipeline.predict_proba(frame(rows))[:, 1]
             requests += _measured(server.client, rows, expected, size=BATCH_ROWS, concurrency=4, served=served).requests
-            before, answer = answer, _drift(server, version, answer["rows"] + rows.rows, clock)
+            before, answer = answer, drift_of(server, version, answer["rows"] + rows.rows, clock)
             months.append(_seen(NAMES[number - 1], before, answer, _came_true(rows, served)))
         asked = sum(month.rows for month in months[1:])
         done(
@@ -298,27 +283,6 @@ def _seen(name: str, before: dict[str, Any] | None, after: dict[str, Any], came_
         return seen(name, before, after, right=came_true)
     except MonthError as error:
         raise DemoError(str(error)) from error
-
-
-def _drift(server: Server, version: str, rows: int, clock: Clock) -> dict[str, Any]:
-    """What the server says of the version, once it has evaluated all rows that were sent to it."""
-    rest, until = RestClient(server.http), clock.now() + DRIFT_TIMEOUT_S
-    while True:
-        found = _evaluated(rest, version)
-        if found["rows"] == rows:
-            return found
-        if found["rows"] > rows or clock.now() > until or server.child.wait(EVALUATE_S / 4) is not None:
-            problem = found.get("problem", f"it has evaluated {found['rows']} rows, and {rows} were sent")
-            raise DemoError(f"the server does not say what drifts: {problem}")
-
-
-def _evaluated(rest: RestClient, version: str) -> dict[str, Any]:
-    """What is known now; no rows where there is no answer, which is so while the process that evaluates begins."""
-    try:
-        (found,) = rest.call("GET", f"/v2/models/{MODEL}/versions/{version}/drift")["versions"]
-    except CallError as error:
-        return {"rows": 0, "problem": str(error)}
-    return dict(found)
 
 
 def _one_by_rest(story: Story, summary: dict[str, Any], server: Server, trained: Trained) -> None:
@@ -353,6 +317,13 @@ def _roll_out(story: Story, summary: dict[str, Any], server: Server, trained: Tr
         summary["rollouts"][candidate.title.lower()] = roll_out(
             story, server, store, candidate, flights=trained.later[3], reference=trained.february, champion=champion, clock=clock
         )
+
+
+def _live(story: Story, summary: dict[str, Any], trained: Trained, *, scale: demo_year_terms.Scale, seed: int, clock: Clock) -> None:
+    """The year once more, with a registry and a server of its own, in which the loop is closed."""
+    first, months = demo_year.First(trained.exported, trained.january), {2: trained.february, **trained.later}
+    with tempfile.TemporaryDirectory(prefix="tidegate-year-") as folder:
+        summary["year"] = demo_year.live(story, first, months, folder=Path(folder), scale=scale, seed=seed, clock=clock)
 
 
 def _counted(server: Server, sent: int, clock: Clock) -> tuple[str, float]:

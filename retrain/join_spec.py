@@ -9,17 +9,19 @@ An answer is one row of the inference log with status OK: (request, row, arm). A
 3. Of several labels of one row the final ones come first, then the one that arrived last, then the one with the greatest label_id.
 4. A row is mature `mature_after_s` after the request; a row that is not has no label yet, so that what comes early is not preferred.
 5. With `negative_after_s`, a mature row without a label is a 0 once that long has passed.
+6. With `time` "event" a row was when what its label says came true: it is mature by that time, and no request is too late for `as_of`. So
+   histories that are asked and filled in later are as old as what happened in them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from registry.commit_chain import moment
-from registry.label import DEFAULT_NAME
+from registry.label import DEFAULT_NAME, MAX_TIME_US
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=10 * 366 * 86_400)]
 DELAY_STEP = 1.01  # delays are known to a factor of it
@@ -38,10 +40,13 @@ class JoinSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     window_s: Seconds = 86_400.0
     mature_after_s: Seconds = 0.0
     negative_after_s: Seconds | None = None
+    time: Literal["request", "event"] = "request"
 
     @property
     def end_us(self) -> int:
         """The first moment of requests that are not taken."""
+        if self.time == "event":
+            return MAX_TIME_US if self.until_us is None else self.until_us
         return self.as_of_us + 1 if self.until_us is None else min(self.until_us, self.as_of_us + 1)
 
     @property

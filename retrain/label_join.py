@@ -136,6 +136,25 @@ FROM (
   LEFT JOIN best USING (request_id, row)
 )
 """
+_JOINED_BY_EVENT = """
+CREATE TEMP VIEW joined AS
+SELECT * EXCLUDE (at_us, way, known_id, value, text, weight, event_us, arrival_us, counts),
+  CASE WHEN counts THEN value END AS label_value,
+  CASE WHEN counts THEN text END AS label_text,
+  CASE WHEN counts THEN weight END::FLOAT AS label_weight,
+  CASE WHEN counts THEN make_timestamptz(event_us) END AS label_event_ts,
+  CASE WHEN counts THEN make_timestamptz(arrival_us) END AS label_arrival_ts,
+  CASE WHEN counts THEN known_id END AS label_id,
+  CASE WHEN counts THEN ['client', 'request', 'unit'][way + 1] END AS label_key,
+  way AS label_way, CASE WHEN counts THEN arrival_us - event_us END AS label_delay_us
+FROM (
+  SELECT *, label_mature AS counts FROM (
+    SELECT answers.*, coalesce(event_us + getvariable('mature_us') <= getvariable('as_of_us'), false) AS label_mature,
+      NULL::BIGINT AS over_us, way, best.label_id AS known_id, value, text, weight, event_us, arrival_us
+    FROM answers LEFT JOIN best USING (request_id, row)
+  )
+)
+"""
 # A dictionary is tried for each column, which takes a seventh of the whole join and hardly any of them has one.
 _WRITE = """
 COPY (SELECT * EXCLUDE (over_us) FROM joined) TO ? (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 64)
@@ -181,7 +200,7 @@ def join(
     with _engine(memory, threads, aside) as run:
         _declare(run, spec, answers, labels, columns)
         superseded = _valid(run, bool(labels))
-        counted = _aim(run)
+        counted = _aim(run, _JOINED_BY_EVENT if spec.time == "event" else _JOINED)
         run(_WRITE_SORTED if in_order else _WRITE, [str(to)])
         return _report(run, to, labels=counted, superseded=superseded)
 
@@ -237,14 +256,14 @@ def _valid(run: Run, any_labels: bool) -> int:
     return int(run(_PUT_ASIDE).fetchone()[0]) if corrections else 0
 
 
-def _aim(run: Run) -> int:
+def _aim(run: Run, joined: str) -> int:
     """Declare which request each label is for, and the best of each row. Returns how many labels there are."""
     labels, by_client, by_request, by_unit = run(_COUNTS).fetchone()
     run(_BY_CLIENT if by_client else _NO_CLIENT)
     run(_REST if by_client else _ALL_REST)
     run(_BY_KNOWN_REQUEST if by_unit and by_request else _BY_REQUEST)
     run(_BY_UNIT if by_unit else _NO_UNIT)
-    for statement in (_AIMED, _CROWDED, _ORDERED, _BEST, _JOINED):
+    for statement in (_AIMED, _CROWDED, _ORDERED, _BEST, joined):
         run(statement)
     return int(labels)
 

@@ -1,6 +1,7 @@
 """Rows of the inference log with their labels, as the join writes them into one Parquet file: a source like any other.
 
-A column `f` holds the inputs by their names, `ts` when the request arrived, `label_value` and `label_weight` what came true,
+A column `f` holds the inputs by their names, `ts` when the request arrived, `label_value` and `label_weight` what came true and
+`label_event_ts` when, which is the time of a row where the snapshot's join says so;
 `sampling_prob` the share of requests that were logged. Rows whose payload was erased are left out.
 Of shadows there are copies of the same requests, so they are left out unless a filter names arms.
 """
@@ -56,16 +57,20 @@ class LogRows:
         types = self.types(connection)
         filters = snapshot.filters if any(one.column == "arm" for one in snapshot.filters) else (*snapshot.filters, SERVED)
         conditions, values = conditions_of(filters, self._columns(connection))
+        by_event = snapshot.join is not None and snapshot.join.time == "event"
+        at = "label_event_ts" if by_event else "ts"
+        if by_event:
+            conditions.append(f"{at} IS NOT NULL")
         conditions.append("f IS NOT NULL")  # else its payload was erased
         for sign, moment in ((">=", snapshot.since), ("<=", snapshot.as_of)):
             if moment is not None:
-                conditions.append(f"epoch_us(ts) {sign} ?")
+                conditions.append(f"epoch_us({at}) {sign} ?")
                 values.append(round(moment.timestamp() * 1e6))
         weight = "coalesce(label_weight, 1)"
         if snapshot.weights == "inverse_sampling":
             weight = f"{weight} / sampling_prob"
         columns = [f"f.{quoted(one.name)} AS {quoted(one.name)}" for one in inputs if one.name in types]
-        columns += [f"CAST(label_value AS DOUBLE) AS {LABEL}", f"epoch_us(ts) AS {TIME}", f"CAST({weight} AS DOUBLE) AS {WEIGHT}"]
+        columns += [f"CAST(label_value AS DOUBLE) AS {LABEL}", f"epoch_us({at}) AS {TIME}", f"CAST({weight} AS DOUBLE) AS {WEIGHT}"]
         columns.append(f"{_key(snapshot.seed)} AS {KEY}")
         query = f"SELECT {', '.join(columns)} FROM read_parquet(?) WHERE {' AND '.join(conditions)}"  # noqa: S608 - names are quoted
         return asked(lambda: connection.sql(query, params=[str(self.path), *values]))
@@ -111,10 +116,11 @@ class LogSource:
             model=found.model,
             name=found.label,
             as_of_us=round(found.as_of.timestamp() * 1e6),
-            since_us=0 if found.since is None else round(found.since.timestamp() * 1e6),
+            since_us=0 if found.since is None or found.join.time == "event" else round(found.since.timestamp() * 1e6),
             window_s=found.join.window_s,
             mature_after_s=found.join.mature_after_s,
             negative_after_s=found.join.negative_after_s,
+            time=found.join.time,
         )
         label_join.join(spec, answers=answers, labels=labels, to=folder / "joined.parquet", columns=_KEPT, aside=folder)
 

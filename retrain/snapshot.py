@@ -41,6 +41,11 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     window_s: Annotated[float, msgspec.Meta(ge=0)] = 86_400.0  # of labels that are for a unit
     mature_after_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # rows that are younger have no label yet, whatever has come
     negative_after_s: Annotated[float, msgspec.Meta(ge=0)] | None = None  # what has no label by then has 0; None: it is left out
+    time: Literal["request", "event"] = "request"  # when a row was: when it was asked, or when what its label says came true
+
+    def __post_init__(self) -> None:
+        if self.time == "event" and self.negative_after_s is not None:
+            raise ValueError("a row without a label has no event, so by the time of events none can be 0 for want of one")
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

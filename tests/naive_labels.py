@@ -22,7 +22,8 @@ def joined(answers: list[Row], labels: list[Row], rule: dict[str, Any]) -> tuple
 
 def is_taken(answer: Row, rule: dict[str, Any]) -> bool:
     """Whether an answer is of the join."""
-    if answer["model"] != rule["model"] or answer["status"] != 0 or answer["ts"] > rule["as_of"]:
+    too_late = rule.get("time") != "event" and answer["ts"] > rule["as_of"]
+    if answer["model"] != rule["model"] or answer["status"] != 0 or too_late:
         return False
     if rule["arms"] and answer["arm"] not in rule["arms"]:
         return False
@@ -60,14 +61,15 @@ def with_label(answer: Row, aimed: list[tuple[Row, list[tuple[bytes, int]], str]
             continue
         if best is None or rank(label) > rank(best):
             best, key = label, way
-    mature = answer["ts"] + rule["mature_after"] <= rule["as_of"]
+    when = answer["ts"] if rule.get("time") != "event" else None if best is None else best["event_us"]
+    mature = when is not None and when + rule["mature_after"] <= rule["as_of"]
     row = {
         "request_id": answer["request_id"],
         "row": answer["row"],
         "arm": answer["arm"],
         "mature": mature,
         "has": best is not None,
-        "ts": answer["ts"],
+        "ts": when,
     }
     if not mature:
         return row | {"id": None, "value": None, "key": None, "arrival": None}

@@ -23,6 +23,7 @@ def demo(
     registry: Annotated[Path, typer.Option("--registry", "-r", help="Where the model is published.")] = Path("demo-registry"),
     quick: Annotated[bool, typer.Option("--quick", help="Replay fewer flights.")] = False,
     leave: Annotated[bool, typer.Option("--exit", help="End after the story instead of serving until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the year: when labels come, and of what is trained in it.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train on real flights, publish, serve, replay the months after and see what drifts. --json prints a summary and implies --exit."""
@@ -34,7 +35,7 @@ def demo(
     console = Console(highlight=False, stderr=as_json)
     console.print("Will a flight from New York arrive more than 15 minutes late?\n", style="bold")
     try:
-        with act.running(Terminal(console), registry=registry, scale=act.QUICK if quick else act.FULL) as (server, summary):
+        with act.running(Terminal(console), registry=registry, scale=act.QUICK if quick else act.FULL, seed=seed) as (server, summary):
             if as_json:
                 document(summary)
             elif not leave:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import typer
 
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SinceClock, SystemClock
 from gateway.commands import files, place, retrain_engine, retrain_view
 from gateway.commands import retrain_wish as wishes
 from gateway.commands.output import Exit, Json, UsageError, command, document, printable, say, table
@@ -47,6 +47,7 @@ Once = Annotated[bool, typer.Option("--once", help="With --watch: look once, for
 Policy = Annotated[Path | None, typer.Option("--policy", metavar="POLICY.yaml", help="What to train on, how, by which gates, and when.")]
 Base = Annotated[str | None, typer.Option("--base", metavar="ALIAS|VERSION", help="The version to replace [champion].")]
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="Nothing later is in the data [now].")]
+Now = Annotated[str | None, typer.Option("--now", metavar="TIME", help="Work as if it were then: for a history that is rehearsed [now].")]
 RolloutPlan = Annotated[
     Path | None, typer.Option("--rollout", metavar="PLAN.yaml", help="Begin this rollout with the new version as its candidate.")
 ]
@@ -77,6 +78,7 @@ def retrain(
     policy: Policy = None,
     base: Base = None,
     as_of: AsOf = None,
+    now: Now = None,
     data: wishes.Rows = None,
     log: wishes.FromLog = None,
     label: wishes.Label = None,
@@ -115,16 +117,12 @@ def retrain(
     if watch and (policy is None or asked.any or as_of is not None):
         raise UsageError("--watch: does what --policy says, at the time that it is")
     _check_extra()
+    now_s = wishes.moment_s("--now", now)
+    clock = SystemClock() if now_s is None else SinceClock(now_s)
     store, carrier = place.existing(_place(registry), option), retrain_engine.carrier(engine, ray_address)
     with staged(as_json=as_json) as progress, retrain_engine.answering():
-        work = _Work(
-            store=store,
-            desk=_desk(store, actor, progress, carrier=carrier, limit_s=time_limit),
-            asked=asked,
-            policy=policy,
-            base=base,
-            as_json=as_json,
-        )
+        desk = _desk(store, actor, progress, clock, carrier=carrier, limit_s=time_limit)
+        work = _Work(store=store, desk=desk, asked=asked, policy=policy, base=base, as_json=as_json)
         if replay is not None:
             work.replay(replay)
         elif watch:
@@ -228,7 +226,7 @@ class _Work:
         from retrain.proposing import by_hand
 
         version = place.version(self.store, model, self.base or "champion")
-        return by_hand(self.store, model, version, reason=reason, actor=actor or place.user(), now_s=SystemClock().wall())
+        return by_hand(self.store, model, version, reason=reason, actor=actor or place.user(), now_s=self.desk.clock.wall())
 
     def perform(self, trigger: Trigger, *, as_of: str | None, rollout: Rollout | None) -> None:
         """The job, and how it came out. Exits with 1 unless a version was published."""
@@ -324,11 +322,11 @@ def _models(store: Store, model: str) -> list[str]:
     return [model] if model else store.triggers.models()
 
 
-def _desk(store: Store, actor: str | None, progress: Any, *, carrier: Carrier, limit_s: float | None) -> Desk:
+def _desk(store: Store, actor: str | None, progress: Any, clock: Clock, *, carrier: Carrier, limit_s: float | None) -> Desk:
     from retrain.desk import Desk
 
     holder = f"{actor or place.user()}@{socket.gethostname()[:64]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    return Desk(store=store, holder=holder, clock=SystemClock(), folder=Path.cwd(), progress=progress, carrier=carrier, limit_s=limit_s)
+    return Desk(store=store, holder=holder, clock=clock, folder=Path.cwd(), progress=progress, carrier=carrier, limit_s=limit_s)
 
 
 def _trigger(store: Store, text: str) -> Trigger:

@@ -81,12 +81,13 @@ def written(path: Path, labels: list[dict[str, Any]]) -> list[Path]:
 def both(folder: Path, rows: list[dict[str, Any]], labels: list[dict[str, Any]], **changes: Any) -> tuple[list[dict[str, Any]], JoinReport]:
     """The result of a join, held against the loops."""
     rule = {"model": "m", "name": "label", "as_of": AS_OF, "since": 0, "until": None, "arms": (), "window": 50 * S, "mature_after": 0} | {
-        "negative_after": None, **changes
+        "negative_after": None, "time": "request", **changes
     }  # fmt: skip
     negative = rule["negative_after"]
     spec = JoinSpec(
         model="m", as_of_us=AS_OF, since_us=rule["since"], until_us=rule["until"], arms=rule["arms"], window_s=rule["window"] / S,
         mature_after_s=rule["mature_after"] / S, negative_after_s=None if negative is None else negative / S,
+        time=rule["time"],
     )  # fmt: skip
     write_answers(folder / "answers.parquet", rows)
     out = folder / "joined.parquet"
@@ -115,6 +116,13 @@ def _got(row: dict[str, Any]) -> tuple[Any, ...]:
 def test_a_join_is_what_loops_make_of_it(tmp_path: Path, draw: random.Random, answers: int, labels: int, rule: dict[str, Any]) -> None:
     """Every row, every label and every count of the report."""
     both(tmp_path, drawn_answers(draw, answers), drawn_labels(draw, labels), **rule)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=True), st.integers(0, 60), st.integers(0, 60), rules)
+def test_by_the_time_of_events_it_is_too(tmp_path: Path, draw: random.Random, answers: int, labels: int, rule: dict[str, Any]) -> None:
+    """No request is too late, and rows are as old as what came true of them."""
+    both(tmp_path, drawn_answers(draw, answers), drawn_labels(draw, labels), **rule | {"negative_after": None, "time": "event"})
 
 
 def one(number: int = 0, **more: Any) -> dict[str, Any]:

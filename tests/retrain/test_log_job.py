@@ -116,6 +116,30 @@ def test_labels_may_be_immature_or_stand_for_themselves(store: Store, trigger: T
     assert int(np.sum(times <= START_S + 30 * DAY_S)) == sum(journal.detail("split_rows").values())
 
 
+def test_a_history_that_is_served_later_is_as_old_as_its_events(store: Store, trigger: Trigger, log: Path, tmp_path: Path) -> None:
+    """Rows asked long after the moment of the job are of the days on which things happened, with the labels that had come by then."""
+    ids = [served.request_id(number, 0) for number in range(ROWS)]
+    rows, later = drawn(ROWS, turned=True), int((START_S + 900 * DAY_S) * 1e6)
+    values = zip(rows.columns["x"].tolist(), rows.columns["t"].tolist(), strict=True)
+    answers = [{"request_id": ids[n], "ts": later, "model": MODEL, "f": {"x": x, "t": t}} for n, (x, t) in enumerate(values)]
+    served.commit_answers(tmp_path / "later", answers, model=MODEL)
+    at = (np.asarray(rows.times_s) * 1e6).astype(np.int64).tolist()
+    late = int(5 * DAY_S * 1e6)
+    labels = [
+        Label(label_id=f"l{n}", model=MODEL, request_id=ids[n], value=float(rows.labels[n]), event_us=at[n], arrival_us=at[n] + late)
+        for n in range(ROWS)
+    ]
+    Labels(tmp_path / "later").ingest(labels, now_us=later)
+    data, as_of_s = Data(log=str(tmp_path / "later"), days=28, join=Join(time="event")), START_S + 30 * DAY_S
+    journal = desk(store, tmp_path).perform(trigger, wish(log, data=data), as_of_s=as_of_s)
+    assert journal.last is not None
+    assert "published" == journal.state, journal.last.reason
+    times = np.asarray(rows.times_s)
+    assert int(np.sum((times + 5 * DAY_S <= as_of_s) & (times >= as_of_s - 28 * DAY_S))) == sum(journal.detail("split_rows").values())
+    with pytest.raises(ValueError, match="a row without a label has no event"):
+        Join(time="event", negative_after_s=1.0)
+
+
 def test_what_is_no_log_or_too_much(store: Store, trigger: Trigger, log: Path, tmp_path: Path) -> None:
     """Said before anything is written."""
     for data, text in (

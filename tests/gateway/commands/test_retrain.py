@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from gateway.commands.output import Exit
 from registry.store import Store
 from tests.gateway.commands.console import done, failed, parsed, run
-from tests.retrain.jobs import MODEL, drawn, with_champion, written
+from tests.retrain.jobs import DAY_S, MODEL, START_S, drawn, with_champion, written
 
 pytestmark = pytest.mark.demo
 
@@ -122,6 +123,20 @@ def test_watching_goes_on_after_a_look_that_came_to_nothing(
     assert "expire" in result.stdout
 
 
+def test_a_policy_is_rehearsed_at_another_time(store: Store, rows: Path, tmp_path: Path) -> None:
+    """What is proposed, done and published is of then, and so is what a rule counts."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY % rows)
+    command = ["retrain", "--watch", "--once", "-r", tmp_path / "r", "--policy", policy, "--json"]
+    assert "" == done(*command, "--now", datetime.fromtimestamp(START_S + DAY_S / 2, UTC).isoformat())
+    then = START_S + 50 * DAY_S
+    said = json.loads(done(*command, "--now", datetime.fromtimestamp(then, UTC).isoformat()).splitlines()[-1])
+    assert ("run", "age", "published") == (said["what"], said["rule"], said["state"])
+    times = [entry.time.timestamp() for entry in store.triggers.journal(MODEL, said["trigger"]).entries]
+    times.append(store.record(MODEL, said["version"]).created.timestamp())
+    assert all(then <= time < then + DAY_S for time in times)
+
+
 def test_rows_are_validated_without_a_job(store: Store, rows: Path, tmp_path: Path) -> None:
     """As text, JSON and a page; the checks for other tools need no rows."""
     place, data = ["-r", tmp_path / "r"], ["--data", rows, "--label", "late", "--time", "at"]
@@ -150,6 +165,7 @@ def test_rows_are_validated_without_a_job(store: Store, rows: Path, tmp_path: Pa
         (["--model", "m", "--data", "x", "--param", "y"], Exit.USAGE, "--param: expected NAME=VALUE"),
         (["--model", "m", "--data", "x", "--holdout", "2"], Exit.USAGE, "holdout"),
         (["--model", "m", "--data", "x", "--as-of", "soon"], Exit.USAGE, "--as-of: expected a date or a time"),
+        (["--model", "m", "--data", "x", "--now", "then"], Exit.USAGE, "--now: expected a date or a time"),
         (["--model", "m", "--data", "x", "--entry", "y"], Exit.USAGE, "'y' is no entry point"),
         (["--model", "m", "--policy", "nowhere.yaml"], Exit.USAGE, "nowhere.yaml: No such file or directory"),
         (["--model", "m", "--data", "x", "--rollout", "nowhere.yaml"], Exit.USAGE, "nowhere.yaml"),

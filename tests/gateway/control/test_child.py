@@ -24,6 +24,17 @@ def test_a_child_that_ends_leaves_its_status_and_last_words(tmp_path: Path) -> N
         assert any("--http-port" in line for line in child.last_lines())
 
 
+def test_nobody_hears_of_a_fork(tmp_path: Path) -> None:
+    """What libraries do after forks, such as gRPC with its threads, would be done in a child whose files are closed already."""
+    heard: list[str] = []
+    watching = True
+    os.register_at_fork(before=lambda: heard.append("fork") if watching else None)
+    with Child(["--version"], log=tmp_path / "log") as child:
+        assert 0 == child.wait(30)
+    watching = False
+    assert [] == heard
+
+
 def test_leaving_the_block_ends_the_child(tmp_path: Path) -> None:
     """Also when the block fails."""
     with pytest.raises(ZeroDivisionError), Child(["infer", "m", "--url", "127.0.0.1:1"], log=tmp_path / "log") as child:
