@@ -55,8 +55,9 @@ if platform.machine() != "x86_64":  # where that division has a result
     del MIRRORED["crash"], APART["crash"]
 WAYS = {"shadow": MIRRORED, "apart": APART, "within": WITHIN, "after": {"slow": slow}}
 HARMS = {f"{name}_{way}": (harm, way) for way, harms in WAYS.items() for name, harm in harms.items()}
+BOUNDS = {name: f"run_timeout_s: {20 if harm is slow else 1}, isolation_memory_bytes: 536870912" for name, (harm, _) in HARMS.items()}
 SETTINGS = f"""
-models: {{{", ".join(f"{name}: {{run_timeout_s: 1, isolation_memory_bytes: 536870912}}" for name in HARMS)}}}
+models: {{{", ".join(f"{name}: {{{bounds}}}" for name, bounds in BOUNDS.items())}}}
 limits: {{serving: {{max_arena_bytes: 134217728}}}}
 """
 

@@ -47,6 +47,9 @@ class Collector:
             yield _shadows(rows)
         for name, values in self._gauges.items():
             family = GAUGES[name]
+            if family.kind == "histogram":
+                yield _given_histogram(family.name, family.help, family.labels, values)
+                continue
             kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
             made = kind(family.name, family.help, labels=family.labels)
             for labels, value in values.items() if isinstance(values, Mapping) else [((), values)]:
@@ -57,6 +60,16 @@ class Collector:
             over.add_metric([reason], count)
         yield over
         yield InfoMetricFamily("tidegate_build", "Versions of the gateway and of what it runs on", value=self._build)
+
+
+def _given_histogram(name: str, text: str, labels: tuple[str, ...], values: Values) -> Metric:
+    """Of buckets and sums by labels and one more: the bound, or `sum`."""
+    family = HistogramMetricFamily(name, text, labels=labels)
+    assert isinstance(values, Mapping)
+    for own in dict.fromkeys(key[:-1] for key in values):
+        buckets = [(key[-1], float(value)) for key, value in values.items() if key[:-1] == own and key[-1] != "sum"]
+        family.add_metric(list(own), buckets, float(values[*own, "sum"]))
+    return family
 
 
 def _requests(rows: list[tuple[Key, Slab]]) -> Metric:
