@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -133,12 +133,14 @@ def _over(status: Status) -> bool:
     return status.final or status.phase == "paused"
 
 
-def registry(folder: Path, names: Sequence[str]) -> Store:
-    """Each model twice: the same graph, and other names of who made it, since the same bytes are published once."""
+def registry(
+    folder: Path, names: Sequence[str], made: Callable[[int], Any] = lambda number: tabular(np.random.default_rng(number))
+) -> Store:
+    """Each model twice, as `made(its place)`: the same graph, and other names of who made it, since the same bytes are published once."""
     store = Store.create(folder)
     for number, name in enumerate(names):
         for version in (1, 2):
-            model = tabular(np.random.default_rng(number))
+            model = made(number)
             model.producer_name = f"version {version}"
             path = folder.parent / "model.onnx"
             path.write_bytes(model.SerializeToString())
@@ -172,7 +174,7 @@ def plan(name: str, candidate: int, turn: int) -> Plan:
         {"name": "slow", "type": "rate", "event": f"latency_ms > {SLOW_MS}", "critical": True},
         {"name": "latency", "type": "dominance"}, {"name": "mix", "type": "distribution", "of": "class"},
     ]  # fmt: skip
-    steps = [{"setWeight": weight, "until": {"min_units": units}} for weight, units in ((10, 200), (50, 1_000))]
+    steps = [{"setWeight": weight, "until": {"min_units": units}} for weight, units in ((10, 1_000), (50, 5_000))]
     spec = {
         "model": name, "candidate": {"version": candidate}, "unit": {"from": ["parameter:user"]}, "keep_stable_warm": "1s",
         "inline": True,  # in a process of its own, a candidate is slower than its equal

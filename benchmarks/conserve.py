@@ -37,6 +37,7 @@ import msgspec
 import numpy as np
 
 from benchmarks import command, conserve_audit
+from benchmarks.alike import registry
 from benchmarks.conserve_callers import CONNECTIONS, FEATURES, Caller, Ledger
 from benchmarks.machine import describe_machine, describe_versions
 from benchmarks.models import tabular
@@ -47,8 +48,6 @@ from gateway.rollout.operations import Operations
 from gateway.rollout.plan import Plan
 from registry.directory import DirectoryMedium
 from registry.log_sealing import Sealer
-from registry.publish import publish
-from registry.store import Store
 
 RESULT = Path(__file__).parent / "results" / "conserve.json"
 MODELS = ("plain", "forked")
@@ -111,7 +110,7 @@ class Scene:
     def play(self) -> Document:
         """All of it; what the audit finds."""
         with self._own_disk():
-            store = _registry(self._folder / "registry")
+            store = registry(self._folder / "registry", MODELS, lambda _: tabular(np.random.default_rng(0), FEATURES))
             self._control.write_bytes(b"\0")
             with self._server() as (server, port):
                 _begin(Operations(store, now=time.time))
@@ -214,20 +213,6 @@ def _running(root: int, program: str) -> list[int]:
             if program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 found.append(pid)
     return found
-
-
-def _registry(folder: Path) -> Store:
-    """Two models of two versions."""
-    store = Store.create(folder)
-    for name in MODELS:
-        for version in (1, 2):
-            model = tabular(np.random.default_rng(0), FEATURES)
-            model.producer_name = f"version {version}"
-            path = folder.parent / "model.onnx"
-            path.write_bytes(model.SerializeToString())
-            publish(store, path, name=name, publisher="bench", now_s=1e9, trial=lambda files, limits: None)
-        store.aliases(name).move("champion", to=1, expected_from=None, actor="bench", reason="", now_s=1e9)
-    return store
 
 
 def _begin(operations: Operations) -> None:

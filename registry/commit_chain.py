@@ -1,8 +1,8 @@
 """A chain of numbered commits beside data files: which files there are, each commit holding the digest of the one before.
 
 A commit is appended by create-if-absent of the next number, so that two writers never both have it, and readers use only files that a
-commit names. The next is found by asking for its number; a list only
-tells whether one in between is missing. Knows not what is in the files.
+commit names. The next is found by asking for its number; a list only tells whether one in between is missing. Knows not what is in the
+files.
 """
 
 from __future__ import annotations

@@ -8,15 +8,12 @@ of the files finds what stands for each. Whoever is killed in between is followe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from registry.errors import storage_errors
 from registry.log_commits import Erasure, File
-from registry.log_parquet import read_table
 from registry.log_sealing import Sealer
 from registry.log_stripping import stripped, struck
 
@@ -41,7 +38,7 @@ class Eraser:
         for file in sorted(self._sealer.state.files.values(), key=lambda file: file.path):
             if not file.payload or not concerns(erasure, file):
                 continue
-            table = self._table(file)
+            table = self._sealer.table(file)
             hit = struck(table, erasure)
             if count := int(np.count_nonzero(hit)):
                 self._replace(file, stripped(table, hit), erasure.id)
@@ -55,23 +52,13 @@ class Eraser:
         before = (self._wall() - max_age_s) * 1e6
         old = [file for file in self._sealer.state.files.values() if file.payload and file.max_ts < before]
         for file in old:
-            table = self._table(file)
+            table = self._sealer.table(file)
             self._replace(file, stripped(table, np.ones(table.num_rows, bool)), AGED, payload=False)
         return len(old)
 
     def _replace(self, old: File, table: Any, why: str, *, payload: bool = True) -> None:
         new = self._sealer.write(renamed(old.path, self._sealer.state.seq + 1), old.model, table, payload=payload)
         self._sealer.replace([new], (old.path,), erased=why)
-
-    def _table(self, file: File) -> Any:
-        fd = self._sealer.medium.open(file.path)
-        with storage_errors(f"read {file.path}"):
-            if fd is None:
-                raise FileNotFoundError(2, "it is gone")
-            try:
-                return read_table(fd)
-            finally:
-                os.close(fd)
 
 
 def concerns(erasure: Erasure, file: File) -> bool:

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from registry.errors import storage_errors
 from registry.log_commits import File
-from registry.log_parquet import joined, read_table
+from registry.log_parquet import joined
 from registry.log_sealing import Sealer
 
 _log = logging.getLogger(__name__)
@@ -48,7 +46,7 @@ class Keeper:
     def _join(self, files: Sequence[File]) -> int:
         by_schema: dict[str, list[tuple[File, Any]]] = {}
         for file in files:
-            table = self._table(file)
+            table = self._sealer.table(file)
             by_schema.setdefault(str(table.schema), []).append((file, table))
         done = 0
         for alike in by_schema.values():
@@ -60,16 +58,6 @@ class Keeper:
                 self._sealer.replace([new], old)
                 done += len(alike)
         return done
-
-    def _table(self, file: File) -> Any:
-        fd = self._sealer.medium.open(file.path)
-        with storage_errors(f"read {file.path}"):
-            if fd is None:
-                raise FileNotFoundError(2, "it is gone")
-            try:
-                return read_table(fd)
-            finally:
-                os.close(fd)
 
     def retire(self) -> int:
         """Take back what is too old, and the oldest of what is too much. The number of files."""

@@ -25,7 +25,7 @@ from registry.log_columns import Kept, Part, kept_of, table_of
 from registry.log_commits import Commit, Erasure, File, LogChain, State, WorkerPart
 from registry.log_layout import LEDGER, RAW, SEGMENT, directory_of, ids_of, open_log, raw_key, sealed_name, worker_of
 from registry.log_ledger import ACCEPTED, PROMISED, REASON_WORDS, UNSYNCED, Numbers, read_ledger
-from registry.log_parquet import bounds_of, hours_of, write_table
+from registry.log_parquet import bounds_of, hours_of, read_table, write_table
 from registry.log_rows import CONTRACT, ROWS, Contract, Head, contract_of, log_rows, read_contract, read_head, read_rows
 from registry.log_rows import SEGMENT as SEGMENT_FRAME
 from registry.log_stripping import stripped, struck
@@ -167,6 +167,17 @@ class Sealer:
     def replace(self, files: list[File], removed: tuple[str, ...], *, erased: str = "") -> None:
         """Commit files in place of others, which count no more; `erased` as `Commit.erased`. Within `working`."""
         self._append(files, {}, [], removed, erased=erased)
+
+    def table(self, file: File) -> Any:
+        """The rows of a committed file. Raises `Kind.STORAGE`."""
+        fd = self.medium.open(file.path)
+        with storage_errors(f"read {file.path}"):
+            if fd is None:
+                raise FileNotFoundError(2, "it is gone")
+            try:
+                return read_table(fd)
+            finally:
+                os.close(fd)
 
     def declare(self, erasure: Erasure) -> None:
         """Commit that something is to be erased: of what is sealed later, too. Within `working`."""

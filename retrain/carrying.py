@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from registry.profile import Profile
 from registry.schema import Schema
 from registry.training import Plain
 from retrain import recipes
-from retrain.dataset import Dataset
 from retrain.engine import Connection, engine
 from retrain.inputs import Input
-from retrain.recipes import Fitter, Progress, Recipe
+from retrain.recipes import Fitter
 from retrain.snapshot import Snapshot
 from retrain.sources import Source, fits
 from retrain.surveying import Survey, survey
@@ -83,7 +82,7 @@ def _opened(source: Source, snapshot: Snapshot, columns: Columns, memory_mib: in
         yield _CarriedHere(connection, source, snapshot, columns)
 
 
-class _CarriedHere:
+class _CarriedHere(recipes.Here):
     def __init__(self, connection: Connection, source: Source, snapshot: Snapshot, columns: Columns) -> None:
         self._table = Table(connection, source, snapshot, columns.inputs, columns.target)
 
@@ -103,12 +102,6 @@ class _CarriedHere:
 
     def entry(self, text: str) -> AbstractContextManager[None]:
         return nullcontext()
-
-    def fit(self, recipe: Recipe, rows: Dataset, *, seed: int, progress: Progress) -> Any:
-        return recipes.fit(recipe, rows, seed=seed, progress=progress)
-
-    def losses(self, searched: tuple[Recipe, ...], before: Dataset, after: Dataset, *, seed: int, progress: Progress) -> list[float]:
-        return recipes.HERE.losses(searched, before, after, seed=seed, progress=progress)
 
     def facts(self) -> dict[str, Plain]:
         return {}

@@ -1,9 +1,9 @@
 """Rows of the inference log with their labels, as the join writes them into one Parquet file: a source like any other.
 
 A column `f` holds the inputs by their names, `ts` when the request arrived, `label_value` and `label_weight` what came true and
-`label_event_ts` when, which is the time of a row where the snapshot's join says so;
-`sampling_prob` the share of requests that were logged. Rows whose payload was erased are left out.
-Of shadows there are copies of the same requests, so they are left out unless a filter names arms.
+`label_event_ts` when, which is the time of a row where the snapshot's join says so; `sampling_prob` the share of requests that were logged.
+Rows whose payload was erased are left out. Of shadows there are copies of the same requests, so they are left out unless a filter names
+arms.
 """
 
 from __future__ import annotations

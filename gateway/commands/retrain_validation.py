@@ -71,12 +71,10 @@ def _write_checks(champion: Champion, limits: Limits, wish: Wish | None, suite: 
 
 
 def _report(champion: Champion, wish: Wish, *, as_json: bool) -> Report:
-    from retrain.engine import engine
+    from retrain.carrying import HERE, Columns
     from retrain.inputs import inputs_of
     from retrain.planning import snapshot_of, source_of
-    from retrain.sources import RowsFiles, fits
-    from retrain.surveying import survey
-    from retrain.table import Table
+    from retrain.sources import RowsFiles
     from retrain.target import target_of
     from retrain.validation import judge
 
@@ -84,19 +82,11 @@ def _report(champion: Champion, wish: Wish, *, as_json: bool) -> Report:
     source = source_of(wish.data, snapshot)
     if isinstance(source, RowsFiles):
         snapshot = msgspec.structs.replace(snapshot, files=source.files())
-    inputs, target = inputs_of(champion.schema), target_of(champion.schema)
-    with staged(as_json=as_json) as told, engine(memory_mib=wish.training.memory_mib) as connection:
-        rows = Table(connection, source, snapshot, inputs)
-        total, seen = max(rows.rows(), 1), 0
-
-        def advance(count: int) -> None:
-            nonlocal seen
-            seen += count
-            told("validating", seen / total)
-
-        counted = survey(rows.batches(), inputs, rows.types, champion.schema, champion.profile, fits=fits, target=target, progress=advance)
-    limits = wish.gates.validation
     schema, profile, dataset = champion.schema, champion.profile, snapshot.digest
+    columns, limits = Columns(inputs_of(schema), target := target_of(schema)), wish.gates.validation
+    opened = HERE.opened(source, snapshot, columns, memory_mib=wish.training.memory_mib, check=lambda: None)
+    with staged(as_json=as_json) as told, opened as carried:
+        counted = carried.survey(schema, profile, progress=lambda share: told("validating", share))
     return judge(counted, schema, profile, limits, model=champion.model, version=champion.version, dataset=dataset, target=target)
 
 

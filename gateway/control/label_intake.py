@@ -89,10 +89,16 @@ class Intake:
         self._counts.update(
             (label.model if isinstance(label, Label) else "", one.fate.value) for label, one in zip(given, found, strict=True)
         )
-        for key in [key for key in reversed(self._counts) if key[0]][: max(len(self._counts) - _MAX_COUNTED + 3, 0)]:
-            if len(self._counts) > _MAX_COUNTED:  # the newest names: somebody makes them up
-                self._counts["", key[1]] += self._counts.pop(key)
+        if len(self._counts) > _MAX_COUNTED:
+            self._forget_names()
         return found
+
+    def _forget_names(self) -> None:
+        """The newest ones: somebody makes them up."""
+        named = [key for key in self._counts if key[0]]
+        while len(self._counts) > _MAX_COUNTED:
+            key = named.pop()
+            self._counts["", key[1]] += self._counts.pop(key)
 
     def _open(self) -> Labels:
         if self._labels is None:

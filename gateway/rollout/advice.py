@@ -71,7 +71,7 @@ def _metrics(plan: Plan) -> Iterator[Finding]:
     if plan.spec.strategy.ab is None and not plan.spec.inline and not any(step.shadow is not None for step in plan.steps()):
         yield from (
             (f"spec.analysis.metrics.{number}", "the candidate runs in a process of its own, which takes longer: let it be inline")
-            for number, metric in enumerate(metrics) if metric.type == "dominance" or is_latency(metric)
+            for number, metric in enumerate(metrics) if is_latency(metric)
         )  # fmt: skip
     passing = [metric for metric in metrics if has_say(metric, shadow=True) or has_say(metric, shadow=False)]
     if passing and all(metric.type == "query" for metric in passing):

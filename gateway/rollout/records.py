@@ -37,10 +37,8 @@ class Flag(enum.IntFlag):
 RECORD = np.dtype(
     [
         ("unit", "<u8"),  # the keyed hash that assigns it
-        (
-            "latency_s",
-            "<f4",
-        ),  # from the start of its run to its answer; without a run, from arrival to failure, or NaN; of a pair, the shadow's run
+        # From the start of its run to its answer; without a run, from arrival to failure, or NaN; of a pair, the shadow's run.
+        ("latency_s", "<f4"),
         ("other_latency_s", "<f4"),
         ("value", "<f4"),  # class or score of the first row; NaN where there is none
         ("other_value", "<f4"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gateway.rollout.plan import Metric
-from gateway.rollout.thresholds import is_latency
+from gateway.rollout.thresholds import GRAIN_S, is_latency
 from gateway.rollout.verdict import Found, MetricVerdict, Rule, SampleRatio, Top, Verdict
 
 _ODDS = "the odds at equal batch sizes"
@@ -33,8 +33,8 @@ def _dominance(metric: Metric, found: Found, arm: str) -> str:
     if not found.detail:
         return f"{metric.name}: the first {sum(found.units):,} runs were looked at"
     (ours, theirs), (units, other_units) = found.events, found.units
-    bound, _, grace = found.detail.partition(", ")
-    told = f"{ours:,} of {units:,} runs of {arm}{f', {grace},' if grace else ''} took {bound}"
+    grace = f"less {metric.tolerate.slower - 1:.0%} and {1e3 * GRAIN_S:g} ms"
+    told = f"{ours:,} of {units:,} runs of {arm}, {grace}, took {found.detail}"
     return f"{told}, of stable {theirs:,} of {other_units:,}{_times(found, _ODDS)}"
 
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from gateway.rollout.plan import Metric
 from gateway.rollout.stage import Stage
+from gateway.rollout.thresholds import GRAIN_S
 from gateway.rollout.verdict import Found, Rule, Top, finite
 from kernels import odds, strata
 from kernels.evidence import log_mean_exp
 
-GRAIN_S = 50e-6  # by so much runs of one version differ with what ran before them: what was in caches, whose turn it was
 SCOUTS = 256  # calls of both arms, before their arms are looked at, whose quantiles become the edges
 _QUANTILES = (0.1, 0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)  # at which a pass is asked for
 _BEYOND = (1.5, 3.0)  # times the last of them: a tail that was not there before
@@ -108,13 +108,8 @@ class Slowness:
             ratio_high=finite(high),
             log_e_fail=now.fail,
             log_e_pass=now.passes if known else None,
-            detail=self._told(worst) if self._ready else "",
+            detail=f"over {1e3 * self.edges[worst]:.3g} ms" if self._ready else "",
         )
-
-    def _told(self, edge: int) -> str:
-        """What calls of the candidate are held against."""
-        grace = f", less {self._slower - 1:.0%} and {1e3 * self._grain_s:g} ms" if self._grain_s else ""
-        return f"over {1e3 * self.edges[edge]:.3g} ms{grace}"
 
     @property
     def _ready(self) -> bool:

@@ -66,9 +66,8 @@ class Tally:
         ]
         self.ratio = 0.0  # the strongest evidence against the sample ratio
         self.assigned_calls, self.ended_calls = np.zeros(self._stage.arms, np.int64), np.zeros(self._stage.arms, np.int64)
-        self.changes = (
-            0  # in what verdicts are made of, here and not in a document: while it stays the same, so do they, but for their time
-        )
+        # In what verdicts are made of, here and not in a document: while it stays the same, so do they, but for their time.
+        self.changes = 0
         self._looked = -1  # changes when evidence was looked at last
 
     @property

@@ -8,6 +8,8 @@ from gateway.rollout.events import parse
 from gateway.rollout.plan import Analysis, Metric
 from gateway.rollout.verdict import Rule
 
+GRAIN_S = 50e-6  # by so much runs of one version differ with what ran before them: what was in caches, whose turn it was
+
 
 def is_latency(metric: Metric) -> bool:
     """Whether calls are compared by how long they took, at equal batch sizes."""

@@ -440,3 +440,37 @@ def test_what_is_remembered_is_bounded_in_bytes() -> None:
     kept = [known for alike in templates._known.values() for same in alike.values() for known in same]
     assert 0 < templates._bytes <= template._MAX_KEPT_BYTES
     assert len(kept) == templates._count < 8_000
+
+
+def test_a_long_parameter_is_not_forgotten_beside_a_short_one() -> None:
+    """Its length is written in two bytes, by need or not: such messages take the long way, before it and behind it."""
+    plain, timeout = request(), b"\x0a\x07timeout\x12\x03\x10\xe8\x07"
+    at, short = plain.index(b"\x2a"), written([(4, parameter("user", "eve"), 0)])
+    for long in (written([(4, timeout, 1)]), written([(4, parameter("note", "q" * 130), 0)])):
+        templates = taught(plain[:at] + long + plain[at:], plain)
+        for said in (long, short + long, long + short):
+            assert templates.find(plain[:at] + said + plain[at:]) is None
+        assert templates.find(plain[:at] + short + plain[at:]) is not None
+
+
+def test_what_is_remembered_of_parameters_is_bounded() -> None:
+    """Those of a message that is learned count with its constants, long ones are asked for anew, and all together have a bound."""
+    plain = request()
+    at = plain.index(b"\x2a")
+    many = b"".join(written([(4, parameter(f"p{index}", "q" * 100), 0)]) for index in range(40))
+    assert taught(plain[:at] + many + plain[at:]).find(plain) is None
+
+    templates = taught(plain)
+    for number in range(4):
+        said = b"".join(written([(4, parameter(f"p{number}{index}", "q" * 100), 0)]) for index in range(3))
+        assert templates.find(plain[:at] + said + plain[at:]) is not None
+    assert 0 == templates._varied
+
+    models = [request(model=f"model{number}") for number in range(template._MAX_VARIED // template._MAX_SAID + 2)]
+    for message in models:
+        templates.learn(message, Meaning(("m", 2), 1, ((1, 2),), None, None, 8))
+    for message in models:
+        behind = message.index(b"\x2a")
+        for index in range(template._MAX_SAID + 1):
+            assert templates.find(message[:behind] + written([(4, parameter("user", str(index)), 0)]) + message[behind:]) is not None
+    assert template._MAX_VARIED == templates._varied
